@@ -1,0 +1,19 @@
+"""Fixtures every ring of tests shares."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest  # noqa: E402
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real tables that lies beside a checkout on the project's own machines."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the real tables in ../shared/data, which are not part of the repository")
+    return SHARED_DATA
