@@ -1,0 +1,292 @@
+"""Kinds of columns, and how a column's text becomes values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from objectives.dates import PARTS, find_order, first_date, to_moments, to_parts
+from objectives.numerals import decimal_evidence, find_thousands, is_code, to_numbers
+from objectives.reading import ColumnRule, Kind, ReadingError
+
+Strings = np.ndarray[Any, np.dtype[np.object_]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Codes = np.ndarray[Any, np.dtype[np.int32]]
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+UNREADABLE = 0.01  # share of a column's texts that may fail to be numbers or dates
+FEW_NUMBERS = 20  # distinct numbers up to which every text must be one
+SAMPLE = 1000  # distinct texts looked at first
+WORDS = (("no", "yes"), ("false", "true"), ("n", "y"), ("off", "on"))
+PROSE_WORDS, PROSE_LENGTH, PROSE_DISTINCT = 3, 40, 0.3  # a text column has at least these means
+FEW = 10  # rows below which nothing is called an identifier or prose
+KEY_SHARE = 0.95  # of distinct texts, from which a column identifies its rows
+ID_WORDS = frozenset(
+    "id ids uid uuid guid key index idx row no nr num number case serial #".split()
+)
+TIME_WORDS = frozenset("year date time timestamp month week day hour minute second".split())
+NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """One column's text: each row's code for its distinct text."""
+
+    name: str
+    position: int
+    values: Strings  # distinct texts, blanks around them removed, in order of appearance
+    codes: Codes  # of each row; -1 where missing
+    counts: Integers  # rows of each value
+    parsed: dict[str, Floats] = field(default_factory=dict, repr=False)  # by decimal sign
+
+    @classmethod
+    def of(cls, name: str, position: int, raw: Sequence[str], missing: frozenset[str]) -> Cells:
+        """Return the cells of raw texts; `missing` are the texts that stand for nothing."""
+        found_codes, found = pd.factorize(np.array(raw, dtype=object))
+        stripped = (text.strip() for text in found)
+        cleaned = [None if t in missing or not t.strip(",;|") else t for t in stripped]
+        values = np.array(cleaned, dtype=object)
+        codes = found_codes.astype(np.int32)
+        if not np.array_equal(values, found):  # cleaning may make two texts one
+            again, values = pd.factorize(values)
+            codes = again.astype(np.int32)[codes]
+        counts = np.bincount(codes[codes >= 0], minlength=len(values))
+        return cls(name=name, position=position, values=values, codes=codes, counts=counts)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.codes)
+
+    @property
+    def held(self) -> int:
+        """How many rows hold something."""
+        return int(self.counts.sum())
+
+    def numbers(self, decimal: str) -> Floats:
+        """Return the values as numbers, NaN where they are none."""
+        if decimal not in self.parsed:
+            self.parsed[decimal] = to_numbers(self.values, decimal)
+        return self.parsed[decimal]
+
+    def spread(self, per_value: np.ndarray[Any, Any], missing: Any) -> np.ndarray[Any, Any]:
+        """Return what is known of each value as one entry per row."""
+        return np.append(per_value, np.array([missing], dtype=per_value.dtype))[self.codes]
+
+    def texts(self) -> Strings:
+        """Return each row's text, "" where missing."""
+        return self.spread(self.values, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conventions:
+    """What the columns of one file share."""
+
+    decimal: str
+    certain: bool  # whether some column shows which decimal sign it is
+    day_first: bool | None
+
+
+def find_conventions(
+    columns: Sequence[Cells], separator: str, decimal: str | None, day_first: bool | None
+) -> Conventions:
+    """Find the decimal sign that most columns show, and whether days come before months."""
+    votes = [decimal_evidence(_sample(cells.values)) for cells in columns if len(cells.values)]
+    points, commas = votes.count("."), votes.count(",")
+    if decimal is None and points == commas == 0:
+        # Where commas separate no cells, they are likely to be decimal signs.
+        decimal = "," if separator == ";" and "either" in votes else "."
+    orders = {find_order(_sample(cells.values), None) for cells in columns if len(cells.values)}
+    known = {order for order, share, guess in orders if share > 1 - UNREADABLE and not guess}
+    if day_first is None and len(known & {"dmy", "mdy"}) == 1:
+        day_first = "dmy" in known
+    chosen = decimal or ("," if commas > points else ".")
+    if day_first is None and chosen == "," and not known & {"dmy", "mdy"}:
+        day_first = True
+    return Conventions(decimal=chosen, certain=points + commas > 0, day_first=day_first)
+
+
+def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]]:
+    """Return how a column is to be read, and warnings of what is doubtful in that."""
+    rule = ColumnRule(name=cells.name, position=cells.position, kind="categorical")
+    values = cells.values
+    if not len(values):
+        return replace(rule, kind="empty"), []
+    rule, numbers, warnings = _as_numbers(cells, rule, conventions)
+    if len(values) == 1 and cells.held == cells.rows:
+        return replace(rule, kind="constant"), []
+    if numbers is not None:
+        if set(numbers[np.isfinite(numbers)]) == {0.0, 1.0}:
+            return replace(rule, kind="boolean"), warnings
+        kind: Kind = "identifier" if _is_row_number(cells, numbers) else "numeric"
+        return replace(rule, kind=kind), warnings
+    words = {value.lower() for value in values[:9]}
+    if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
+        return replace(rule, kind="boolean", words=pair), []
+    order, share, guess = find_order(values, conventions.day_first)
+    if share >= 1 - UNREADABLE and len(values) > 1:
+        return _as_dates(cells, rule, order), _date_warnings(cells, order, guess)
+    return replace(rule, kind=_text_kind(cells)), []
+
+
+def force(cells: Cells, kind: Kind, conventions: Conventions) -> ColumnRule:
+    """Return how a column is to be read as the kind the user says it is.
+
+    Raises:
+        ReadingError: no text of the column can be read as that kind.
+    """
+    rule = ColumnRule(name=cells.name, position=cells.position, kind=kind)
+    if not len(cells.values):
+        return replace(rule, kind="empty")
+    example = cells.values[0]
+    numeric, numbers, _ = _as_numbers(cells, rule, conventions)
+    if kind == "numeric" and numbers is None:
+        decimal = _decimal(cells, conventions)
+        if not np.isfinite(cells.numbers(decimal)).any():
+            raise ReadingError(
+                f"Expected numbers in column {cells.name!r}. Received {example!r} and the like. "
+                "Leave its kind out, or call it categorical."
+            )
+        return replace(rule, decimal=decimal)
+    if kind == "datetime":
+        order, share, _ = find_order(cells.values, conventions.day_first)
+        if not share:
+            raise ReadingError(
+                f"Expected dates in column {cells.name!r}, such as 2024-12-31. "
+                f"Received {example!r} and the like. Leave its kind out, or call it categorical."
+            )
+        return _as_dates(cells, rule, order)
+    if kind == "boolean":
+        words = sorted({value.lower() for value in cells.values})
+        if numbers is not None and set(numbers) <= {0.0, 1.0}:
+            return numeric
+        if len(words) != 2:
+            raise ReadingError(
+                f"Expected two values in column {cells.name!r}, as it is to be boolean. "
+                f"Received {len(words)}. Leave its kind out, or call it categorical."
+            )
+        return replace(rule, words=next((p for p in WORDS if set(p) == set(words)), tuple(words)))
+    return numeric
+
+
+def values_of(cells: Cells, rule: ColumnRule) -> tuple[dict[str, np.ndarray[Any, Any]], Flags]:
+    """Return a column's values by the part they are ("" for the whole), and what is unreadable.
+
+    Returns:
+        One array per part, an entry per row: float64 with NaN where missing or unreadable, or
+        str with "" where missing; and for each distinct text whether it cannot be read. No
+        array for a column that is left out.
+    """
+    if rule.kind in ("identifier", "constant", "empty"):
+        return {}, np.zeros(len(cells.values), dtype=bool)
+    if rule.kind in ("categorical", "text"):
+        return {"": cells.texts()}, np.zeros(len(cells.values), dtype=bool)
+    if rule.kind == "datetime":
+        moments = to_moments(cells.values, rule.dates)
+        parts = to_parts(moments, rule.origin)
+        spread = {part: cells.spread(parts[part], np.nan) for part in rule.parts}
+        return spread, ~np.isfinite(moments[:, 0])
+    if rule.words:
+        known = dict(zip(rule.words, (0.0, 1.0), strict=True))
+        numbers = np.array([known.get(v.lower(), np.nan) for v in cells.values], dtype=float)
+    else:
+        numbers = cells.numbers(rule.decimal or ".")
+        if rule.kind == "boolean":
+            numbers = np.where(np.isin(numbers, (0.0, 1.0)), numbers, np.nan)
+    return {"": cells.spread(numbers, np.nan)}, np.isnan(numbers)
+
+
+def _sample(values: Strings) -> Strings:
+    return values[:: max(1, len(values) // SAMPLE)]
+
+
+def _decimal(cells: Cells, conventions: Conventions) -> str:
+    """Return the decimal sign of one column: its own where it shows one, else the file's."""
+    evidence = decimal_evidence(_sample(cells.values))
+    return evidence if evidence in (".", ",") else conventions.decimal
+
+
+def _as_numbers(
+    cells: Cells, rule: ColumnRule, conventions: Conventions
+) -> tuple[ColumnRule, Floats | None, list[str]]:
+    """Return the rule with its number format, and the numbers, if the texts are numbers."""
+    values = cells.values
+    evidence = decimal_evidence(_sample(values))
+    if not evidence or is_code(values):
+        return rule, None, []
+    decimal = _decimal(cells, conventions)
+    numbers = cells.numbers(decimal)
+    unreadable = np.isnan(numbers)
+    few = np.count_nonzero(~unreadable) <= FEW_NUMBERS  # an odd text may be a level of its own
+    if cells.counts[unreadable].sum() > (0 if few else UNREADABLE * cells.held):
+        return rule, None, []
+    thousands = find_thousands(_sample(values), decimal)
+    warnings = []
+    if decimal != conventions.decimal:
+        warnings.append(
+            f"Column {cells.name!r} is read with the decimal sign {decimal!r}, unlike the file's "
+            f"other numbers."
+        )
+    elif evidence == "either" and not conventions.certain:
+        number = next(n for v, n in zip(values, numbers, strict=True) if not v.isdigit())
+        example = next(v for v in values if not v.isdigit())
+        warnings.append(
+            f"Column {cells.name!r}: {example!r} is read as {number:.15g}. If that is wrong, name "
+            "the other decimal sign."
+        )
+    return replace(rule, decimal=decimal, thousands=thousands), numbers, warnings
+
+
+def _as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
+    """Return the rule of a datetime column: the parts of it that vary become features."""
+    moments = to_moments(cells.values, order)
+    origin = "" if order == "time" else first_date(moments)
+    parts = to_parts(moments, origin)
+    kept = [part for part in PARTS if len(np.unique(parts[part][np.isfinite(parts[part])])) > 1]
+    if order == "time":
+        kept = [part for part in kept if part in ("hour", "minute", "second")]
+    return replace(rule, kind="datetime", dates=order, parts=tuple(kept), origin=origin)
+
+
+def _date_warnings(cells: Cells, order: str, guess: bool) -> list[str]:
+    if not guess:
+        return []
+    first = "day" if order == "dmy" else "month"
+    return [
+        f"Column {cells.name!r}: dates such as {cells.values[0]!r} are read with the {first} "
+        "first. Nothing in the file says which it is."
+    ]
+
+
+def _text_kind(cells: Cells) -> Kind:
+    """Return the kind of a column whose texts are neither numbers nor dates."""
+    distinct = len(cells.values)
+    if cells.held < FEW:
+        return "categorical"
+    sample = _sample(cells.values)
+    words = np.mean([len(value.split()) for value in sample])
+    length = np.mean([len(value) for value in sample])
+    if distinct > max(FEW / 2, PROSE_DISTINCT * cells.held) and (
+        words >= PROSE_WORDS or length >= PROSE_LENGTH
+    ):
+        return "text"
+    return "identifier" if distinct >= KEY_SHARE * cells.held else "categorical"
+
+
+def _is_row_number(cells: Cells, numbers: Floats) -> bool:
+    """Return whether numbers only tell rows apart: whole, unique, and counting or so named."""
+    if cells.rows < FEW or len(np.unique(numbers)) < cells.rows or (numbers % 1 != 0).any():
+        return False
+    words = {word.lower() for word in NAME_WORDS.findall(cells.name)}
+    if words & TIME_WORDS:
+        return False
+    dense = np.ptp(numbers) == cells.rows - 1
+    steps = np.diff(numbers[cells.codes])
+    counting = (steps > 0).all() and np.ptp(numbers) <= 10 * cells.rows
+    return bool(dense or counting or words & ID_WORDS)

@@ -1,0 +1,128 @@
+"""Dates and times as people write them, and the numbers a network takes of them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+Strings = np.ndarray[Any, np.dtype[np.object_]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+PARTS = ("year", "month", "day", "weekday", "hour", "minute", "second", "days")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+CENTURY = 69  # two-digit years below it are 20xx, as POSIX's strptime has it
+YEARS = (1600, 2199)
+
+_YEAR, _DAY = r"(?P<year>\d{4}|\d{2})", r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_MONTH = rf"(?P<month>\d{{1,2}}|(?:{'|'.join(MONTHS)})[a-z]*\.?)"
+_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+_CLOCK = (
+    r"(?P<hour>\d{1,2})(?:(?P<colon>:)|(?P<point>\.)(?=\d\d\.))(?P<minute>\d\d)"
+    r"(?:(?(colon):|\.)(?P<second>\d\d(?:[.,]\d+)?))?\s?(?P<half>[ap]\.?m\.?)?"
+)
+_TIME = rf"(?:(?:T|,?\s+){_CLOCK}\s?(?:Z|UTC|GMT|[-+]\d\d:?(?:\d\d)?)?)?"
+PATTERNS = {
+    "time": re.compile(_CLOCK, re.IGNORECASE),
+    "ymd": re.compile(
+        rf"(?P<year>\d{{4}})(?P<s>[-/. ]){_MONTH}(?:(?P=s){_DAY}{_TIME})?", re.IGNORECASE
+    ),
+    "dmy": re.compile(rf"{_WEEKDAY}{_DAY}(?P<s>[-/. ]){_MONTH}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I),
+    "mdy": re.compile(rf"{_WEEKDAY}{_MONTH}(?P<s>[-/. ]){_DAY}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I),
+}
+
+
+def to_moments(values: Strings, order: str) -> Floats:
+    """Return texts as year, month, day, hour, minute, second, one row each.
+
+    Args:
+        values: the texts.
+        order: "ymd", "dmy", "mdy", or "time" for times of day, whose date is then 1970-01-01.
+
+    Returns:
+        An array of shape (texts, 6); a row of NaN where a text is no such date.
+    """
+    pattern = PATTERNS[order]
+    rows = [_moment(pattern.fullmatch(value)) for value in values]
+    moments = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    with np.errstate(invalid="ignore"):
+        year, month, day, hour, minute, second = moments.T
+        good = (year >= YEARS[0]) & (year <= YEARS[1]) & (month >= 1) & (month <= 12) & (day >= 1)
+        good &= (hour < 24) & (minute < 60) & (second < 61)
+    good[good] &= _months(_first_days(moments[good]) + day[good] - 1) == month[good]
+    moments[~good] = np.nan
+    return moments
+
+
+def _moment(match: re.Match[str] | None) -> tuple[float, ...]:
+    if match is None:
+        return (np.nan,) * 6
+    found = match.groupdict()
+    hour = int(found["hour"] or 0)
+    if half := found["half"]:
+        hour = hour % 12 + 12 * half.lower().startswith("p") if 1 <= hour <= 12 else 99
+    minute, second = int(found["minute"] or 0), float((found["second"] or "0").replace(",", "."))
+    if "year" not in found:
+        return (1970, 1, 1, hour, minute, second)
+    year, month = int(found["year"]), found["month"].lower()[:3]
+    if len(found["year"]) == 2:
+        year += 2000 if year < CENTURY else 1900
+    number = MONTHS.index(month) + 1 if month in MONTHS else int(month)
+    return (year, number, int(found["day"] or 1), hour, minute, second)
+
+
+def _first_days(moments: Floats) -> Floats:
+    """Return the days from 1970-01-01 to the first of each row's month."""
+    months = ((moments[:, 0] - 1970) * 12 + moments[:, 1] - 1).astype(np.int64)
+    return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.float64)
+
+
+def _months(days: Floats) -> Floats:
+    """Return the month, 1 to 12, of days counted from 1970-01-01."""
+    months = days.astype(np.int64).astype("datetime64[D]").astype("datetime64[M]")
+    return np.asarray(months.astype(np.int64) % 12 + 1, dtype=np.float64)
+
+
+def to_parts(moments: Floats, origin: str) -> dict[str, Floats]:
+    """Return the parts of dates as numbers.
+
+    `weekday` is 0 on Monday; `days` are those elapsed since `origin`, with their fraction.
+    """
+    days = np.full(len(moments), np.nan)
+    known = np.isfinite(moments[:, 0])
+    days[known] = _first_days(moments[known]) + moments[known, 2] - 1
+    weekday = (days + 3) % 7
+    start = np.datetime64(origin or "1970-01-01", "D").astype(np.int64)
+    hours = moments[:, 3] + moments[:, 4] / 60 + moments[:, 5] / 3600
+    columns = (*moments.T[:3], weekday, *moments.T[3:], days - float(start) + hours / 24)
+    return dict(zip(PARTS, columns, strict=True))
+
+
+def first_date(moments: Floats) -> str:
+    """Return the earliest date, written as ISO 8601."""
+    known = moments[np.isfinite(moments[:, 0])]
+    day = (_first_days(known) + known[:, 2] - 1).min()
+    return str(np.datetime64(int(day), "D"))
+
+
+def find_order(values: Strings, day_first: bool | None) -> tuple[str, float, bool]:
+    """Return the order of dates' parts, the share of texts that it reads, and if it is a guess.
+
+    Args:
+        values: a column's distinct texts.
+        day_first: whether 3/4 is the third of April; None where nothing says so.
+    """
+    few = values[:: max(1, len(values) // 50)]
+    if max(np.isfinite(to_moments(few, order)[:, 0]).mean() for order in PATTERNS) < 0.5:
+        return "", 0.0, False
+    read = {order: to_moments(values, order) for order in PATTERNS}
+    shares = {order: float(np.isfinite(rows[:, 0]).mean()) for order, rows in read.items()}
+    best = max(shares, key=lambda order: shares[order])
+    if shares["dmy"] == shares["mdy"] == shares[best] > 0:
+        pointed = all("." in value for value in few)
+        guess = day_first is None and not pointed
+        guess = guess and not np.array_equal(read["dmy"], read["mdy"], equal_nan=True)
+        best = "dmy" if day_first or (pointed and day_first is None) else "mdy"
+        return best, shares[best], guess
+    return best, shares[best], False

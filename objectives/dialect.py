@@ -1,0 +1,125 @@
+"""How a text's rows are written: what separates cells, and what quotes them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from objectives.reading import ReadingError
+
+SEPARATORS = (",", ";", "\t", "|")
+BLANKS = " \t\r\n\f\v\xa0\ufeff"
+JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
+
+MONEY = "$€£¥₹"
+VALUE = re.compile(  # a number, date or time, whatever its conventions
+    rf"[-+(]?[{MONEY}]?\s?[-+]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?\s?[{MONEY}%]?\)?"
+    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S.*)?|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
+)
+SEEN = 1000  # rows looked at
+PLAIN = 0.9  # how much a plain text says for a dialect, where a number, date or time says 1
+
+Row = tuple[int, list[str]]  # physical line on which it begins, cells
+
+
+def parse(
+    lines: Iterable[str], separator: str, quote: str, skip: int = 0, strict: bool = False
+) -> Iterator[Row]:
+    """Yield each row with the physical line it begins on.
+
+    Raises:
+        ReadingError: a row cannot be read, or, where `strict`, goes on behind a closing quote.
+    """
+    source = iter(lines)
+    for _ in range(skip):
+        next(source, None)
+    reader = csv.reader(
+        source,
+        delimiter=separator,
+        quotechar=quote or None,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        skipinitialspace=True,
+        strict=strict,
+    )
+    line = skip + 1
+    try:
+        for row in reader:
+            yield line, row
+            line = skip + reader.line_num + 1
+    except csv.Error as error:
+        raise ReadingError(
+            f"Line {line} cannot be read ({error}). Expected cells separated by {separator!r}; "
+            "look for a quote that is never closed, or turn quoting off."
+        ) from error
+
+
+def is_blank(row: Sequence[str]) -> bool:
+    """Return whether a row holds nothing."""
+    return not "".join(row).strip(JUNK)
+
+
+def first_rows(head: list[str], separator: str, quote: str) -> list[Row]:
+    """Return the first rows that hold something; raises ReadingError where there is none."""
+    parsed = parse(head, separator, quote)
+    rows = [
+        (line, [cell.strip(BLANKS) for cell in row]) for line, row in parsed if not is_blank(row)
+    ]
+    if not rows:
+        raise ReadingError("The file holds no rows. Expected a line of names, then rows.")
+    return rows[:SEEN]
+
+
+def find_dialect(head: list[str], separator: str | None, quote: str | None) -> tuple[str, str]:
+    """Return the separator and quote under which the rows are most alike and their cells clean.
+
+    The idea, consistency of rows times cleanness of cells, is that of van den Burg, Nazábal
+    and Sutton, "Wrangling messy CSV files by detecting row and type patterns" (2019).
+    """
+    best, found = (0.0, 0), None
+    for candidate in SEPARATORS if separator is None else (separator,):
+        apostrophes = any(line.startswith("'") or f"{candidate}'" in line for line in head)
+        marks = ('"', "'") if apostrophes else ('"',)
+        for mark in marks if quote is None else (quote,):
+            score = _score(head, candidate, mark)
+            if score > best:
+                best, found = score, (candidate, mark)
+    if found is not None:
+        return found
+    if separator is not None:
+        raise ReadingError(
+            f"Expected at least two columns separated by {separator!r}. "
+            f"Received: {head[0].strip()[:80] if head else ''!r}."
+        )
+    raise ReadingError(
+        "Expected at least two columns, separated by comma, semicolon, tab or |. Received one "
+        f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another."
+    )
+
+
+def _score(head: list[str], separator: str, quote: str) -> tuple[float, int]:
+    """Return how much rows look like a table: alike and clean (0 to 1), and how wide."""
+    rows, orderly = _some_rows(head, separator, quote)
+    widths = Counter(len(row) for row in rows if len(row) > 1)
+    if not widths:
+        return 0.0, 0
+    width = max(widths, key=lambda w: (widths[w], w))
+    others = re.compile(f"[{''.join(s for s in SEPARATORS if s != separator)}](?! )|^'.*'$")
+    cells = [cell.strip(BLANKS) for row in rows[:200] if len(row) == width for cell in row]
+    values = sum(1 for cell in cells if VALUE.fullmatch(cell))
+    texts = sum(1 for cell in cells if not VALUE.fullmatch(cell) and not others.search(cell))
+    clean = values + PLAIN * texts
+    share = widths[width] / len(rows) * (0.1 + 0.9 * clean / max(1, len(cells)))
+    return round(share if orderly else share / 2, 3), width
+
+
+def _some_rows(head: list[str], separator: str, quote: str) -> tuple[list[list[str]], bool]:
+    """Return the first rows that hold something, and whether all quotes end where cells do."""
+    for strict in (True, False):
+        try:
+            rows = [row for _, row in parse(head, separator, quote, strict=strict)]
+        except ReadingError:
+            continue
+        return [row for row in rows if not is_blank(row)][:SEEN], strict
+    return [], False

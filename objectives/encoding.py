@@ -1,0 +1,129 @@
+"""From bytes to text: the encoding, and refusing what is no table of text."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from typing import TextIO
+
+from objectives.reading import ReadingError
+
+BOMS = (  # UTF-32's little-endian mark begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+SIGNATURES = (  # https://en.wikipedia.org/wiki/List_of_file_signatures
+    (b"PK\x03\x04", "a ZIP archive, such as an Excel workbook (.xlsx)"),
+    (b"\xd0\xcf\x11\xe0", "an old Microsoft Office file, such as an Excel workbook (.xls)"),
+    (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "an Arrow file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"SQLite format 3\x00", "an SQLite database"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard archive"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"%PDF", "a PDF document"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x80\x04\x95", "a Python pickle"),
+    (b"\x7fELF", "a program"),
+)
+REMEDY = "Save the table as CSV and give that file."
+HEAD = 1 << 18  # bytes looked at where the whole file need not be
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b]")
+MARKUP = re.compile(r"\s*<(!doctype|html|head|body|table|\?xml|svg|!--)", re.IGNORECASE)
+JSON = re.compile(r'\s*(\{\s*["}]|\[\s*[\[{"\d-])')
+HIGH = re.compile(rb"[\x80-\xff]")
+RUNS = re.compile(rb"[\x80-\xff]{3,}")
+ALPHABET = 8  # different bytes that words of another script hold, at least
+WINDOWS = re.compile(rb"[\x80-\x9f]")  # control codes in Latin-1, letters and quotes in cp1252
+UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in cp1252
+
+
+def find_encoding(data: bytes) -> str:
+    """Return the name of the codec that turns the bytes into text.
+
+    A byte order mark decides; then UTF-8 if every byte agrees; then UTF-16 by its zero bytes.
+    Whole words of other bytes are left to charset-normalizer; accents among ASCII letters are
+    cp1252 or, where that cannot matter, Latin-1 (charset-normalizer often calls them cp1250).
+
+    Raises:
+        ReadingError: the file is empty or is not text.
+    """
+    if not data.strip():
+        raise ReadingError("The file is empty. Expected a table: a line of names, then rows.")
+    for signature, what in SIGNATURES:
+        if data.startswith(signature):
+            raise ReadingError(f"Expected a table as text. Received {what}. {REMEDY}")
+    for mark, name in BOMS:
+        if data.startswith(mark):
+            return name
+    head = data[:HEAD]
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        zeros = head[first::2].count(0)
+        if zeros > 0.3 * len(head) / 2 and head[1 - first :: 2].count(0) < zeros / 10:
+            return name
+    if is_valid(data, "utf-8"):
+        return "utf-8"
+    return _legacy_encoding(data)
+
+
+def is_valid(data: bytes, encoding: str) -> bool:
+    """Return whether the whole of the bytes can be decoded."""
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)()
+        for start in range(0, len(data), 1 << 22):
+            decoder.decode(data[start : start + (1 << 22)])
+        decoder.decode(b"", final=True)
+    except (UnicodeError, LookupError):
+        return False
+    return True
+
+
+def _legacy_encoding(data: bytes) -> str:
+    """Return an encoding of before Unicode."""
+    sample = data[:HEAD]
+    runs = b"".join(RUNS.findall(sample))
+    if len(runs) > len(HIGH.findall(sample)) / 2 and len(set(runs)) >= ALPHABET:
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(sample).best()
+        if best is not None and is_valid(data, best.encoding):
+            return best.encoding
+    return "cp1252" if WINDOWS.search(data) and not UNDEFINED.search(data) else "latin-1"
+
+
+def open_text(data: bytes, encoding: str) -> TextIO:
+    """Return the bytes as a stream of lines with their ends as they are.
+
+    Raises:
+        ReadingError: there is no such encoding, or the bytes are not of it.
+    """
+    try:
+        text = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
+    except (LookupError, ValueError) as error:
+        raise ReadingError(f"Expected the name of an encoding. Received: {encoding!r}.") from error
+    if is_valid(data, encoding):
+        return text
+    raise ReadingError(
+        f"Expected text encoded as {encoding}. Received bytes that are not. "
+        "Leave the encoding out, so that it is found, or name the right one."
+    )
+
+
+def refuse_other_text(head: str) -> None:
+    """Raise ReadingError if the text is no table: control characters, HTML, XML or JSON."""
+    if CONTROL.search(head):
+        raise ReadingError(f"Expected a table as text. Received a binary file. {REMEDY}")
+    if MARKUP.match(head):
+        raise ReadingError(f"Expected a table as CSV. Received HTML or XML. {REMEDY}")
+    if JSON.match(head):
+        raise ReadingError(f"Expected a table as CSV. Received JSON. {REMEDY}")

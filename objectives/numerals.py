@@ -1,0 +1,104 @@
+"""Numbers as people write them: decimal signs, groups of thousands, currency, percent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from objectives.dialect import MONEY
+
+Strings = np.ndarray[Any, np.dtype[np.object_]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+SPACES = " '’\xa0\u2009\u202f"  # between groups, whatever the decimal sign
+FANCY = re.compile("[^0-9.,+\\-eE\n]")  # what Python's own float does not take, or takes as more
+
+
+def _pattern(decimal: str) -> re.Pattern[str]:
+    point = re.escape(decimal)
+    other = "," if decimal == "." else "."
+    return re.compile(
+        rf"(?P<open>\()?(?P<sign>[-+−]?)\s?[{MONEY}]?\s?(?P<late>[-−]?)"
+        rf"(?:(?P<whole>[1-9]\d{{0,2}}(?P<group>[{other}{SPACES}])(?:\d{{2,3}}(?P=group))*\d{{3}}"
+        rf"|\d+)(?:{point}(?P<part>\d*))?|{point}(?P<only>\d+))"
+        rf"(?P<power>[eE][-+]?\d+)?\s?[{MONEY}%]?(?(open)\))"
+    )
+
+
+PATTERNS = {".": _pattern("."), ",": _pattern(",")}
+
+
+def to_numbers(values: Strings, decimal: str) -> Floats:
+    """Return texts as numbers, NaN where a text is no finite number.
+
+    Thousands may be grouped by the other of point and comma, by blanks or by apostrophes; a
+    currency sign or `%` is ignored; brackets mean a negative number.
+    """
+    plain: Any = values
+    joined = "\n".join(values)
+    if decimal == ",":
+        plain = joined.replace(",", ".").split("\n")
+    if not FANCY.search(joined) and (decimal == "." or "." not in joined):
+        try:
+            numbers = np.array(plain, dtype=object).astype(np.float64)
+        except ValueError:  # such as "1-2"
+            pass
+        else:
+            if len(numbers) == len(values):
+                return np.where(np.isfinite(numbers), numbers, np.nan)
+    pattern = PATTERNS[decimal]
+    return np.array([_number(pattern.fullmatch(value)) for value in values], dtype=np.float64)
+
+
+def _number(match: re.Match[str] | None) -> float:
+    if match is None:
+        return np.nan
+    whole, group = match["whole"] or "0", match["group"]
+    if group:
+        whole = whole.replace(group, "")
+    number = float(f"{whole}.{match['part'] or match['only'] or '0'}{match['power'] or ''}")
+    if not np.isfinite(number):
+        return np.nan
+    negative = match["open"] or match["late"] or match["sign"] in ("-", "−")
+    return -number if negative else number
+
+
+def find_thousands(values: Iterable[str], decimal: str) -> str:
+    """Return what separates groups of thousands, "" where nothing does."""
+    for value in values:
+        match = PATTERNS[decimal].fullmatch(value)
+        if match is not None and match["group"]:
+            return match["group"]
+    return ""
+
+
+def decimal_evidence(values: Strings) -> str:
+    """Return what a column's texts say of the decimal sign.
+
+    "." or "," where only that sign makes them numbers; "either" where both do, as in 1,234;
+    "both" where there is no sign; "" where they are not numbers.
+    """
+    point, comma = to_numbers(values, "."), to_numbers(values, ",")
+    pointed, commaed = np.isfinite(point).mean(), np.isfinite(comma).mean()
+    if max(pointed, commaed) < 0.9:
+        return ""
+    if pointed != commaed:
+        return "." if pointed > commaed else ","
+    return "both" if np.array_equal(point, comma, equal_nan=True) else "either"
+
+
+def is_code(values: Strings) -> bool:
+    """Return whether texts of digits are codes rather than numbers.
+
+    So are texts of equal length of which some begin with zero (a postal code), and those of
+    more digits than a number keeps (a card's number).
+    """
+    if not all(value.isdigit() for value in values):
+        return False
+    lengths = {len(value) for value in values}
+    if min(lengths) > 15:
+        return True
+    return len(lengths) == 1 and min(lengths) > 2 and any(value[0] == "0" for value in values)

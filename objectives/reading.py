@@ -1,0 +1,109 @@
+"""What is assumed in turning bytes into typed columns, in words that last as `reading.json`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+Kind = Literal[
+    "numeric", "categorical", "boolean", "datetime", "text", "identifier", "constant", "empty"
+]
+
+# Cells that hold nothing. "None" is not among them: many tables use it as a level.
+MISSING = (
+    "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "<NA>",
+    "#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "inf", "-inf", "Inf", "-Inf",
+)  # fmt: skip
+
+
+class ReadingError(ValueError):
+    """The bytes cannot be read as the table that is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedRow:
+    """A row that was left out."""
+
+    line: int  # physical line of the file on which the row begins, from 1
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnRule:
+    """How one column's text becomes values."""
+
+    name: str
+    position: int  # from 0
+    kind: Kind
+    decimal: str = ""  # decimal sign of the column's numbers; "" where its text is not numbers
+    thousands: str = ""  # what separates groups of three digits
+    words: tuple[str, ...] = ()  # the false and the true word of a boolean, in lower case
+    dates: str = ""  # order of a date's parts: "ymd", "dmy", "mdy"; "time" for a time of day
+    parts: tuple[str, ...] = ()  # parts of a datetime that became features, as they vary
+    origin: str = ""  # ISO date that the part "days" counts from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Everything assumed in turning bytes into typed columns; enough to read a later file."""
+
+    encoding: str
+    separator: str
+    quote: str
+    decimal: str
+    thousands: str
+    header: bool
+    skip: int  # physical lines above the header, or above the first row where there is none
+    columns: tuple[ColumnRule, ...]
+    missing: tuple[str, ...] = MISSING
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the reading as JSON-ready dictionaries and lists."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Reading:
+        """Return the reading that `to_json` wrote; raises ReadingError for anything else."""
+        try:
+            columns = tuple(ColumnRule(**_tuples(rule)) for rule in value["columns"])
+            return cls(**{**_tuples(value), "columns": columns})
+        except (KeyError, TypeError) as error:
+            raise ReadingError(f"Expected the JSON of a reading. Received: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What the user knows better than the file shows; None means: find out."""
+
+    encoding: str | None = None
+    separator: str | None = None
+    quote: str | None = None  # "" for a file without quoting
+    decimal: str | None = None
+    header: bool | None = None
+    skip: int | None = None
+    day_first: bool | None = None  # of dates such as 3/4/2024
+    missing: tuple[str, ...] = ()  # texts that stand for nothing, besides the usual ones
+    kinds: Mapping[str, Kind] = field(default_factory=dict)  # by column name or position
+
+    def __post_init__(self) -> None:
+        if self.separator is not None and not re.fullmatch(r"[^\w\r\n\"]|\t", self.separator):
+            raise ReadingError(
+                f"Expected one sign as separator, such as ';'. Received: {self.separator!r}."
+            )
+        if self.quote is not None and self.quote not in ("", '"', "'"):
+            raise ReadingError(f"Expected \", ' or nothing as quote. Received: {self.quote!r}.")
+        if self.decimal not in (None, ".", ","):
+            raise ReadingError(f"Expected . or , as decimal sign. Received: {self.decimal!r}.")
+        for name, kind in self.kinds.items():
+            if kind not in get_args(Kind):
+                raise ReadingError(
+                    f"Expected a kind for column {name!r}: {', '.join(get_args(Kind))}. "
+                    f"Received: {kind!r}."
+                )
+
+
+def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dictionary with its lists as tuples, as frozen dataclasses hold them."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in value.items()}

@@ -1,0 +1,279 @@
+"""The dataset read: typed columns, and what was assumed in reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+import pandas as pd
+
+from objectives.checks import column_warnings, listed, row_warnings, target_warnings
+from objectives.columns import Cells, find_conventions, force, infer, values_of
+from objectives.grid import Grid, RaggedError, TooLargeError, load
+from objectives.reading import (
+    MISSING,
+    ColumnRule,
+    DroppedRow,
+    Kind,
+    Overrides,
+    Reading,
+    ReadingError,
+)
+from objectives.shape import find_again, find_shape
+from objectives.target import Examples, Target, Task, choose_target, find_column, split_target
+
+__all__ = [
+    "Column", "ColumnRule", "DroppedRow", "Examples", "Feature", "Kind", "MissingColumnsError",
+    "Overrides", "RaggedError", "Reading", "ReadingError", "Table", "Target", "Task",
+    "TooLargeError", "apply_reading", "choose_target", "csv_bytes", "describe", "features_of",
+    "find_column", "read_table", "split_target",
+]  # fmt: skip
+
+EXAMPLES = 3  # values of a column that are shown
+
+
+class MissingColumnsError(ReadingError):
+    """A file lacks columns that a reading needs.
+
+    Attributes:
+        columns: names of the columns that are missing.
+        unknown: names in the file that the reading does not know.
+    """
+
+    def __init__(self, columns: Collection[str], unknown: Collection[str]) -> None:
+        self.columns, self.unknown = tuple(columns), tuple(unknown)
+        hints = []
+        for name in self.columns:
+            near = get_close_matches(name, self.unknown, n=1)
+            hints.append(f"{name!r}" + (f" (is it {near[0]!r}?)" if near else ""))
+        also = f" Unknown columns: {', '.join(map(repr, unknown))}." if unknown else ""
+        super().__init__(
+            f"Columns are missing: {', '.join(hints)}.{also} Name the columns as in the table "
+            "that was searched."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column as `inspect` shows it."""
+
+    name: str
+    kind: Kind
+    missing: float  # share of the rows, 0 to 1
+    distinct: int  # different values, missing not counted
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One typed column that a network takes, by name."""
+
+    name: str
+    kind: Literal["numeric", "boolean", "categorical", "text"]
+    column: str  # name of the column it comes from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A dataset read. Its frames share one row order and a plain row index."""
+
+    reading: Reading
+    columns: tuple[Column, ...]
+    features: tuple[Feature, ...]  # of every usable column
+    frame: pd.DataFrame  # a column per feature: float64 with NaN, or str with "" where missing
+    labels: pd.DataFrame  # every column's text, "" where missing
+    dropped: tuple[DroppedRow, ...]
+    warnings: tuple[str, ...]
+
+
+def read_table(
+    data: bytes, *, overrides: Overrides | None = None, limit: int | None = None
+) -> Table:
+    """Read a CSV's bytes as a table, finding out how.
+
+    Args:
+        data: the file.
+        overrides: what the user knows better.
+        limit: bytes of memory that may be used; what the machine has free if not given.
+
+    Raises:
+        ReadingError: the bytes cannot be read as a table; the message says what to do.
+    """
+    overrides = overrides or Overrides()
+    shape = find_shape(data, overrides)
+    names = shape.names
+    missing = tuple(dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing))))
+    kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
+    grid = load(data, shape, limit)
+    columns = _cells(grid, enumerate(names), missing)
+    conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
+    rules, warnings = [], []
+    for cells in columns:
+        if cells.name in kinds:
+            rules.append(force(cells, kinds[cells.name], conventions))
+        else:
+            rule, doubts = infer(cells, conventions)
+            rules.append(rule)
+            warnings += doubts
+    reading = Reading(
+        encoding=shape.encoding,
+        separator=shape.separator,
+        quote=shape.quote,
+        decimal=conventions.decimal,
+        thousands=next((rule.thousands for rule in rules if rule.thousands), ""),
+        header=shape.header,
+        skip=shape.skip,
+        columns=tuple(rules),
+        missing=missing,
+    )
+    return _assemble(grid, columns, reading, warnings)
+
+
+def apply_reading(
+    data: bytes,
+    reading: Reading,
+    *,
+    optional: Collection[str] = (),
+    limit: int | None = None,
+) -> Table:
+    """Read a file by the rules found for another.
+
+    Columns are found by name, in any order, where there is a header; unknown ones are left
+    out with a warning. Texts that the rules cannot read count as missing, with a warning.
+
+    Args:
+        data: the file.
+        reading: the rules.
+        optional: names of columns that may be absent, such as the target; they are then
+            missing in every row.
+        limit: bytes of memory that may be used; what the machine has free if not given.
+
+    Raises:
+        MissingColumnsError: a column that gives features is absent.
+        ReadingError: the bytes cannot be read as a table.
+    """
+    shape = find_again(data, reading, optional)
+    needed = {feature.column for feature in features_of(reading)} - set(optional)
+    unknown = [name for name in shape.names if name not in {r.name for r in reading.columns}]
+    absent = [rule.name for rule in reading.columns if rule.name not in shape.names]
+    if lacking := [name for name in absent if name in needed]:
+        raise MissingColumnsError(lacking, unknown)
+    warnings = []
+    if unknown:
+        warnings.append(f"Unknown columns are left out: {listed(map(repr, unknown))}.")
+    if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
+        warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
+    grid = load(data, shape, limit)
+    places = [(shape.names.index(r.name) if r.name not in absent else -1) for r in reading.columns]
+    named = [(place, rule.name) for place, rule in zip(places, reading.columns, strict=True)]
+    return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
+
+
+def features_of(reading: Reading) -> tuple[Feature, ...]:
+    """Return the features that a reading's columns give, in their order."""
+    features: dict[str, Feature] = {}
+    taken = {rule.name for rule in reading.columns}
+    for rule in reading.columns:
+        if rule.kind == "datetime":
+            for part in rule.parts:
+                name = f"{rule.name}.{part}"
+                while name in taken:
+                    name += "_"
+                taken.add(name)
+                features[name] = Feature(name=name, kind="numeric", column=rule.name)
+        elif rule.kind in ("numeric", "boolean", "categorical", "text"):
+            features[rule.name] = Feature(name=rule.name, kind=rule.kind, column=rule.name)
+    return tuple(features.values())
+
+
+def csv_bytes(frame: pd.DataFrame) -> bytes:
+    """Return a DataFrame as the CSV bytes that `read_table` takes; its index is left out."""
+    text: str = frame.to_csv(index=False)
+    return text.encode()
+
+
+def describe(table: Table, target: Target | None = None) -> dict[str, Any]:
+    """Return what `inspect --json` prints: how the table was read, and warnings.
+
+    With a target the warnings include those about it.
+    """
+    reading = table.reading
+    about_target = target_warnings(table, target) if target is not None else ()
+    return {
+        "encoding": reading.encoding,
+        "separator": reading.separator,
+        "decimal": reading.decimal,
+        "header": reading.header,
+        "rows": len(table.labels),
+        "columns": [
+            {
+                "name": column.name,
+                "kind": column.kind,
+                "missing": column.missing,
+                "distinct": column.distinct,
+                "examples": list(column.examples),
+            }
+            for column in table.columns
+        ],
+        "dropped": [{"line": row.line, "reason": row.reason} for row in table.dropped],
+        "warnings": [*table.warnings, *about_target],
+    }
+
+
+def _family(encoding: str) -> str:
+    """Return an encoding's name without what says only whether there is a byte order mark."""
+    return encoding.removesuffix("-sig").removesuffix("-le").removesuffix("-be")
+
+
+def _cells(
+    grid: Grid, named: Iterable[tuple[int, str]], missing: Collection[str]
+) -> tuple[Cells, ...]:
+    """Take columns out of the grid, given by place (-1: absent) and name, as their cells."""
+    tokens = frozenset(missing)
+    cells = []
+    for position, (place, name) in enumerate(named):
+        raw = grid.columns[place] if place >= 0 else [""] * len(grid.lines)
+        cells.append(Cells.of(name, position, raw, tokens))
+        if place >= 0:
+            raw.clear()
+    return tuple(cells)
+
+
+def _assemble(
+    grid: Grid, columns: tuple[Cells, ...], reading: Reading, warnings: list[str]
+) -> Table:
+    """Return the table of a grid's columns, read as the reading says."""
+    features = features_of(reading)
+    own: dict[str, list[str]] = {}
+    for feature in features:
+        own.setdefault(feature.column, []).append(feature.name)
+    frame: dict[str, pd.Series[Any]] = {}
+    shown = []
+    for cells, rule in zip(columns, reading.columns, strict=True):
+        parts, unreadable = values_of(cells, rule)
+        for name, values in zip(own.get(rule.name, ()), parts.values(), strict=True):
+            frame[name] = pd.Series(values, dtype=values.dtype)
+        warnings += column_warnings(cells, rule, parts.get(""), unreadable, grid.lines)
+        missing = cells.rows - cells.held + int(cells.counts[unreadable].sum())
+        shown.append(
+            Column(
+                name=rule.name,
+                kind=rule.kind,
+                missing=missing / cells.rows,
+                distinct=len(cells.values),
+                examples=tuple(cells.values[:EXAMPLES]),
+            )
+        )
+    labels = {cells.name: pd.Series(cells.texts(), dtype=object) for cells in columns}
+    index = pd.RangeIndex(len(grid.lines))
+    return Table(
+        reading=reading,
+        columns=tuple(shown),
+        features=features,
+        frame=pd.DataFrame(frame, index=index, copy=False),
+        labels=pd.DataFrame(labels, index=index, copy=False),
+        dropped=grid.dropped,
+        warnings=(*warnings, *row_warnings(grid, columns)),
+    )

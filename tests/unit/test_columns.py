@@ -1,0 +1,309 @@
+"""Kinds of columns, and how a column's text becomes values."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from objectives.checks import count_duplicates, find_sentinels
+from objectives.columns import Cells
+from objectives.dates import PARTS, find_order, to_moments
+from objectives.numerals import decimal_evidence, to_numbers
+from objectives.reading import MISSING, Kind
+from objectives.table import Overrides, ReadingError, Table, read_table
+
+
+def strings(*values: str) -> np.ndarray[Any, np.dtype[np.object_]]:
+    return np.array(values, dtype=object)
+
+
+def table_of(
+    column: Sequence[str],
+    name: str = "it",
+    separator: str = ";",
+    overrides: Overrides | None = None,
+) -> Table:
+    rows = [f'"{cell}"{separator}{"xy"[i % 2]}{i % 3}' for i, cell in enumerate(column)]
+    data = "\n".join([f"{name}{separator}other", *rows, ""])
+    return read_table(data.encode(), overrides=overrides)
+
+
+def kind_of(column: Sequence[str], name: str = "it", separator: str = ",") -> Kind:
+    return table_of(column, name, separator).columns[0].kind
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal", "number"),
+    [
+        ("12", ".", 12),
+        ("-3.5", ".", -3.5),
+        ("−3.5", ".", -3.5),
+        (".5", ".", 0.5),
+        ("5.", ".", 5),
+        ("1e-3", ".", 0.001),
+        ("$32,458", ".", 32458),
+        ("-$5", ".", -5),
+        ("$-5", ".", -5),
+        ("€ 3", ".", 3),
+        ("3 €", ".", 3),
+        ("68,641.00", ".", 68641),
+        ("12,34,567", ".", 1234567),
+        ("1 234", ".", 1234),
+        ("1'234.5", ".", 1234.5),
+        ("45%", ".", 45),
+        ("(1,200)", ".", -1200),
+        ("2,6", ",", 2.6),
+        ("1.234,56", ",", 1234.56),
+        ("1.234", ",", 1234),
+        ("0,757", ",", 0.757),
+    ],
+)
+def test_numbers_are_read_as_people_write_them(text: str, decimal: str, number: float) -> None:
+    for beside in ("7", "$7"):  # the quick way and the thorough one
+        assert to_numbers(strings(text, beside), decimal).tolist() == [number, 7]
+
+
+@pytest.mark.parametrize(
+    ("text", "decimal"),
+    [
+        ("1_000", "."),
+        ("1-2", "."),
+        ("0,123", "."),
+        ("1,23", "."),
+        ("1,2345", "."),
+        ("12a", "."),
+        ("1.2.3", "."),
+        ("(5", "."),
+        ("inf", "."),
+        ("1e999", "."),
+        ("١٢x", "."),
+        ("0.123", ","),
+        ("1,2,3", ","),
+        ("1\n2", "."),
+    ],
+)
+def test_what_is_no_number_is_missing(text: str, decimal: str) -> None:
+    assert np.isnan(to_numbers(strings(text), decimal)).all()
+    assert np.isnan(to_numbers(strings(text, "7"), decimal)).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("texts", "evidence"),
+    [
+        (("1.5", "2"), "."),
+        (("1,5", "2"), ","),
+        (("1,234", "5.67"), "."),
+        (("1,234", "2,345"), "either"),
+        (("1", "2"), "both"),
+        (("a", "b"), ""),
+    ],
+)
+def test_a_column_shows_its_decimal_sign_or_not(texts: tuple[str, ...], evidence: str) -> None:
+    assert decimal_evidence(strings(*texts)) == evidence
+
+
+def test_the_file_decides_what_a_column_leaves_open() -> None:
+    lines = "a;b\n" + "1,234;2,5\n5,678;1,25\n" * 10
+    table = read_table(lines.encode())
+    assert (table.reading.decimal, table.frame["a"][0]) == (",", 1.234)
+    table = read_table(lines.replace("2,5\n", "2.5\n").replace("1,25", "1.25").encode())
+    assert (table.reading.decimal, table.frame["a"][0], table.frame["b"][0]) == (".", 1234, 2.5)
+    assert table.reading.thousands == ","
+
+
+def test_a_column_unlike_the_file_is_read_by_its_own_sign_with_a_warning() -> None:
+    table = read_table(("a;b;c\n" + "1,5;2.5;0.5\n2,25;3.75;1.5\n" * 10).encode())
+    assert table.frame["a"].to_list()[:2] == [1.5, 2.25]
+    assert any("'a' is read with the decimal sign ','" in text for text in table.warnings)
+
+
+def test_numbers_that_nothing_decides_are_read_with_a_warning_and_can_be_overridden() -> None:
+    rows = "a,b\n" + '"1,234",x\n"2,345",y\n' * 10
+    table = read_table(rows.encode())
+    assert table.frame["a"][0] == 1234
+    assert any("'1,234' is read as 1234" in text for text in table.warnings)
+    assert read_table(rows.encode(), overrides=Overrides(decimal=",")).frame["a"][0] == 1.234
+    semicolons = "a;b\n" + "1,234;x\n2,345;y\n" * 10
+    table = read_table(semicolons.encode())
+    assert (table.reading.decimal, table.frame["a"][0]) == (",", 1.234)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (["1.5", "2.5", "", "4"] * 8, "numeric"),
+        (["1", "2", "3", "3+"] * 8, "categorical"),
+        (["red", "green"] * 15, "categorical"),
+        (["yes", "No", "YES", ""] * 8, "boolean"),
+        (["TRUE", "false"] * 15, "boolean"),
+        (["0", "1", "1"] * 10, "boolean"),
+        (["0.0", "1.0"] * 15, "boolean"),
+        (["p", "e"] * 15, "categorical"),
+        (["2024-01-31", "2023-02-28"] * 15, "datetime"),
+        (["18:30", "07:15"] * 15, "datetime"),
+        (["same"] * 30, "constant"),
+        (["", "NA", "?", "-", "N/A", "null"] * 5, "empty"),
+        (["Y", ""] * 15, "categorical"),
+        (["01234", "00123", "99999"] * 10, "categorical"),
+        (["1234567890123456", "1234567890123457", "6543210987654321"] * 10, "categorical"),
+        ([f"word{i} and some more of it" for i in range(30)], "text"),
+        ([f"{i:04x}-KEY{i}" for i in range(30)], "identifier"),
+        ([str(i) for i in range(1, 31)], "identifier"),
+        ([str(i * 7 % 31) for i in range(31)], "identifier"),
+        ([str(3 * i + i % 2) for i in range(30)], "identifier"),
+        ([f"{i * 1.1:.3f}" for i in range(30)], "numeric"),
+        ([str(i * i % 97 * 31) for i in range(30)], "numeric"),
+    ],
+)
+def test_kinds_are_found(column: list[str], kind: Kind) -> None:
+    assert kind_of(column) == kind
+
+
+def test_names_help_to_tell_identifiers_from_numbers() -> None:
+    column = [str(7919 * i % 10007) for i in range(40)]
+    assert kind_of(column, "customerID") == "identifier"
+    assert kind_of(column, "Case #") == "identifier"
+    assert kind_of(column, "income") == "numeric"
+    assert kind_of([str(1980 + i) for i in range(40)], "year") == "numeric"
+
+
+def test_odd_texts_among_many_numbers_are_missing_and_counted() -> None:
+    column = [f"{i * 1.1:.2f}" for i in range(400)]
+    column[123] = "broken"
+    table = table_of(column)
+    assert table.columns[0].kind == "numeric"
+    assert np.isnan(table.frame["it"][123])
+    assert table.columns[0].missing == 1 / 400
+    assert any("1 cells are no numbers" in text and "line 125" in text for text in table.warnings)
+
+
+def test_missing_texts_are_missing_in_every_kind() -> None:
+    table = table_of(["5.5", "?", " ", "NA", "1.5"] * 6)
+    assert np.isnan(table.frame["it"][1:4]).all()
+    assert table.columns[0].missing == 0.6
+    table = table_of(["red", "?", "blue"] * 10)
+    assert table.frame["it"].to_list()[:3] == ["red", "", "blue"]
+    assert table.frame["it"].dtype == object
+
+
+def test_more_texts_can_be_called_missing() -> None:
+    column = [*map(str, range(50, 90)), "-200", "-200"]
+    table = table_of(column, overrides=Overrides(missing=("-200",)))
+    assert table.frame["it"].isna().sum() == 2
+    assert set(MISSING) < set(table.reading.missing)
+
+
+@pytest.mark.parametrize(
+    ("texts", "order", "first"),
+    [
+        (("2024-02-29", "2023-01-05"), "ymd", [2024, 2, 29, 0, 0, 0]),
+        (("2024-02-29T18:05:07Z", "2024-03-01T00:00:00Z"), "ymd", [2024, 2, 29, 18, 5, 7]),
+        (("2024-02-29 18:05:07.25+01:00",), "ymd", [2024, 2, 29, 18, 5, 7.25]),
+        (("2024/2/9", "2024/12/10"), "ymd", [2024, 2, 9, 0, 0, 0]),
+        (("2024-02", "2024-03"), "ymd", [2024, 2, 1, 0, 0, 0]),
+        (("1/12/2017", "30/11/2018"), "dmy", [2017, 12, 1, 0, 0, 0]),
+        (("1/12/2017", "11/30/2018"), "mdy", [2017, 1, 12, 0, 0, 0]),
+        (("1.2.99", "3.4.01"), "dmy", [1999, 2, 1, 0, 0, 0]),
+        (("12 Jan 2020", "3 March 2021"), "dmy", [2020, 1, 12, 0, 0, 0]),
+        (("Sun, 12-Jan-20 6:30 PM",), "dmy", [2020, 1, 12, 18, 30, 0]),
+        (("Jan 5, 2004", "February 6, 2005"), "mdy", [2004, 1, 5, 0, 0, 0]),
+        (("18.00.00", "07.30.15"), "time", [1970, 1, 1, 18, 0, 0]),
+        (("12:05 AM", "1:00 pm"), "time", [1970, 1, 1, 0, 5, 0]),
+    ],
+)
+def test_dates_are_read_by_the_order_the_whole_column_shows(
+    texts: tuple[str, ...], order: str, first: list[float]
+) -> None:
+    found, share, guess = find_order(strings(*texts), None)
+    assert (found, share, guess) == (order, 1.0, False)
+    assert to_moments(strings(*texts), found)[0].tolist() == first
+
+
+@pytest.mark.parametrize(
+    "text", ["31/02/2024", "2023-02-29", "25:00", "13/13/2024", "0001-01-01", "13:00 PM"]
+)
+def test_impossible_dates_are_missing(text: str) -> None:
+    for order in ("ymd", "dmy", "mdy", "time"):
+        assert np.isnan(to_moments(strings(text), order)).all()
+
+
+def test_ambiguous_dates_are_said_to_be_and_can_be_overridden() -> None:
+    column = [f"{i % 12 + 1}/{i % 7 + 2}/2024" for i in range(30)]
+    table = table_of(column)
+    assert table.reading.columns[0].dates == "mdy"
+    assert any("month first" in text for text in table.warnings)
+    table = table_of(column, overrides=Overrides(day_first=True))
+    assert table.reading.columns[0].dates == "dmy"
+    assert not any("first" in text for text in table.warnings)
+
+
+def test_another_column_decides_which_way_ambiguous_dates_are_read() -> None:
+    rows = [f"{i % 12 + 1}/{i % 7 + 2}/2024,{i % 28 + 1}/3/2023,{i % 2}" for i in range(60)]
+    table = read_table("\n".join(["a,b,c", *rows]).encode())
+    assert [rule.dates for rule in table.reading.columns[:2]] == ["dmy", "dmy"]
+
+
+def test_dates_become_the_numbers_that_vary() -> None:
+    table = table_of(["2024-02-28 12:00", "2024-03-01 18:30", ""] * 10, name="when")
+    names = [feature.name for feature in table.features if feature.column == "when"]
+    assert names == [f"when.{part}" for part in PARTS if part not in ("year", "second")]
+    assert table.frame["when.days"].to_list()[:2] == pytest.approx([0.5, 2 + 18.5 / 24])
+    assert table.frame["when.weekday"].to_list()[:2] == [2, 4]
+    assert table.frame.loc[2, names].isna().all()
+    times = table_of(["18.00.00", "19.00.00"] * 15, name="time")
+    assert [feature.name for feature in times.features][:1] == ["time.hour"]
+
+
+def test_a_kind_can_be_overridden_where_it_fits() -> None:
+    column = ["1", "2", "3"] * 10
+    for kind in ("categorical", "text"):
+        table = table_of(column, overrides=Overrides(kinds={"it": kind}))
+        assert table.frame["it"].to_list()[:3] == ["1", "2", "3"]
+    table = table_of(["in", "out"] * 15, overrides=Overrides(kinds={"1": "boolean"}))
+    assert table.frame["it"].to_list()[:2] == [0.0, 1.0]
+    keys = [str(i) for i in range(30)]
+    table = table_of(keys, overrides=Overrides(kinds={"it": "numeric"}))
+    assert table.frame["it"].to_list() == list(range(30))
+    mixed = table_of(["1", "2", "oops"] * 10, overrides=Overrides(kinds={"it": "numeric"}))
+    assert mixed.columns[0].missing == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("kind", ["numeric", "datetime", "boolean"])
+def test_a_kind_that_fits_no_cell_is_refused_with_the_column(kind: Kind) -> None:
+    with pytest.raises(ReadingError, match="column 'it'"):
+        table_of(["a", "b", "c"] * 10, overrides=Overrides(kinds={"it": kind}))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "found"),
+    [
+        ([*range(20), -999, -999, -999], (-999,)),
+        ([*np.linspace(600, 2000, 50), *[-200] * 5], (-200,)),
+        ([*range(20), *[9999] * 3], (9999,)),
+        ([*range(-40, 40), *[-200] * 3], (-200,)),
+        ([*range(20), -999], ()),
+        ([*range(100), *[99] * 30], ()),
+        ([0, 1, 2, 50, 50, 50], ()),
+        ([*range(20)], ()),
+        ([np.nan, np.nan], ()),
+    ],
+)
+def test_sentinels_stand_apart_and_recur(numbers: list[float], found: tuple[float, ...]) -> None:
+    assert find_sentinels(np.array(numbers, dtype=float)) == found
+
+
+def test_duplicate_rows_are_counted_over_all_columns() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-1, 3, size=(200, 3)).astype(np.int32)
+    expected = 200 - len({tuple(row) for row in codes.tolist()})
+    assert count_duplicates(codes.T) == expected > 0
+    assert count_duplicates([np.arange(5, dtype=np.int32), np.zeros(5, dtype=np.int32)]) == 0
+
+
+def test_cells_know_equal_texts_by_their_meaning() -> None:
+    cells = Cells.of("it", 0, ["a", " a ", "?", "b", ",,"], frozenset(MISSING))
+    assert cells.values.tolist() == ["a", "b"]
+    assert cells.codes.tolist() == [0, 0, -1, 1, -1]
+    assert cells.counts.tolist() == [2, 1]
+    assert cells.texts().tolist() == ["a", "a", "", "b", ""]
