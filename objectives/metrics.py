@@ -1,0 +1,216 @@
+"""How good predictions are; numpy only, since every epoch asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from objectives.table import Task
+
+Array = npt.NDArray[Any]
+
+CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+VALUES: tuple[Task, ...] = ("regression",)
+RESAMPLED_VALUES = 200_000_000  # an interval costs about as many steps at most
+FEWEST_RESAMPLES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A score of predictions.
+
+    It takes the target and the predictions of the same rows: class codes (rows,) and
+    probabilities (rows, classes), or values (rows,) twice, in the target's units.
+    """
+
+    name: str
+    label: str
+    direction: Literal["maximize", "minimize"]
+    tasks: tuple[Task, ...]
+    function: Callable[[Array, Array], float]
+    sorts: bool = False  # costs a sort of every class's probabilities
+
+    def __call__(self, y: Array, prediction: Array) -> float:
+        """Score predictions."""
+        return self.function(y, prediction)
+
+
+def accuracy(y: Array, probabilities: Array) -> float:
+    """Return the share of rows whose most probable class is theirs."""
+    return float(np.mean(np.argmax(probabilities, axis=1) == y))
+
+
+def balanced_accuracy(y: Array, probabilities: Array) -> float:
+    """Return the mean over the classes in `y` of the share of their rows that is right."""
+    table = confusion(y, probabilities)
+    rows = table.sum(axis=1)
+    return float(np.mean(np.diag(table)[rows > 0] / rows[rows > 0]))
+
+
+def macro_f1(y: Array, probabilities: Array) -> float:
+    """Return the mean F1 score over the classes that occur in `y` or are predicted."""
+    table = confusion(y, probabilities)
+    occurrences = table.sum(axis=0) + table.sum(axis=1)
+    met = occurrences > 0
+    return float(np.mean(2 * np.diag(table)[met] / occurrences[met]))
+
+
+def log_loss(y: Array, probabilities: Array) -> float:
+    """Return the mean of -ln(probability of the true class), in nats."""
+    probability = probabilities[np.arange(len(y)), y].astype(np.float64)
+    smallest = np.finfo(probabilities.dtype).eps
+    return float(-np.mean(np.log(np.clip(probability, smallest, 1 - smallest))))
+
+
+def roc_auc(y: Array, probabilities: Array) -> float:
+    """Return the chance that a row of a class ranks above one of another class.
+
+    For more than two classes it is the mean over them, each against the rest. A class that no row
+    or every row of `y` has does not count; 0.5 where none counts.
+    """
+    classes = probabilities.shape[1]
+    areas = [_area(y == c, probabilities[:, c]) for c in ([1] if classes == 2 else range(classes))]
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if known else 0.5
+
+
+def rmse(y: Array, values: Array) -> float:
+    """Return the root of the mean squared error, in the target's units."""
+    return float(np.sqrt(np.mean((y - values) ** 2)))
+
+
+def mae(y: Array, values: Array) -> float:
+    """Return the mean absolute error, in the target's units."""
+    return float(np.mean(np.abs(y - values)))
+
+
+def r2(y: Array, values: Array) -> float:
+    """Return the share of the target's variance that is explained.
+
+    A constant target gives 1 where it is met exactly, else 0, as in scikit-learn.
+    """
+    error, variance = float(np.sum((y - values) ** 2)), float(np.sum((y - np.mean(y)) ** 2))
+    if variance == 0:
+        return 1.0 if error == 0 else 0.0
+    return 1 - error / variance
+
+
+def confusion(y: Array, probabilities: Array) -> npt.NDArray[np.int64]:
+    """Count rows by (true class, most probable class)."""
+    classes = probabilities.shape[1]
+    cells = np.bincount(y * classes + np.argmax(probabilities, axis=1), minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="accuracy",
+            label="accuracy",
+            direction="maximize",
+            tasks=CLASSES,
+            function=accuracy,
+        ),
+        Metric(
+            name="balanced_accuracy",
+            label="balanced accuracy",
+            direction="maximize",
+            tasks=CLASSES,
+            function=balanced_accuracy,
+        ),
+        Metric(
+            name="log_loss",
+            label="log loss",
+            direction="minimize",
+            tasks=CLASSES,
+            function=log_loss,
+        ),
+        Metric(
+            name="roc_auc",
+            label="ROC AUC",
+            direction="maximize",
+            tasks=CLASSES,
+            function=roc_auc,
+            sorts=True,
+        ),
+        Metric(
+            name="macro_f1",
+            label="macro F1",
+            direction="maximize",
+            tasks=CLASSES,
+            function=macro_f1,
+        ),
+        Metric(name="rmse", label="RMSE", direction="minimize", tasks=VALUES, function=rmse),
+        Metric(name="mae", label="MAE", direction="minimize", tasks=VALUES, function=mae),
+        Metric(name="r2", label="R²", direction="maximize", tasks=VALUES, function=r2),
+    )
+}
+
+
+def default_metric(task: Task) -> Metric:
+    """Return accuracy for classes, RMSE for a regression."""
+    return METRICS["rmse" if task == "regression" else "accuracy"]
+
+
+def metric_for(name: str, task: Task) -> Metric:
+    """Return the metric of that name.
+
+    Raises:
+        ValueError: If there is none, or it does not score this task.
+    """
+    metric = METRICS.get(name)
+    if metric is None or task not in metric.tasks:
+        usable = ", ".join(m.name for m in METRICS.values() if task in m.tasks)
+        raise ValueError(
+            f"Expected a metric for a {task} task: {usable}. Received: {name!r}. Choose one of "
+            "them, or another task."
+        )
+    return metric
+
+
+def bootstrap_interval(
+    metric: Metric,
+    y: Array,
+    prediction: Array,
+    seed: int,
+    resamples: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a score: rows drawn again with replacement.
+
+    Where rows and classes are so many that it would take long, fewer resamples are drawn, 200 at
+    least: their number depends on the sizes only.
+    """
+    random = np.random.default_rng(seed)
+    cost = prediction.size * (16 if metric.sorts else 1)
+    resamples = min(resamples, max(FEWEST_RESAMPLES, RESAMPLED_VALUES // cost))
+    scores = np.empty(resamples)
+    for index in range(resamples):
+        rows = random.integers(0, len(y), len(y), dtype=np.int32)
+        scores[index] = metric(y[rows], prediction[rows])
+    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
+    if metric.name == "accuracy" and low == high == 1:
+        # No resample of rows that are all right has a wrong one: the exact bound of a binomial
+        # share (Clopper and Pearson 1934) says how many wrong ones could have stayed unseen.
+        low = ((1 - level) / 2) ** (1 / len(y))
+    return float(low), float(high)
+
+
+def _area(positive: npt.NDArray[np.bool_], scores: Array) -> float | None:
+    """Return the area under the ROC curve from mean ranks, None without both sides."""
+    positives = int(np.count_nonzero(positive))
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return None
+    order = np.argsort(scores)
+    ordered = scores[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    sizes = np.diff(starts, append=len(ordered))
+    ranks = np.repeat(starts + (sizes + 1) / 2, sizes)  # ties share their mean rank
+    above = ranks[positive[order]].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))

@@ -1,0 +1,186 @@
+"""Typed columns to arrays, with statistics of the training rows only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from objectives.layout import (
+    LARGEST,
+    Floats,
+    Integers,
+    Layout,
+    Levels,
+    Sizes,
+    finite,
+    rare_below,
+)
+
+__all__ = ["Arrays", "Layout", "Preprocessor", "Sizes", "TargetScaler", "Variant"]
+
+CLIP = 100.0  # scaled numbers stay within ±CLIP
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """How the same rows become different arrays: a part of the space."""
+
+    scaling: Literal["standard", "robust"] = "standard"
+    rare_levels: Literal["keep", "merge"] = "keep"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrays:
+    """Rows as a network takes them."""
+
+    numeric: npt.NDArray[np.float32]  # (rows, Sizes.numeric), scaled
+    dense: npt.NDArray[np.float32]  # (rows, Sizes.dense): flags, booleans, one-hot levels, terms
+    codes: npt.NDArray[np.int32]  # (rows, len(Sizes.codes))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Preprocessor:
+    """What was learned from the training rows, as plain arrays that a network can carry.
+
+    A number `x` becomes `clip((x - centre) * factor)`, with `fill` for `x` where it is missing;
+    with robust scaling then `z / sqrt(1 + (z / 3)²)`, which stays within ±3 (RealMLP,
+    https://arxiv.org/abs/2407.04491).
+    """
+
+    layout: Layout
+    variant: Variant
+    fill: Floats  # (numeric,)
+    centre: Floats  # (numeric,)
+    factor: Floats  # (numeric,), 0 where the training rows are constant
+    columns: tuple[Integers, ...]  # of each one-hot column: level -> column, -1 for none
+    codes: tuple[Integers, ...]  # of each embedded column: level -> code, 0 for unknown
+    weights: tuple[Floats, ...]  # of each text: inverse document frequencies
+
+    @classmethod
+    def fit(cls, frame: pd.DataFrame, layout: Layout, variant: Variant) -> Preprocessor:
+        """Learn medians, scales, levels and term weights from training rows."""
+        fill, centre, factor = _fit_numbers(finite(frame, layout.numeric), variant)
+        merge = variant.rare_levels == "merge"
+        return cls(
+            layout=layout,
+            variant=variant,
+            fill=fill,
+            centre=centre,
+            factor=factor,
+            columns=tuple(
+                _places(c, frame, merge and c.rare, first=0, rare=len(c.levels), unknown=-1)
+                for c in layout.one_hot
+            ),
+            codes=tuple(
+                _places(c, frame, merge, first=1, rare=0, unknown=0) for c in layout.embedded
+            ),
+            weights=tuple(_inverse_frequencies(t.counts(frame)) for t in layout.text),
+        )
+
+    @property
+    def sizes(self) -> Sizes:
+        """How wide the arrays are."""
+        return self.layout.sizes
+
+    def transform(self, frame: pd.DataFrame) -> Arrays:
+        """Turn rows into arrays; nothing in them is missing or infinite."""
+        layout = self.layout
+        numbers = finite(frame, layout.numeric)
+        booleans = finite(frame, layout.boolean)
+        dense = [
+            np.isnan(numbers)[:, list(layout.numeric_flags)],
+            np.nan_to_num(2 * booleans - 1, nan=0.0),
+            np.isnan(booleans)[:, list(layout.boolean_flags)],
+        ]
+        for levels, columns in zip(layout.one_hot, self.columns, strict=True):
+            # A row of zeros at the end answers position -1, an unknown level.
+            table = np.zeros((len(columns) + 1, len(columns) + levels.rare), dtype=np.float32)
+            known = np.flatnonzero(columns >= 0)
+            table[known, columns[known]] = 1
+            dense.append(table[levels.positions(frame)])
+        for terms, weights in zip(layout.text, self.weights, strict=True):
+            values = terms.counts(frame) * weights
+            norms = np.sqrt(np.sum(values**2, axis=1, keepdims=True))
+            dense.append(values / np.maximum(norms, 1e-12))
+        codes = [
+            np.append(codes, 0)[levels.positions(frame)]
+            for levels, codes in zip(layout.embedded, self.codes, strict=True)
+        ]
+        return Arrays(
+            numeric=self._scale(numbers).astype(np.float32),
+            dense=np.concatenate(dense, axis=1, dtype=np.float32, casting="unsafe"),
+            codes=np.array(codes, dtype=np.int32).reshape(len(codes), len(frame)).T,
+        )
+
+    def _scale(self, numbers: Floats) -> Floats:
+        filled = np.where(np.isnan(numbers), self.fill, numbers)
+        scaled = np.clip((filled - self.centre) * self.factor, -CLIP, CLIP)
+        if self.variant.scaling == "standard":
+            return scaled
+        return np.asarray(scaled / np.sqrt(1 + (scaled / 3) ** 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetScaler:
+    """A regression target in units of its standard deviation."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def fit(cls, y: Floats) -> TargetScaler:
+        """Learn mean and standard deviation of the training rows' target."""
+        deviation = float(np.std(y))
+        return cls(mean=float(np.mean(y)), deviation=deviation if deviation > 0 else 1.0)
+
+    def scale(self, y: Floats) -> npt.NDArray[np.float32]:
+        """Standardise the target for training."""
+        return ((y - self.mean) / self.deviation).astype(np.float32)
+
+    def restore(self, values: npt.NDArray[np.floating]) -> Floats:
+        """Turn a network's output back into the target's units."""
+        return values.astype(np.float64) * self.deviation + self.mean
+
+
+def _fit_numbers(numbers: Floats, variant: Variant) -> tuple[Floats, Floats, Floats]:
+    """Return fill, centre and factor of each column."""
+    if not numbers.shape[1]:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    from sklearn.impute import SimpleImputer
+    from sklearn.preprocessing import StandardScaler
+
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    filled = imputer.fit_transform(numbers)
+    spread = np.ptp(filled, axis=0)
+    if variant.scaling == "standard":
+        scaler = StandardScaler().fit(filled)
+        centre, scale = scaler.mean_, np.where(spread > 0, scaler.scale_, 0)
+    else:
+        lower, centre, upper = np.quantile(filled, (0.25, 0.5, 0.75), axis=0)
+        scale = np.where(upper > lower, upper - lower, spread / 2)
+    usable = scale > 1 / LARGEST
+    return imputer.statistics_, centre, np.where(usable, 1 / np.where(usable, scale, 1), 0)
+
+
+def _places(
+    levels: Levels, frame: pd.DataFrame, merge: bool, *, first: int, rare: int, unknown: int
+) -> Integers:
+    """Give each level its place: of its own, or the one for rare or for unknown levels."""
+    positions = levels.positions(frame)
+    counts = np.bincount(positions[positions >= 0], minlength=len(levels.levels))
+    places = np.arange(first, first + len(counts))
+    if merge:
+        places[counts < rare_below(len(frame))] = rare
+    places[counts == 0] = unknown
+    return places
+
+
+def _inverse_frequencies(counts: Floats) -> Floats:
+    """Return ln((1 + rows) / (1 + rows with the term)) + 1, and 0 for a term never seen."""
+    rows_with = np.count_nonzero(counts, axis=0)
+    smooth = np.log((1 + len(counts)) / (1 + rows_with)) + 1
+    return np.where(rows_with > 0, smooth, 0.0)
