@@ -1,0 +1,298 @@
+"""What a study may try: a `Space`, the named ones for tables, and a user's own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from objectives.defaults import USUAL, TableFacts, without_effect
+from objectives.limits import BOUNDS, parse, suggestion
+from objectives.parameters import Choice, Parameter, Range, Value, parameter_from_json
+from objectives.portfolio import portfolio
+from objectives.topology import Recipe, Topology
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["Choice", "Parameter", "Range", "Space", "TableFacts", "Value", "named_space"]
+
+PER_LAYER = ("width", "activation", "dropout")  # What the `layers` space chooses layer by layer.
+MOST_LAYERS = 20  # In `layers`: three parameters a layer, and no sampler finds its way in more.
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """The topologies and recipes a study may try; flat, so that a sampler models it jointly."""
+
+    name: str  # mlp, layers, depth, or own: a user's, without topologies.
+    parameters: Mapping[str, Parameter]  # What is searched, in the order it is shown.
+    fixed: Mapping[str, Value] = field(default_factory=dict)  # What is not.
+    portfolio: tuple[Mapping[str, Value], ...] = ()  # Points to try first.
+    enumerates: bool = False  # Tries every value of its one parameter in order, then is through.
+
+    @property
+    def size(self) -> int | None:
+        """How many points can be drawn; None where a parameter is continuous."""
+        counts = [parameter.count for parameter in self.parameters.values()]
+        return None if None in counts else prod(count for count in counts if count)
+
+    @property
+    def enumerated(self) -> tuple[dict[str, Value], ...] | None:
+        """Every point in order, for a space that enumerates itself; else None."""
+        if not self.enumerates:
+            return None
+        points: list[dict[str, Value]] = [{}]
+        for name, parameter in self.parameters.items():
+            if isinstance(parameter, Choice):
+                values: tuple[Value, ...] = parameter.choices
+            else:
+                values = tuple(range(int(parameter.low), int(parameter.high) + 1))
+            points = [point | {name: value} for point in points for value in values]
+        return tuple(points)
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return what is searched as Optuna distributions."""
+        return {name: value.distribution() for name, value in self.parameters.items()}
+
+    def contains(self, parameters: Mapping[str, object]) -> bool:
+        """Return whether `parameters` name every searched parameter, with values it may have."""
+        return parameters.keys() == self.parameters.keys() and all(
+            self.parameters[name].contains(value) for name, value in parameters.items()
+        )
+
+    def nearest(self, parameters: Mapping[str, object]) -> dict[str, Value]:
+        """Return the point nearest to `parameters` that can be drawn; others are left out."""
+        return {name: value.nearest(parameters[name]) for name, value in self.parameters.items()}
+
+    def decode(self, parameters: Mapping[str, Value]) -> tuple[Topology, Recipe]:
+        """Return what the point `parameters` means.
+
+        Raises:
+            ValueError: Where it is not a point of this space, or the space is a user's own.
+        """
+        self._check_decodes()
+        self._check(parameters)
+        values: dict[str, Any] = {**self.fixed, **parameters}
+        if self.name == "layers":
+            for name in PER_LAYER:
+                values[name] = tuple(values[f"{name}_{k + 1}"] for k in range(values["depth"]))
+        topology = {f.name: values[f.name] for f in fields(Topology)}
+        return Topology(**topology), Recipe(**{f.name: values[f.name] for f in fields(Recipe)})
+
+    def encode(self, topology: Topology, recipe: Recipe) -> dict[str, Value]:
+        """Return the point that decodes to `topology` and `recipe`.
+
+        In `layers` the parameters of layers beyond the topology's repeat its last layer's.
+
+        Raises:
+            ValueError: Where there is no such point, or the space is a user's own.
+        """
+        self._check_decodes()
+        values: dict[str, Any] = {f.name: getattr(topology, f.name) for f in fields(Topology)}
+        values |= {f.name: getattr(recipe, f.name) for f in fields(Recipe)}
+        if self.name == "layers":
+            layers = {
+                "width": topology.widths,
+                "activation": topology.activations,
+                "dropout": recipe.dropouts(topology.depth),
+            }
+            values |= _spread(layers, _deepest({**self.fixed, **self.parameters}["depth"]))
+        for name, value in self.fixed.items():
+            if values[name] != value:
+                raise ValueError(
+                    f"This space has {name} fixed at {value}. Received: {values[name]}."
+                )
+        parameters = {name: values[name] for name in self.parameters}
+        self._check(parameters)
+        return parameters
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the space as JSON values; parameters as a list, to keep their order."""
+        return {
+            "name": self.name,
+            "parameters": [{"name": n, **p.to_json()} for n, p in self.parameters.items()],
+            "fixed": dict(self.fixed),
+            "portfolio": [dict(point) for point in self.portfolio],
+            "enumerates": self.enumerates,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the space whose `to_json` gave `data`."""
+        parameters = [dict(parameter) for parameter in data["parameters"]]
+        return cls(
+            name=data["name"],
+            parameters={p.pop("name"): parameter_from_json(p) for p in parameters},
+            fixed=dict(data["fixed"]),
+            portfolio=tuple(dict(point) for point in data["portfolio"]),
+            enumerates=data["enumerates"],
+        )
+
+    @classmethod
+    def from_toml(cls, path: Path) -> Self:
+        """Return a user's own space from a TOML file with one table, `[parameters]`.
+
+        Each entry is `name = {low = 1, high = 8}`, with `log = true` or `step = 2` where
+        wanted, or `name = {choices = ["a", "b"]}`.
+
+        Raises:
+            ValueError: Where the file is not TOML or describes no space; says which entry.
+        """
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"Expected a TOML file. {path.name} is none: {error}.") from error
+        entries = data.get("parameters")
+        if set(data) != {"parameters"} or not isinstance(entries, dict) or not entries:
+            raise ValueError(
+                f"Expected one table [parameters] with an entry for each parameter in {path.name}. "
+                f"Received: {', '.join(data) or 'an empty file'}."
+            )
+        return cls(name="own", parameters={n: _own(path, n, entry) for n, entry in entries.items()})
+
+    def _check_decodes(self) -> None:
+        if self.name == "own":
+            raise ValueError("A user's own space has no topologies. Read its parameters instead.")
+
+    def _check(self, parameters: Mapping[str, object]) -> None:
+        for name in (*self.parameters, *parameters):
+            if name not in self.parameters or name not in parameters:
+                lack = "lacks" if name in self.parameters else "has the unknown"
+                raise ValueError(f"This point of the {self.name} space {lack} parameter {name}.")
+            if not self.parameters[name].contains(parameters[name]):
+                raise ValueError(
+                    f"Expected {name} within {self.parameters[name]}. "
+                    f"Received: {parameters[name]!r}."
+                )
+
+
+def named_space(
+    name: str, *, limits: Mapping[str, str], facts: TableFacts, epochs: int = 100
+) -> Space:
+    """Return a named space for a table.
+
+    `mlp` searches one width, activation and dropout for all hidden layers; `layers` one of each
+    for every layer; `depth` tries plain networks of each depth in order. Depth goes from 1 to 6
+    (`layers`: 4, `depth`: 10), width from 16 to 128 below 1,000 rows, 256 below 10,000, else
+    512. What cannot matter for the table is left out. Several values or a range of them limit
+    a parameter, one value fixes it.
+
+    Args:
+        name: `mlp`, `layers` or `depth`.
+        limits: As a user writes them, by parameter: `1:6`, `relu,gelu`, `0.001`, `true`.
+        facts: Of the table.
+        epochs: At most, for every trial.
+
+    Raises:
+        ValueError: Where a name is unknown or a limit cannot be met; says which and why.
+    """
+    if name not in USUAL:
+        raise ValueError(
+            f"There is no space {name}.{suggestion(name, USUAL)} "
+            f"Expected one of {', '.join(USUAL)}."
+        )
+    asked = {key.replace("-", "_"): text for key, text in limits.items()}
+    usual = USUAL[name](facts)
+    without = without_effect(facts)
+    for key in asked:
+        _check_known(name, key, usual)
+        if key in without:
+            raise ValueError(f"{key} has no effect on this table: {without[key][1]}. Leave it out.")
+    chosen = {key: parse(key, asked[key]) if key in asked else usual[key] for key in usual}
+    chosen |= {key: value for key, (value, _) in without.items()}
+    if name == "depth":
+        _check_only_depth_varies(chosen)
+    if name == "layers":
+        chosen = _by_layer(chosen)
+    chosen |= {"residual": chosen.get("residual", False), "epochs": epochs}
+    space = Space(
+        name=name,
+        parameters={k: v for k, v in chosen.items() if isinstance(v, Range | Choice)},
+        fixed={k: v for k, v in chosen.items() if not isinstance(v, Range | Choice)},
+        enumerates=name == "depth",
+    )
+    return space if space.enumerates else replace(space, portfolio=_first(space, facts))
+
+
+def _first(space: Space, facts: TableFacts) -> tuple[dict[str, Value], ...]:
+    """Return the portfolio brought into the space; what falls together there is kept once."""
+    points: list[dict[str, Value]] = []
+    for entry in portfolio(facts):
+        layers = _spread({name: (entry[name],) for name in PER_LAYER}, MOST_LAYERS)
+        point = space.nearest({**entry, **layers})
+        if point not in points:
+            points.append(point)
+    return tuple(points)
+
+
+def _check_known(name: str, key: str, usual: Mapping[str, object]) -> None:
+    if key in usual:
+        return
+    if key in BOUNDS:
+        others = [other for other in USUAL if other != name]
+        raise ValueError(
+            f"The {name} space has no parameter {key}: residual links need equal widths. "
+            f"The spaces {' and '.join(others)} have it."
+        )
+    raise ValueError(
+        f"The {name} space has no parameter {key}.{suggestion(key, usual)} "
+        f"It has {', '.join(usual)}."
+    )
+
+
+def _check_only_depth_varies(chosen: Mapping[str, Parameter | Value]) -> None:
+    for key, value in chosen.items():
+        if key != "depth" and isinstance(value, Range | Choice):
+            raise ValueError(
+                f"The depth space varies the depth only. Give one {key}, or use the mlp space."
+            )
+
+
+def _by_layer(chosen: Mapping[str, Parameter | Value]) -> dict[str, Parameter | Value]:
+    """Return the parameters with width, activation and dropout repeated for every layer.
+
+    All layers' parameters are part of every point, those beyond its depth without effect. Made
+    conditional on the depth they would fall out of the joint model of Optuna's TPE.
+    """
+    layers = _deepest(chosen["depth"])
+    if layers > MOST_LAYERS:
+        raise ValueError(
+            f"The layers space goes to depth {MOST_LAYERS}: it has three parameters a layer. "
+            f"Received: {layers}. Give a smaller depth, or use the mlp space."
+        )
+    spread = _spread({name: (chosen[name],) for name in PER_LAYER}, layers)
+    return {"depth": chosen["depth"], **spread} | {
+        name: value for name, value in chosen.items() if name not in PER_LAYER
+    }
+
+
+def _spread(by_name: Mapping[str, Sequence[T]], layers: int) -> dict[str, T]:
+    """Return one entry per name and layer; the last given stands for those that follow."""
+    return {
+        f"{name}_{layer + 1}": given[min(layer, len(given) - 1)]
+        for layer in range(layers)
+        for name, given in by_name.items()
+    }
+
+
+def _deepest(depth: Parameter | Value) -> int:
+    if isinstance(depth, Range):
+        return int(depth.high)
+    return max(int(choice) for choice in depth.choices) if isinstance(depth, Choice) else int(depth)
+
+
+def _own(path: Path, name: str, entry: object) -> Parameter:
+    try:
+        if not isinstance(entry, dict):
+            raise ValueError(
+                f"Expected {{low = …, high = …}} or {{choices = […]}}. Received: {entry!r}."
+            )
+        return parameter_from_json(entry)
+    except ValueError as error:
+        raise ValueError(f"Parameter {name} of {path.name}: {error}") from error

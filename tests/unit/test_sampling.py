@@ -1,0 +1,358 @@
+"""Sampling: draws that repeat wherever they are made, and pruning that leaves the best."""
+
+import math
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from statistics import median
+from typing import Literal
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from objectives.parameters import Value
+from objectives.space import Choice, Range, Space, TableFacts, named_space
+from topo_search.sampling import RANDOM, STARTUP, Drawn, Sampler, derive, judge
+
+FACTS = TableFacts(task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3)
+MLP = named_space("mlp", limits={}, facts=FACTS, epochs=100)
+OWN = Space(
+    name="own",
+    parameters={
+        "x": Range(low=1e-3, high=1.0, log=True),
+        "units": Range(low=1, high=64),
+        "kind": Choice(choices=("a", "b", "c", True)),
+    },
+)
+Kind = Literal["tpe", "random"]
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(verbosity)
+
+
+def trial(
+    number: int,
+    parameters: dict[str, Value],
+    *,
+    space: Space = MLP,
+    state: TrialState = TrialState.COMPLETE,
+    value: float | None = None,
+    reports: dict[int, float] | None = None,
+) -> FrozenTrial:
+    made = create_trial(
+        state=state,
+        params=parameters,
+        distributions=space.distributions(),
+        value=value,
+        intermediate_values=reports or {},
+    )
+    made.number = number
+    return made
+
+
+def score(parameters: dict[str, Value]) -> float:
+    """Best, 0, at a learning rate of 0.003, depth 4, width 64 and silu; 1 is far from it."""
+    rate, depth, width = (float(parameters[n]) for n in ("learning_rate", "depth", "width"))
+    return -(
+        math.log10(rate / 3e-3) ** 2
+        + ((depth - 4) / 3) ** 2
+        + (math.log2(width / 64) / 2) ** 2
+        + (parameters["activation"] != "silu") / 2
+    )
+
+
+def search(
+    units: int, *, kind: Kind = "tpe", seed: int = 0, direction: Literal["minimize", "maximize"]
+) -> list[FrozenTrial]:
+    sampler, trials = Sampler(MLP, direction, kind, seed), list[FrozenTrial]()
+    sign = 1 if direction == "maximize" else -1
+    for unit in range(units):
+        drawn = sampler.draw(trials, unit)
+        assert drawn is not None
+        trials.append(trial(unit, drawn.parameters, value=sign * score(drawn.parameters)))
+    return trials
+
+
+def test_the_portfolio_comes_first_then_points_of_the_space() -> None:
+    sampler = Sampler(MLP, "maximize", "tpe", 0)
+    for unit, point in enumerate(MLP.portfolio):
+        drawn = sampler.draw([], unit)
+        assert drawn is not None
+        assert drawn.parameters == point
+    for unit in range(len(MLP.portfolio), 30):
+        drawn = sampler.draw([], unit)
+        assert drawn is not None
+        assert MLP.contains(drawn.parameters)
+        assert drawn.parameters == MLP.nearest(drawn.parameters)  # Widths of the grid only.
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_tpe_concentrates_where_scores_are_good_and_random_does_not(
+    direction: Literal["minimize", "maximize"],
+) -> None:
+    late = slice(40, 60)
+    regret = {
+        kind: median(
+            -score(t.params)
+            for seed in range(2)
+            for t in search(60, kind=kind, seed=seed, direction=direction)[late]
+        )
+        for kind in ("tpe", "random")
+    }
+    assert regret["tpe"] < 0.5 * regret["random"]
+
+
+def test_one_seed_gives_the_same_study_twice_and_another_seed_another() -> None:
+    first, again = (search(25, seed=7, direction="maximize") for _ in range(2))
+    other = search(25, seed=8, direction="maximize")
+    assert [t.params for t in first] == [t.params for t in again]
+    late = len(MLP.portfolio)
+    assert all(a.params != b.params for a, b in zip(first[late:], other[late:], strict=True))
+
+
+def test_a_draw_is_the_same_after_a_restart() -> None:
+    trials = search(25, direction="maximize")
+    fresh = Sampler(MLP, "maximize", "tpe", 0)
+    for unit in (24, 12, 20):  # Out of order, and each from what was there at its time.
+        drawn = Sampler(MLP, "maximize", "tpe", 0).draw(trials[:unit], unit)
+        assert drawn is not None
+        assert drawn.parameters == trials[unit].params
+    assert fresh.draw(trials, 25) == fresh.draw(trials, 25)
+
+
+def test_a_draw_is_the_same_in_another_process() -> None:
+    code = (
+        "from objectives.space import TableFacts, named_space\n"
+        "from topo_search.sampling import Sampler\n"
+        f"space = named_space('mlp', limits={{}}, facts={FACTS!r}, epochs=100)\n"
+        "print(Sampler(space, 'maximize', 'tpe', 3).draw([], 8))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(Sampler(MLP, "maximize", "tpe", 3).draw([], 8))
+
+
+ENDS = st.sampled_from([TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(ENDS, st.integers(0, 4)), min_size=RANDOM, max_size=25))
+def test_a_mirror_that_watched_trials_run_draws_as_one_that_did_not(
+    lives: Sequence[tuple[TrialState, int]],
+) -> None:
+    """Trial n starts at time n and ends some draws later; the watcher draws all the time."""
+    dice = random.Random(0)
+    given_points = [
+        OWN.nearest({"x": dice.random(), "units": dice.randint(1, 64), "kind": dice.choice("abc")})
+        for _ in lives
+    ]
+
+    def at(time: int) -> list[FrozenTrial]:
+        seen = []
+        for number, (end, duration) in enumerate(lives[:time]):
+            state = end if number + duration < time else TrialState.RUNNING
+            done = state is TrialState.COMPLETE
+            seen.append(
+                trial(
+                    number,
+                    given_points[number],
+                    space=OWN,
+                    state=state,
+                    value=float(number % 7) if done else None,
+                    reports={1: 0.5, 3: float(number % 5)},
+                )
+            )
+        return seen
+
+    watcher = Sampler(OWN, "minimize", "tpe", 1)
+    for time in range(len(lives) + 6):
+        drawn = watcher.draw(at(time), time)
+    assert drawn == Sampler(OWN, "minimize", "tpe", 1).draw(at(len(lives) + 5), len(lives) + 5)
+
+
+def test_running_trials_push_draws_away_but_what_they_reported_does_not_matter() -> None:
+    done = search(30, direction="maximize")
+
+    def after(*running: FrozenTrial) -> list[Drawn | None]:
+        sampler = Sampler(MLP, "maximize", "tpe", 0)
+        return [sampler.draw([*done, *running], unit) for unit in range(40, 60)]
+
+    best = max(done, key=lambda t: t.value or -9.0).params
+    crowd = [trial(30 + k, best, state=TrialState.RUNNING) for k in range(5)]
+    reported = [
+        trial(30 + k, best, state=TrialState.RUNNING, reports={1: float(k)}) for k in range(5)
+    ]
+    assert after(*crowd) != after()
+    assert after(*crowd) == after(*reported)
+
+
+def test_pruned_trials_count_by_what_they_reported() -> None:
+    def drawn(sign: int) -> list[float]:
+        dice, trials = random.Random(1), list[FrozenTrial]()
+        for number in range(40):
+            units = dice.randint(1, 64)
+            point = OWN.nearest({"x": dice.random(), "units": units, "kind": "a"})
+            reports = {9: sign * float(units)}
+            trials.append(trial(number, point, space=OWN, state=TrialState.PRUNED, reports=reports))
+        sampler = Sampler(OWN, "maximize", "tpe", 0)
+        found = [sampler.draw(trials, unit) for unit in range(40, 60)]
+        return [float(d.parameters["units"]) for d in found if d is not None]
+
+    assert median(drawn(1)) > 45
+    assert median(drawn(-1)) < 20
+
+
+def test_trials_of_another_space_are_passed_over() -> None:
+    trials = search(20, direction="maximize")
+    foreign = create_trial(
+        params={"y": 1.0},
+        distributions={"y": optuna.distributions.FloatDistribution(0, 1)},
+        value=5.0,
+    )
+    foreign.number = 20
+    sampler = Sampler(MLP, "maximize", "tpe", 0)
+    assert sampler.draw([*trials, foreign], 21) == sampler.draw(trials, 21)
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random"])
+def test_a_space_that_enumerates_is_drawn_in_order_and_ends(kind: Kind) -> None:
+    space = named_space("depth", limits={"depth": "1:3"}, facts=FACTS, epochs=9)
+    sampler = Sampler(space, "maximize", kind, 0)
+    drawn = [sampler.draw([], unit) for unit in range(5)]
+    assert [d.parameters if d else None for d in drawn] == [
+        {"depth": 1},
+        {"depth": 2},
+        {"depth": 3},
+        None,
+        None,
+    ]
+
+
+def test_random_draws_cover_the_space_whatever_the_trials_said() -> None:
+    sampler = Sampler(OWN, "minimize", "random", 0)
+    point = OWN.nearest({"x": 1.0, "units": 64, "kind": "a"})
+    trials = [trial(k, point, space=OWN, value=0.0) for k in range(30)]
+    drawn = [sampler.draw(trials, unit) for unit in range(60)]
+    points = [d.parameters for d in drawn if d is not None]
+    assert {point["kind"] for point in points} == {"a", "b", "c", True}
+    assert min(float(p["units"]) for p in points) < 10 < 54 < max(float(p["units"]) for p in points)
+    assert drawn == [Sampler(OWN, "minimize", "random", 0).draw([], unit) for unit in range(60)]
+
+
+def test_a_space_with_everything_fixed_draws_its_one_point_with_new_seeds() -> None:
+    sampler = Sampler(Space(name="mlp", parameters={}), "minimize", "tpe", 0)
+    drawn = [sampler.draw([], unit) for unit in range(3)]
+    assert all(d is not None and d.parameters == {} for d in drawn)
+    assert len({d.seed for d in drawn if d is not None}) == 3
+
+
+def test_seeds_differ_by_unit_and_study_and_stay_below_two_to_the_31() -> None:
+    seeds = []
+    for study in range(3):
+        sampler = Sampler(OWN, "minimize", "random", study)
+        for unit in range(50):
+            drawn = sampler.draw([], unit)
+            assert drawn is not None
+            seeds.append(drawn.seed)
+    assert len(set(seeds)) == 150
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert derive(0, "training", 0) == 14188902772851061741  # Written down: it must never change.
+
+
+def test_an_unknown_sampler_or_pruner_is_refused() -> None:
+    with pytest.raises(ValueError, match="tpe or random. Received: 'grid'"):
+        Sampler(OWN, "minimize", "grid", 0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="asha or none. Received: 'median'"):
+        judge("median", optuna.create_study(), 0, step=1, value=0, epochs=9)  # type: ignore[arg-type]
+
+
+class Fleet:
+    """A study whose trials report the values that `curve` gives at the rungs, one by one."""
+
+    def __init__(self, direction: Literal["minimize", "maximize"], epochs: int = 27) -> None:
+        self.study = optuna.create_study(direction=direction)
+        self.epochs = epochs
+
+    def start(self) -> int:
+        return self.study.ask().number
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        return judge("asha", self.study, number, step=step, value=value, epochs=self.epochs)
+
+    def run(self, curve: Callable[[int], float]) -> int | None:
+        """Return the rung at which a trial is pruned, or None."""
+        number = self.start()
+        for step in (1, 3, 9, 27):
+            if step <= self.epochs and self.report(number, step, curve(step)):
+                return step
+        return None
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
+def test_bad_trials_are_pruned_at_the_first_judged_rung_and_good_ones_go_on(
+    direction: Literal["minimize", "maximize"], sign: int
+) -> None:
+    fleet = Fleet(direction)  # Of 27 epochs: first judged at 3.
+    for _ in range(STARTUP + 2):
+        fleet.run(lambda step: sign * 0.5)
+    assert fleet.run(lambda step: sign * 0.1) == 3
+    assert fleet.run(lambda step: sign * 0.9) is None
+    assert fleet.run(lambda step: sign * (0.95 if step < 9 else 0.2)) == 9
+
+
+def test_the_first_trials_are_never_pruned_but_set_the_mark() -> None:
+    fleet = Fleet("maximize")
+    ends = [fleet.run(lambda step, k=k: 1.0 - k / 10) for k in range(STARTUP + 1)]  # type: ignore[misc]
+    assert ends == [None] * STARTUP + [3]
+
+
+def test_without_a_pruner_nothing_is_pruned_or_written() -> None:
+    study = optuna.create_study(direction="maximize")
+    for value in (0.9, 0.8, 0.7, 0.6, 0.5, 0.0):
+        number = study.ask().number
+        assert not judge("none", study, number, step=9, value=value, epochs=9)
+    assert all(t.system_attrs == {} for t in study.get_trials())
+
+
+def test_a_late_verdict_ignores_what_the_trial_reported_since() -> None:
+    fleet = Fleet("maximize")
+    for _ in range(STARTUP):
+        fleet.run(lambda step: 0.5)
+    asked = fleet.study.ask()
+    asked.report(0.9, step=9)  # Stored before rung 3 was judged.
+    assert fleet.report(asked.number, 3, 0.1)
+    other = fleet.study.ask()
+    other.report(0.0, step=9)
+    assert not fleet.report(other.number, 3, 0.9)
+    assert fleet.report(other.number, 9, 0.0)
+
+
+def test_a_trial_taken_over_passes_again_where_it_had_passed() -> None:
+    fleet = Fleet("maximize")
+    for _ in range(STARTUP):
+        fleet.run(lambda step: 0.5)
+    number = fleet.start()
+    assert not fleet.report(number, 3, 0.6)
+    for _ in range(3):
+        fleet.run(lambda step: 0.9)
+    assert not fleet.report(number, 3, 0.6)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 10_000), st.integers(9, 60))
+def test_the_best_of_all_trials_is_never_pruned(seed: int, trials: int) -> None:
+    dice = random.Random(seed)
+    levels = [dice.random() for _ in range(trials)]
+    fleet = Fleet("maximize")
+    ends = [fleet.run(lambda step, level=level: level) for level in levels]  # type: ignore[misc]
+    assert ends[levels.index(max(levels))] is None
+    assert all(end in (None, 3, 9, 27) for end in ends)
+    assert sum(end is not None for end in ends) >= (trials - STARTUP) // 3
