@@ -1,0 +1,111 @@
+"""Artifacts: files a study made, such as the weights of its best trials."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from storage import tables
+from storage.connection import Storage
+from storage.datasets import MAX_BYTES
+
+KEPT = 5
+"""Of how many of the best trials the artifacts stay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What is known of a file without reading it."""
+
+    name: str
+    media_type: str
+    size: int  # bytes
+    created_at: datetime
+
+
+def put(
+    storage: Storage,
+    study_id: str,
+    name: str,
+    data: bytes,
+    media_type: str = "application/octet-stream",
+) -> None:
+    """Keep a file under a study, in place of one of the same name.
+
+    Raises:
+        ValueError: More bytes than the database takes.
+        LookupError: No such study.
+    """
+    if len(data) > MAX_BYTES:
+        raise ValueError(
+            f"Expected an artifact of at most {MAX_BYTES // 2**20} MiB. Received {name} with "
+            f"{len(data) // 2**20} MiB."
+        )
+    content = {"media_type": media_type, "bytes": data, "size": len(data)}
+    try:
+        with storage.transaction() as connection:
+            connection.execute(
+                postgresql.insert(tables.artifact)
+                .values(study=study_id, name=name, **content)
+                .on_conflict_do_update(
+                    index_elements=["study", "name"],
+                    set_={**content, "created_at": sa.func.now()},
+                )
+            )
+    except sa.exc.IntegrityError as error:
+        raise LookupError(f"Expected the id of a study. Received {study_id!r}.") from error
+
+
+def get(storage: Storage, study_id: str, name: str) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        LookupError: The study has no such file; the message lists those it has.
+    """
+    with storage.transaction() as connection:
+        data = connection.scalar(sa.select(tables.artifact.c.bytes).where(_is(study_id, [name])))
+    if data is None:
+        names = ", ".join(artifact.name for artifact in list_artifacts(storage, study_id))
+        raise LookupError(
+            f"Expected an artifact of study {study_id}: {names or 'it has none'}. "
+            f"Received {name!r}."
+        )
+    return bytes(data)
+
+
+def list_artifacts(storage: Storage, study_id: str) -> list[Artifact]:
+    """Return what files a study has, by name."""
+    query = (
+        sa.select(*(tables.artifact.c[column.name] for column in fields(Artifact)))
+        .where(tables.artifact.c.study == study_id)
+        .order_by(tables.artifact.c.name)
+    )
+    with storage.transaction() as connection:
+        return [Artifact(**row._mapping) for row in connection.execute(query)]
+
+
+def delete(storage: Storage, study_id: str, names: Sequence[str]) -> None:
+    """Delete files of a study; names it does not have are passed over."""
+    if names:
+        with storage.transaction() as connection:
+            connection.execute(sa.delete(tables.artifact).where(_is(study_id, names)))
+
+
+def keep_best(storage: Storage, study_id: str, names: Sequence[str], count: int = KEPT) -> None:
+    """Delete all but the first `count` of these files.
+
+    Args:
+        storage: Where the study is.
+        study_id: The study.
+        names: The files of every trial the caller knows to have ended, best trial first. Files
+            not named stay: a trial that is not among the best of some is not among the best of
+            all, so workers that each know of other trials never delete what is to stay.
+        count: How many stay.
+    """
+    delete(storage, study_id, names[count:])
+
+
+def _is(study_id: str, names: Sequence[str]) -> sa.ColumnElement[bool]:
+    return sa.and_(tables.artifact.c.study == study_id, tables.artifact.c.name.in_(names))

@@ -1,0 +1,286 @@
+"""The way to the database: one engine, shared by Optuna's storage and ours."""
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy as sa
+from alembic import command as alembic_command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy import orm
+
+MINIMUM_SERVER = 13
+VERSION_TABLE = "topo_alembic_version"
+_DRIVER = "postgresql+psycopg2"
+# Any number will do, as long as nobody else's locks in this database have it.
+_MIGRATION_LOCK = int.from_bytes(hashlib.sha256(b"topo-search migrations").digest()[:7])
+_CONNECT_ARGS = {
+    "application_name": "topo-search",
+    "connect_timeout": 10,  # seconds
+    # A server that vanished without a word is noticed in half a lease, mid-answer or mid-send.
+    "keepalives": 1,
+    "keepalives_idle": 15,  # seconds
+    "keepalives_interval": 5,  # seconds
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+# Of the transaction, not the session, so that they work behind PgBouncer too. A machine that froze
+# or was cut off with a row locked loses the lock before its lease runs out.
+_TIMEOUTS = (
+    "SET LOCAL idle_in_transaction_session_timeout = '30s'; "
+    "SET LOCAL lock_timeout = '30s'; "
+    "SET LOCAL statement_timeout = '5min'"
+)
+
+
+class StorageError(ConnectionError):
+    """The database cannot be used now; the message names the cause and the remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """An open way to one database, for any number of threads; at most 3 connections."""
+
+    url: str = field(repr=False)  # holds the password
+    engine: sa.Engine
+    optuna: BaseStorage  # cached, over the same engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Open one transaction (READ COMMITTED), committed at the end of the block.
+
+        Raises:
+            StorageError: The database could not be reached, or gave up on the transaction; whether
+                it was committed is then unknown.
+        """
+        with unavailable_as_storage_error(self.url), self.engine.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+class JoinedOptuna(RDBStorage):
+    """Optuna's own storage code on a connection of ours, so that both commit together.
+
+    An error of Optuna's rolls the whole transaction back.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        sessions = orm.sessionmaker(bind=connection, join_transaction_mode="rollback_only")
+
+        def session() -> orm.Session:
+            # Optuna tries again when a transaction breaks: this one is not Optuna's to repeat.
+            if connection.closed or connection.invalidated or not connection.in_transaction():
+                raise StorageError("The connection broke in the middle of a transaction.")
+            return sessions()
+
+        self.engine = connection.engine
+        self.scoped_session = session  # type: ignore[assignment]
+
+
+def normalise(url: str) -> str:
+    """Return the one form of a PostgreSQL URL that SQLAlchemy, Optuna and we all read alike.
+
+    Raises:
+        ValueError: Not a PostgreSQL URL. The message never holds the password.
+    """
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme not in ("postgresql", "postgres", _DRIVER):
+        received = f"{scheme}://…" if scheme else "something that is not a URL"
+        raise ValueError(
+            "Expected a PostgreSQL URL such as postgresql://user:password@host:5432/database. "
+            f"Received {received}. Other databases lack the row locks that keep two workers from "
+            "one trial; leave --storage out to use a private PostgreSQL server on this machine."
+        )
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise ValueError(
+            "Expected a PostgreSQL URL such as postgresql://user:password@host:5432/database. "
+            "Received one whose parts cannot be told apart (not shown: it may hold a password). "
+            "Write special characters of the password as %XX."
+        ) from None
+    return parsed.set(drivername=_DRIVER).render_as_string(hide_password=False)
+
+
+def connect(url: str) -> Storage:
+    """Open the database at `url`, making or upgrading its tables where needed.
+
+    Any number of processes may do so at once on an empty database.
+
+    Raises:
+        ValueError: Not a PostgreSQL URL.
+        StorageError: No such server or database, wrong password, missing rights, server too old,
+            or tables of a newer topo-search.
+    """
+    url = normalise(url)
+    logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.WARNING)
+    with unavailable_as_storage_error(url):
+        backend = _open(url)
+    return Storage(url=url, engine=backend.engine, optuna=optuna.storages.get_storage(backend))
+
+
+def _open(url: str) -> RDBStorage:
+    guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS)
+    with guard.begin() as connection:
+        _check_server(connection)
+        if _is_current(connection):
+            return _backend(url, make_tables=False)
+        # Of the transaction, not the session, so that it works behind PgBouncer too.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        backend = _backend(url, make_tables=True)
+        alembic_command.upgrade(_alembic(connection), "head")
+    return backend
+
+
+def _backend(url: str, *, make_tables: bool) -> RDBStorage:
+    try:
+        backend = RDBStorage(
+            url,
+            engine_kwargs={
+                # Optuna needs a second one while we hold the first; a third is for a second thread.
+                "pool_size": 2,
+                "max_overflow": 1,
+                "pool_pre_ping": True,
+                "connect_args": _CONNECT_ARGS,
+                "json_serializer": to_json,
+            },
+            skip_table_creation=not make_tables,
+        )
+    except RuntimeError as error:  # Optuna's tables are of another version than Optuna
+        raise StorageError(str(error)) from error
+    sa.event.listen(backend.engine, "begin", lambda begun: begun.exec_driver_sql(_TIMEOUTS))
+    return backend
+
+
+def _alembic(connection: sa.Connection | None) -> Config:
+    config = Config()
+    folder = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    script = ScriptDirectory.from_config(_alembic(connection))
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    version = context.get_current_revision()
+    if version is not None and version not in {step.revision for step in script.walk_revisions()}:
+        raise StorageError(
+            f"The database has the tables of a newer topo-search (schema {version}, this one knows "
+            f"up to {script.get_current_head()}). Upgrade this machine: pip install -U topo-search"
+        )
+    return version == script.get_current_head()
+
+
+def _check_server(connection: sa.Connection) -> None:
+    version = connection.exec_driver_sql("SHOW server_version_num").scalar_one()
+    if int(version) // 10_000 < MINIMUM_SERVER:
+        raise StorageError(
+            f"Expected a PostgreSQL server of version {MINIMUM_SERVER} or newer. Received version "
+            f"{int(version) // 10_000}. Upgrade the server, or name another with --storage."
+        )
+
+
+def to_json(value: Any) -> str:
+    """Write JSON that every reader takes: numbers that are not finite become null."""
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@contextmanager
+def unavailable_as_storage_error(url: str) -> Iterator[None]:
+    """Turn every way in which drivers say that the database is away into `StorageError`.
+
+    Errors that trying again cannot mend, such as a broken constraint, pass as they are.
+    """
+    try:
+        yield
+    except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        root: BaseException = error
+        if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
+            root = error.__cause__
+        if isinstance(root, sa.exc.TimeoutError | sa.exc.PendingRollbackError):
+            said = _first_line(root).partition(" (Background")[0]
+            raise StorageError(f"{_place(url)}: {said}. Try again.") from error
+        if not isinstance(root, sa.exc.DBAPIError) or root.orig is None:
+            raise
+        said = _first_line(root.orig)
+        if isinstance(root, sa.exc.OperationalError | sa.exc.InterfaceError):
+            raise StorageError(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
+        remedy = _REMEDIES_BY_CODE.get(getattr(root.orig, "pgcode", ""))
+        if remedy is not None:
+            raise StorageError(f"{_place(url)}: {said}. {remedy}") from error
+        raise
+
+
+# What libpq's message holds, and what to do about it.
+_REMEDIES = {
+    "password authentication failed": "Check the user and the password in the URL.",
+    "no password supplied": "Put the password into the URL: postgresql://user:password@host/name",
+    "does not exist": "Create it (createdb, createuser), or correct the URL.",
+    "could not translate host name": "Check the host's name in the URL.",
+    "Connection refused": "Start the server, or check the host and the port in the URL.",
+    "No such file or directory": "Start the server, or check the socket's folder in the URL.",
+    "timeout expired": "Check the host, the port and the firewall between here and there.",
+    "no pg_hba.conf entry": "Let this machine in: add it to pg_hba.conf on the server.",
+    "too many clients": "Raise max_connections on the server: 3 for every worker.",
+    "remaining connection slots": "Raise max_connections on the server: 3 for every worker.",
+    "canceling statement": "Try again: others were in the way for too long.",
+    "deadlock detected": "Try again: others were in the way.",
+    "starting up": "Wait until the server has started.",
+    "shutting down": "Wait until the server is up again.",
+}
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_GRANT = "Let the user make tables: GRANT CREATE, USAGE ON SCHEMA public TO the user."
+_REMEDIES_BY_CODE = {
+    "42501": _GRANT,
+    "3F000": _GRANT,
+    "25006": "Name the primary server, not a standby.",
+    "25P03": "This process was not heard of for too long, and its transaction undone.",
+}
+
+
+def _remedy(cause: BaseException) -> str:
+    known = (text for sign, text in _REMEDIES.items() if sign in str(cause))
+    return next(known, "Check that the server is up and can be reached.")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    # libpq tells each address it tried on a line of its own: the last words say what went wrong.
+    line = text.splitlines()[0]
+    return (
+        line.rpartition("FATAL:")[2].strip().rstrip(".") if "FATAL:" in line else line.rstrip(".")
+    )
+
+
+def _place(url: str) -> str:
+    parsed = sa.make_url(url)
+    host = parsed.host or parsed.query.get("host", "a local socket")
+    return f"PostgreSQL at {host}, database {parsed.database}"

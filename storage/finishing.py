@@ -1,0 +1,111 @@
+"""The end of a study: its outcome, and every look at its test rows."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage import tables
+from storage.connection import Storage
+from storage.rows import Lease, change, lock_if_there
+from storage.trials import end_lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One look at the test rows."""
+
+    purpose: str
+    trial_number: int | None = None
+    value: Any = None  # JSON
+    at: datetime | None = None  # None until it is kept
+
+
+def record_look(storage: Storage, study_id: str, look: Look) -> int:
+    """Keep that somebody looked at the test rows, and return how many looks there were."""
+    with storage.transaction() as connection:
+        _insert_look(connection, study_id, look)
+        return int(
+            connection.scalar(sa.select(sa.func.count()).where(tables.look.c.study == study_id))
+            or 0
+        )
+
+
+def looks(storage: Storage, study_id: str) -> list[Look]:
+    """Return every look at the test rows of a study, oldest first."""
+    columns = [tables.look.c[column.name] for column in fields(Look)]
+    with storage.transaction() as connection:
+        rows = connection.execute(
+            sa.select(*columns).where(tables.look.c.study == study_id).order_by(tables.look.c.id)
+        )
+        return [Look(**row._mapping) for row in rows]
+
+
+def finish(
+    storage: Storage,
+    lease: Lease,
+    outcome: dict[str, Any] | None,
+    *,
+    look: Look | None = None,
+    reason: str | None = None,
+) -> bool:
+    """End a lease of kind "finish": keep the look and the outcome, and close the study.
+
+    A study that was extended meanwhile goes on, with this outcome until the next.
+
+    Args:
+        storage: Where the study is.
+        lease: The caller's, of kind "finish".
+        outcome: What the study came to, JSON; None where finishing failed, which pauses the study.
+        look: The look at the test rows it took.
+        reason: Why the study ended, or why finishing failed; says which budget ended it by default.
+
+    Returns:
+        Whether this end stands. False where the lease is no longer the caller's.
+    """
+    with storage.transaction() as connection:
+        study = lock_if_there(connection, lease.study)
+        held = connection.execute(
+            sa.select(tables.lease)
+            .where(
+                tables.lease.c.id == lease.id,
+                tables.lease.c.token == lease.token,
+                tables.lease.c.kind == "finish",
+            )
+            .with_for_update()
+        ).one_or_none()
+        if study is None or held is None:
+            return False
+        done = "done" if outcome is not None else "failed"
+        if held.ended_at is not None:
+            return bool(held.outcome == done)
+        end_lease(connection, held.id, done)
+        if look is not None:
+            _insert_look(connection, study.id, look)
+        if outcome is None:
+            change(connection, study.id, state="paused", reason=reason or "finishing failed")
+            return True
+        changes: dict[str, Any] = {"outcome": outcome}
+        if not study.budget_left and not _has_open_lease(connection, study.id):
+            changes.update(
+                state="finished", reason=reason or study.why_through, ended_at=sa.func.now()
+            )
+        change(connection, study.id, **changes)
+        return True
+
+
+def _has_open_lease(connection: sa.Connection, study_id: str) -> bool:
+    is_open = sa.exists().where(tables.lease.c.study == study_id, tables.lease.c.ended_at.is_(None))
+    return bool(connection.scalar(sa.select(is_open)))
+
+
+def _insert_look(connection: sa.Connection, study_id: str, look: Look) -> None:
+    connection.execute(
+        sa.insert(tables.look).values(
+            study=study_id,
+            purpose=look.purpose,
+            trial_number=look.trial_number,
+            value=look.value,
+        )
+    )

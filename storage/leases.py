@@ -1,0 +1,291 @@
+"""Leases: who may work at which unit, until when.
+
+A lease is timed by the database's clock alone. It ends when another worker takes it over, not when
+its time passes: an owner that was silent for long goes on if nobody took over meanwhile.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage import tables
+from storage.connection import Storage
+from storage.rows import (
+    LEASE_COLUMNS,
+    NOW,
+    OPEN,
+    Drawn,
+    Lease,
+    StudyRow,
+    change,
+    hand_over,
+    insert_lease,
+    is_free,
+    lock_if_there,
+    peek,
+    seconds_from_now,
+    tick,
+    to_lease,
+    why_left,
+)
+from storage.tables import MAX_ATTEMPTS
+from storage.trials import OUTCOMES, close, end_lease, with_trials
+
+__all__ = ["LEASE", "Drawn", "Lease", "claim", "open_leases", "release", "renew"]
+
+LEASE = 60.0
+"""Seconds a worker may be silent before another may take over."""
+
+_DRAWS_AHEAD = 3
+"""Draws made before the lock that may come too late; the next is made under the lock."""
+
+
+def claim(
+    storage: Storage,
+    study_id: str,
+    owner: str,
+    draw: Callable[[int], Drawn | None],
+    lease: float = LEASE,
+) -> Lease | None:
+    """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
+
+    Renew what you hold first: a lease of your own that has run out is up for taking, too. A claim
+    whose answer was lost is found with `open_leases(storage, owner=…)`, or taken over in time.
+
+    Args:
+        storage: Where the study is.
+        study_id: The study.
+        owner: Who claims; a name no other worker has.
+        draw: Draws the parameters of a unit; None where the space is through, which cuts the
+            budget to what was drawn. It may be called again for a later unit when others were
+            faster, and the last time with the study locked.
+        lease: Seconds until it must be renewed.
+
+    Returns:
+        The lease, or None where there is nothing to do now, or no such study.
+    """
+    return (
+        _take_over(storage, study_id, owner, lease)
+        or _take_unit(storage, study_id, owner, draw, lease)
+        or _take_finish(storage, study_id, owner, lease)
+    )
+
+
+def renew(storage: Storage, leases: Iterable[Lease], lease: float = LEASE) -> set[uuid.UUID]:
+    """Renew leases, for `lease` seconds from now, and return the ids of those still the caller's.
+
+    The rest were taken over, or ended, as by a cancelled study.
+    """
+    held = [(mine.id, mine.token) for mine in leases]
+    if not held:
+        return set()
+    # Locked in the order of their ids, as everybody does who locks several.
+    mine = (
+        sa.select(tables.lease.c.id)
+        .where(
+            sa.tuple_(tables.lease.c.id, tables.lease.c.token).in_(held),
+            tables.lease.c.ended_at.is_(None),
+        )
+        .order_by(tables.lease.c.id)
+        .with_for_update()
+        .cte("mine")
+    )
+    with storage.transaction() as connection:
+        kept = connection.execute(
+            sa.update(tables.lease)
+            .where(tables.lease.c.id == mine.c.id)
+            .values(renewed_at=NOW, expires_at=seconds_from_now(lease))
+            .returning(tables.lease.c.id, tables.lease.c.study)
+        ).all()
+    for study_id in sorted({row.study for row in kept}):
+        with storage.transaction() as connection:  # its own, not to lock a study after a lease
+            tick(connection, study_id, lease)
+    return {row.id for row in kept}
+
+
+def release(
+    storage: Storage, lease: Lease, *, spent: bool = False, reason: str | None = None
+) -> bool:
+    """Hand a lease back, for anybody to claim at once.
+
+    Args:
+        storage: Where the study is.
+        lease: The caller's.
+        spent: Whether the attempt counts, as when a slot died of it; of a lease that was drained
+            or never begun it does not.
+        reason: What became of the attempt.
+
+    Returns:
+        Whether it was the caller's.
+    """
+    with storage.transaction() as connection:
+        released = connection.execute(
+            sa.update(tables.lease)
+            .where(
+                tables.lease.c.id == lease.id,
+                tables.lease.c.token == lease.token,
+                tables.lease.c.ended_at.is_(None),
+            )
+            .values(
+                owner=None,
+                token=uuid.uuid4(),
+                attempt=tables.lease.c.attempt - (0 if spent else 1),
+                reason=reason,
+                expires_at=NOW,
+            )
+        )
+        return released.rowcount == 1
+
+
+def open_leases(
+    storage: Storage, study_id: str | None = None, owner: str | None = None
+) -> list[Lease]:
+    """Return the leases that have not ended, of one study or of one owner where given."""
+    query = sa.select(*LEASE_COLUMNS).where(tables.lease.c.ended_at.is_(None))
+    if study_id is not None:
+        query = query.where(tables.lease.c.study == study_id)
+    if owner is not None:
+        query = query.where(tables.lease.c.owner == owner)
+    with storage.transaction() as connection:
+        ordered = query.order_by(tables.lease.c.study, tables.lease.c.unit)
+        return [to_lease(row) for row in connection.execute(ordered)]
+
+
+def _take_over(storage: Storage, study_id: str, owner: str, lease: float) -> Lease | None:
+    """Take the first trial that was left behind; end those that need nobody any more."""
+    left_behind = (
+        with_trials()
+        .where(
+            tables.lease.c.study == study_id,
+            tables.lease.c.kind == "trial",
+            tables.lease.c.ended_at.is_(None),
+            tables.study.c.state.in_(OPEN),
+            is_free(),
+        )
+        .order_by(tables.lease.c.unit)
+        .limit(1)
+        .with_for_update(of=tables.lease, skip_locked=True)
+    )
+    while True:
+        with storage.transaction() as connection:
+            found = connection.execute(left_behind).one_or_none()
+            if found is None:
+                return None
+            if found.trial_state in OUTCOMES:  # ended by other means, as optuna-dashboard's
+                outcome = OUTCOMES[found.trial_state]
+                end_lease(connection, found.id, outcome, token=uuid.uuid4())
+            elif found.attempt >= MAX_ATTEMPTS:
+                attributes = {"attempts": found.attempt, "reason": _why_given_up(found)}
+                close(connection, found, state="failed", attributes=attributes, token=uuid.uuid4())
+            else:
+                return hand_over(connection, found, owner, lease)
+
+
+def _take_unit(
+    storage: Storage,
+    study_id: str,
+    owner: str,
+    draw: Callable[[int], Drawn | None],
+    lease: float,
+) -> Lease | None:
+    with storage.transaction() as connection:
+        study = peek(connection, study_id)
+    for _ in range(_DRAWS_AHEAD):
+        if study is None or not study.units_left:
+            return None
+        unit = study.drawn
+        drawn = draw(unit)
+        with storage.transaction() as connection:
+            study = tick(connection, study_id, lease)
+            if study is not None and study.units_left and study.drawn == unit:
+                return _hand_out(connection, study, drawn, owner, lease)
+    with storage.transaction() as connection:
+        study = tick(connection, study_id, lease)
+        if study is None or not study.units_left:
+            return None
+        return _hand_out(connection, study, draw(study.drawn), owner, lease)
+
+
+def _take_finish(storage: Storage, study_id: str, owner: str, lease: float) -> Lease | None:
+    """Take the finishing of a study whose units are through, if nobody else is at it."""
+    with storage.transaction() as connection:
+        study = peek(connection, study_id)
+        if not _is_through(study) or _open_trial(connection, study_id):
+            return None
+    with storage.transaction() as connection:
+        study = lock_if_there(connection, study_id)
+        if study is None or not _is_through(study) or _open_trial(connection, study_id):
+            return None
+        finishing = connection.execute(
+            sa.select(tables.lease, is_free().label("is_free"))
+            .where(
+                tables.lease.c.study == study_id,
+                tables.lease.c.kind == "finish",
+                tables.lease.c.ended_at.is_(None),
+            )
+            .with_for_update()
+        ).one_or_none()
+        if finishing is None:
+            return _start_finish(connection, study, owner, lease)
+        if not finishing.is_free:
+            return None
+        if finishing.attempt < MAX_ATTEMPTS:
+            return hand_over(connection, finishing, owner, lease)
+        end_lease(connection, finishing.id, "failed", token=uuid.uuid4())
+        reason = f"finishing {_why_given_up(finishing)}; resume the study to try again"
+        change(connection, study_id, state="paused", reason=reason)
+        return None
+
+
+def _start_finish(
+    connection: sa.Connection, study: StudyRow, owner: str, lease: float
+) -> Lease | None:
+    """Begin the finishing of a locked study; one in which no trial came through just ends."""
+    of_study = sa.select(
+        sa.func.count().filter(tables.lease.c.outcome == "complete").label("complete"),
+        sa.func.count().filter(tables.lease.c.kind == "finish").label("finishings"),
+    ).where(tables.lease.c.study == study.id)
+    counts = connection.execute(of_study).one()
+    if counts.complete == 0:
+        reason = f"{study.why_through}, none of them complete"
+        change(connection, study.id, state="finished", reason=reason, ended_at=NOW)
+        return None
+    nothing = Drawn(parameters={}, seed=0)
+    return insert_lease(connection, study.id, "finish", counts.finishings, nothing, owner, lease)
+
+
+def _hand_out(
+    connection: sa.Connection, study: StudyRow, drawn: Drawn | None, owner: str, lease: float
+) -> Lease | None:
+    """Give the next unit of a study whose row the caller has locked."""
+    if drawn is None:
+        reason = f"space exhausted after {study.drawn} trials"
+        change(connection, study.id, trials=study.drawn, reason=reason)
+        return None
+    change(
+        connection,
+        study.id,
+        drawn=study.drawn + 1,
+        state="running",
+        started_at=sa.func.coalesce(tables.study.c.started_at, NOW),
+    )
+    return insert_lease(connection, study.id, "trial", study.drawn, drawn, owner, lease)
+
+
+def _is_through(study: StudyRow | None) -> bool:
+    return study is not None and study.state in OPEN and not study.units_left
+
+
+def _open_trial(connection: sa.Connection, study_id: str) -> bool:
+    is_open = sa.exists().where(
+        tables.lease.c.study == study_id,
+        tables.lease.c.kind == "trial",
+        tables.lease.c.ended_at.is_(None),
+    )
+    return bool(connection.scalar(sa.select(is_open)))
+
+
+def _why_given_up(found: sa.Row[Any]) -> str:
+    return f"gave up after {MAX_ATTEMPTS} attempts: {why_left(found) or 'handed back'}"

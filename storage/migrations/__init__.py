@@ -1,0 +1,1 @@
+"""How our tables came to be, one file a change. `storage.connection.connect` applies them."""

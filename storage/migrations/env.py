@@ -1,0 +1,13 @@
+"""Where Alembic starts: it speaks through the connection it is given, inside its transaction."""
+
+from alembic import context
+
+from storage import tables
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=tables.metadata,
+    # Optuna's own history is in `alembic_version`.
+    version_table="topo_alembic_version",
+)
+context.run_migrations()

@@ -1,0 +1,247 @@
+"""Rows of studies and leases: what they say, and the statements that change them.
+
+Whoever locks several rows does so in this order: a study, its leases by their ids, Optuna's rows.
+"""
+
+import uuid
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from storage import tables
+
+State = Literal["created", "running", "paused", "finished", "cancelled"]
+OPEN: tuple[State, ...] = ("created", "running")
+"""States in which a study hands out work."""
+
+NOW = sa.func.clock_timestamp()
+_STARTED = sa.func.pg_postmaster_start_time(type_=sa.DateTime(timezone=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRow:
+    """One study as it stood when it was read."""
+
+    id: str  # public
+    optuna_study_id: int
+    name: str | None
+    dataset: str | None  # SHA-256
+    test_dataset: str | None  # SHA-256
+    plan: dict[str, Any] = field(repr=False)
+    state: State
+    reason: str | None  # why it is paused, or ended as it did
+    trials: int  # the budget
+    seconds: float | None  # the budget in time, None where there is none
+    drawn: int  # units handed out so far
+    spent_seconds: float  # of time in which some worker was at it
+    last_active_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: dict[str, Any] | None = field(repr=False)
+
+    @property
+    def optuna_name(self) -> str:
+        """Name of the Optuna study."""
+        return f"topo-{self.id}"
+
+    @property
+    def time_is_spent(self) -> bool:
+        """Whether the budget in time is used up."""
+        return self.seconds is not None and self.spent_seconds >= self.seconds
+
+    @property
+    def budget_left(self) -> bool:
+        """Whether the budgets have room for another unit."""
+        return self.drawn < self.trials and not self.time_is_spent
+
+    @property
+    def units_left(self) -> bool:
+        """Whether a worker may have a new unit now."""
+        return self.state in OPEN and self.budget_left
+
+    @property
+    def why_through(self) -> str:
+        """Which budget of the study is used up."""
+        if self.reason and self.state in OPEN:  # cut short, as by an exhausted space
+            return self.reason
+        if self.drawn < self.trials:
+            return f"time budget of {self.seconds:g} s spent after {self.drawn} trials"
+        return f"all {self.trials} trials done"
+
+
+STUDY_COLUMNS = [tables.study.c[column.name] for column in fields(StudyRow)]
+
+
+def to_study(row: sa.Row[Any]) -> StudyRow:
+    """Return a row of `topo_study`, as selected or returned by a statement, as a value."""
+    return StudyRow(**{column.name: getattr(row, column.name) for column in fields(StudyRow)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What a sampler drew for one unit."""
+
+    parameters: dict[str, Any]  # JSON
+    seed: int  # 63 bits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A worker's right to one unit of a study, or to finishing it."""
+
+    id: uuid.UUID
+    study: str
+    kind: Literal["trial", "finish"]
+    unit: int
+    parameters: dict[str, Any] = field(repr=False)
+    seed: int
+    trial_number: int | None  # None until the trial has begun
+    owner: str | None  # None while it waits to be taken up
+    token: uuid.UUID = field(repr=False)
+    attempt: int  # 1 at first
+    reason: str | None  # why the attempt before came to nothing
+    renewed_at: datetime  # by the database's clock, as the next
+    expires_at: datetime
+
+
+LEASE_COLUMNS = [tables.lease.c[column.name] for column in fields(Lease)]
+
+
+def lock(connection: sa.Connection, study_id: str) -> StudyRow:
+    """Lock a study until the transaction's end and return it as it then stands.
+
+    Raises:
+        LookupError: No such study.
+    """
+    study = lock_if_there(connection, study_id)
+    if study is None:
+        raise LookupError(f"Expected the id of a study. Received {study_id!r}.")
+    return study
+
+
+def lock_if_there(connection: sa.Connection, study_id: str) -> StudyRow | None:
+    """Do as `lock`, or return None where there is no such study."""
+    row = connection.execute(
+        # NO KEY UPDATE: rows that refer to the study can be added meanwhile.
+        sa.select(*STUDY_COLUMNS)
+        .where(tables.study.c.id == study_id)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    return None if row is None else to_study(row)
+
+
+def change(connection: sa.Connection, study_id: str, **changes: Any) -> StudyRow:
+    """Change columns of a study the caller has locked, and return it."""
+    return to_study(
+        connection.execute(
+            sa.update(tables.study)
+            .where(tables.study.c.id == study_id)
+            .values(**changes)
+            .returning(*STUDY_COLUMNS)
+        ).one()
+    )
+
+
+def peek(connection: sa.Connection, study_id: str) -> StudyRow | None:
+    """Read a study without locking it."""
+    row = connection.execute(
+        sa.select(*STUDY_COLUMNS).where(tables.study.c.id == study_id)
+    ).one_or_none()
+    return None if row is None else to_study(row)
+
+
+def tick(connection: sa.Connection, study_id: str, lease: float) -> StudyRow | None:
+    """Count the time since the study was last worked at, lock it and return it.
+
+    Of a longer silence one lease is counted: nobody was at it.
+    """
+    column = tables.study.c
+    silence = sa.func.extract("epoch", NOW - column.last_active_at)
+    # LEAST and GREATEST pass over nulls: the first time there is no silence to count.
+    counted = sa.func.greatest(sa.func.least(sa.func.coalesce(silence, 0), lease), 0)
+    row = connection.execute(
+        sa.update(tables.study)
+        .where(column.id == study_id)
+        .values(spent_seconds=column.spent_seconds + counted, last_active_at=NOW)
+        .returning(*STUDY_COLUMNS)
+    ).one_or_none()
+    return None if row is None else to_study(row)
+
+
+def insert_lease(
+    connection: sa.Connection,
+    study_id: str,
+    kind: str,
+    unit: int,
+    drawn: Drawn,
+    owner: str,
+    lease: float,
+) -> Lease:
+    """Add the lease of a new unit to a study the caller has locked."""
+    return to_lease(
+        connection.execute(
+            sa.insert(tables.lease)
+            .values(
+                id=uuid.uuid4(),
+                study=study_id,
+                kind=kind,
+                unit=unit,
+                parameters=drawn.parameters,
+                seed=drawn.seed,
+                owner=owner,
+                token=uuid.uuid4(),
+                attempt=1,
+                renewed_at=NOW,
+                expires_at=seconds_from_now(lease),
+            )
+            .returning(*LEASE_COLUMNS)
+        ).one()
+    )
+
+
+def why_left(found: sa.Row[Any]) -> str | None:
+    """Return why the last attempt at a lease that is free now came to nothing."""
+    if found.owner is not None:
+        return f"its worker {found.owner} vanished"
+    return None if found.reason is None else str(found.reason)
+
+
+def hand_over(connection: sa.Connection, found: sa.Row[Any], owner: str, lease: float) -> Lease:
+    """Give a lease whose row the caller has locked to `owner`."""
+    return to_lease(
+        connection.execute(
+            sa.update(tables.lease)
+            .where(tables.lease.c.id == found.id)
+            .values(
+                owner=owner,
+                token=uuid.uuid4(),
+                attempt=found.attempt + 1,
+                reason=why_left(found),
+                renewed_at=NOW,
+                expires_at=seconds_from_now(lease),
+            )
+            .returning(*LEASE_COLUMNS)
+        ).one()
+    )
+
+
+def is_free() -> sa.ColumnElement[bool]:
+    """Whether anybody may take a lease: handed back, or its owner silent for too long."""
+    column = tables.lease.c
+    length = column.expires_at - column.renewed_at
+    # While the server was down nobody could renew: it has to be up for as long as the lease.
+    silent = sa.and_(column.expires_at < NOW, _STARTED + length < NOW)
+    return sa.or_(column.owner.is_(None), silent)
+
+
+def seconds_from_now(seconds: float) -> sa.ColumnElement[datetime]:
+    """Return that moment of the database's clock."""
+    return NOW + timedelta(seconds=seconds)
+
+
+def to_lease(row: sa.Row[Any]) -> Lease:
+    """Return a row of `topo_lease` as a value."""
+    return Lease(**{column.name: getattr(row, column.name) for column in fields(Lease)})

@@ -1,0 +1,119 @@
+"""Small studies in a real database, and the ways of a fleet in which they are left behind."""
+
+import multiprocessing
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import FrozenTrial
+
+from storage import studies, tables, trials
+from storage.connection import Storage
+from storage.leases import Drawn, Lease, claim
+from storage.rows import StudyRow
+
+DISTRIBUTIONS: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1000.0)}
+
+
+def make_study(storage: Storage, **changes: Any) -> StudyRow:
+    settings: dict[str, Any] = {
+        "plan": {"objective": "none"},
+        "direction": "maximize",
+        "dataset": None,
+        "trials": 3,
+    }
+    return studies.create(storage, **{**settings, **changes})[0]
+
+
+def draw(unit: int) -> Drawn:
+    return Drawn(parameters={"x": float(unit)}, seed=unit + 7)
+
+
+def claimed(storage: Storage, study: StudyRow, owner: str = "a", **options: Any) -> Lease:
+    lease = claim(storage, study.id, owner, draw, **options)
+    assert lease is not None
+    return lease
+
+
+def begun(storage: Storage, study: StudyRow, owner: str = "a", **options: Any) -> Lease:
+    lease = claimed(storage, study, owner, **options)
+    trials.begin(storage, lease, DISTRIBUTIONS)
+    return lease
+
+
+def run_to_the_end(storage: Storage, study: StudyRow, owner: str = "a") -> Lease | None:
+    """Work at a study as a worker does and return its finish lease, not yet ended."""
+    while (lease := claim(storage, study.id, owner, draw)) is not None:
+        if lease.kind == "finish":
+            return lease
+        trials.begin(storage, lease, DISTRIBUTIONS)
+        assert trials.end(storage, lease, state="complete", value=lease.parameters["x"])
+    return None
+
+
+def let_expire(storage: Storage, lease_id: uuid.UUID, *, length: float = 0.001) -> None:
+    """Make the owner of a lease, `length` seconds long, have been silent for too long."""
+    gone = sa.func.clock_timestamp() - sa.text("interval '1 second'")
+    with storage.transaction() as connection:
+        connection.execute(
+            sa.update(tables.lease)
+            .where(tables.lease.c.id == lease_id)
+            .values(
+                expires_at=gone,
+                renewed_at=gone - sa.func.make_interval(0, 0, 0, 0, 0, 0, length),
+            )
+        )
+
+
+def take_over(storage: Storage, study: StudyRow, lease: Lease, owner: str = "b") -> Lease:
+    let_expire(storage, lease.id)
+    taken = claimed(storage, study, owner)
+    assert taken.id == lease.id
+    return taken
+
+
+def in_processes(count: int, work: Callable[..., None], *args: object) -> bool:
+    """Call `work(*args, number)` in `count` processes at once; tell whether all came through."""
+    # Forked from a process without threads, so that the libraries are imported once.
+    parent = multiprocessing.get_context("spawn").Process(target=_fork, args=(count, work, args))
+    parent.start()
+    parent.join()
+    return parent.exitcode == 0
+
+
+def _fork(count: int, work: Callable[..., None], args: tuple[object, ...]) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(count)
+    workers = [
+        context.Process(target=_start, args=(start, work, *args, number)) for number in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * count
+
+
+def _start(start: Any, work: Callable[..., None], *args: object) -> None:
+    start.wait()
+    work(*args)
+
+
+def optuna_trials(storage: Storage, study: StudyRow) -> list[FrozenTrial]:
+    return list(trials.optuna_study(storage, study).trials)
+
+
+def ended_leases(storage: Storage, study: StudyRow) -> list[tuple[int, str]]:
+    with storage.transaction() as connection:
+        rows = connection.execute(
+            sa.select(tables.lease.c.unit, tables.lease.c.outcome)
+            .where(
+                tables.lease.c.study == study.id,
+                tables.lease.c.kind == "trial",
+                tables.lease.c.ended_at.is_not(None),
+            )
+            .order_by(tables.lease.c.unit)
+        )
+        return [(row.unit, row.outcome) for row in rows]

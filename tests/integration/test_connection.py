@@ -1,0 +1,307 @@
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from stored_studies import in_processes, make_study
+
+from storage import tables
+from storage.connection import (
+    VERSION_TABLE,
+    JoinedOptuna,
+    Storage,
+    StorageError,
+    connect,
+    normalise,
+    to_json,
+)
+
+numbers = itertools.count()
+
+
+@pytest.fixture
+def make_database(server_url: str) -> Iterator[Callable[[], str]]:
+    """Make databases without any table; the server's owner removes them."""
+    admin = sa.create_engine(normalise(server_url), isolation_level="AUTOCOMMIT")
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"topo_empty_{next(numbers)}"
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        made.append(name)
+        return sa.make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+    yield make
+    with admin.connect() as connection:
+        for name in made:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.dispose()
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    opened = connect(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://u:p@h/d",
+        "postgresql://u:p@h/d",
+        "postgresql+psycopg2://u:p@h/d",
+    ],
+)
+def test_every_spelling_of_a_postgresql_url_becomes_one(url: str) -> None:
+    assert normalise(url) == "postgresql+psycopg2://u:p@h/d"
+
+
+def test_strange_characters_of_a_password_and_a_socket_survive() -> None:
+    url = sa.make_url(normalise("postgresql://u:%7Ba%7D%25%40:x@/d?host=/tmp/a%20b"))
+    assert (url.password, url.query["host"]) == ("{a}%@:x", "/tmp/a b")
+    assert "{" not in normalise("postgresql://u:{x}@h/d")  # which Optuna would fill in
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///s3cret.db",
+        "mysql://u:s3cret@h/d",
+        "postgresql+psycopg://u:s3cret@h/d",
+        "postgresql://u:s3cret@h:port/d",
+        "u:s3cret@h/d",
+        "",
+    ],
+)
+def test_any_other_url_is_refused_with_what_is_supported_and_without_the_password(
+    url: str,
+) -> None:
+    with pytest.raises(ValueError, match="Expected a PostgreSQL URL such as") as refusal:
+        normalise(url)
+    assert "s3cret" not in str(refusal.value)
+
+
+def _open_and_use(url: str, _: int) -> None:
+    storage = connect(url)
+    make_study(storage)
+    storage.close()
+
+
+def test_eight_processes_may_open_an_empty_database_at_once(
+    make_database: Callable[[], str],
+) -> None:
+    url = make_database()
+    assert in_processes(8, _open_and_use, url)
+    storage = connect(url)
+    assert len(optuna.get_all_study_summaries(storage.optuna)) == 8
+    storage.close()
+
+
+def test_opening_again_changes_nothing(storage: Storage, database_url: str) -> None:
+    study = make_study(storage)
+    again = connect(database_url)
+    with again.transaction() as connection:
+        assert connection.scalars(sa.select(tables.study.c.id)).all() == [study.id]
+    again.close()
+
+
+def test_the_migrations_make_the_tables_that_the_code_speaks_of(storage: Storage) -> None:
+    def ours(_: object, name: str | None, kind: str, *__: object) -> bool:
+        return kind != "table" or (name or "").startswith("topo_") and name != VERSION_TABLE
+
+    with storage.engine.connect() as connection:
+        options = {"include_object": ours, "compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, tables.metadata) == []
+        made = connection.exec_driver_sql(
+            "SELECT conname FROM pg_constraint WHERE contype = 'c' AND conname LIKE 'topo%%'"
+        ).scalars()
+        spoken_of = {
+            str(constraint.name)
+            for table in tables.metadata.tables.values()
+            for constraint in table.constraints
+            if isinstance(constraint, sa.CheckConstraint)
+        }
+        assert set(made) == spoken_of
+
+
+def test_our_history_is_apart_from_optunas(storage: Storage) -> None:
+    with storage.transaction() as connection:
+        ours = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
+        optunas = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+    assert ours == "0001"
+    assert optunas.startswith("v")
+
+
+def test_a_database_of_plain_optuna_is_taken_as_it_is(make_database: Callable[[], str]) -> None:
+    url = make_database()
+    plain = optuna.storages.RDBStorage(normalise(url))
+    optuna.create_study(storage=plain, study_name="somebody's")
+    storage = connect(url)
+    make_study(storage)
+    names = {found.study_name for found in optuna.get_all_study_summaries(storage.optuna)}
+    assert "somebody's" in names and len(names) == 2
+    storage.close()
+    plain.engine.dispose()
+
+
+def test_tables_of_a_newer_version_are_refused_with_the_remedy(
+    storage: Storage, database_url: str
+) -> None:
+    with storage.transaction() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0999'")
+    with pytest.raises(StorageError, match="0999.*pip install -U topo-search"):
+        connect(database_url)
+
+
+def test_optunas_tables_of_another_version_are_refused_with_the_remedy(
+    storage: Storage, database_url: str
+) -> None:
+    with storage.transaction() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = 'v3.0.0.d'")
+    with pytest.raises(StorageError, match="optuna storage upgrade"):
+        connect(database_url)
+
+
+def test_an_old_server_is_refused(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.connection.MINIMUM_SERVER", 99)
+    with pytest.raises(StorageError, match="version 99 or newer. Received version 1"):
+        connect(database_url)
+
+
+def _with(server_url: str, **changes: object) -> str:
+    url = sa.make_url(server_url).set(**changes)  # type: ignore[arg-type]
+    return url.render_as_string(hide_password=False)
+
+
+def test_what_is_wrong_with_a_server_is_said_in_one_line_without_the_password(
+    server_url: str, tmp_path: Path
+) -> None:
+    password = sa.make_url(server_url).password
+    assert password
+    wrong = {
+        _with(server_url, database="nowhere"): 'database "nowhere" does not exist. Create it',
+        _with(server_url, password="s3cret"): "password authentication failed.*Check the user",
+        _with(server_url, username="nobody"): "nobody.*Check the user",
+        f"postgresql://u:{password}@127.0.0.1:1/d": "Connection refused. Start the server",
+        f"postgresql://u:{password}@host.invalid/d": "Check the host's name",
+        f"postgresql://u:{password}@/d?host={tmp_path}": "No such file.*socket's folder",
+    }
+    for url, message in wrong.items():
+        with pytest.raises(StorageError, match=message) as refusal:
+            connect(url)
+        text = str(refusal.value)
+        assert "\n" not in text
+        assert password not in text and "s3cret" not in text
+
+
+@pytest.mark.parametrize("right", ["CREATE", "ALL"])
+def test_a_user_without_rights_is_told_which_are_missing(
+    make_database: Callable[[], str], server_url: str, right: str
+) -> None:
+    url = make_database()
+    admin = sa.create_engine(normalise(url), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql("CREATE ROLE topo_guest LOGIN PASSWORD 'guest'")
+        connection.exec_driver_sql(f"REVOKE {right} ON SCHEMA public FROM PUBLIC")
+        try:
+            with pytest.raises(StorageError, match="GRANT CREATE, USAGE ON SCHEMA public"):
+                connect(_with(url, username="topo_guest", password="guest"))
+        finally:
+            connection.exec_driver_sql("DROP ROLE topo_guest")
+    admin.dispose()
+
+
+def test_optuna_and_we_share_at_most_three_connections(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage.transaction(), storage.transaction(), storage.transaction() as third:
+        open_now = third.exec_driver_sql(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        ).scalar_one()
+        assert open_now == 3
+        monkeypatch.setattr(storage.engine.pool, "_timeout", 0.01)
+        with pytest.raises(StorageError, match="limit of size 2 overflow 1"), storage.transaction():
+            pass
+        with pytest.raises(optuna.exceptions.StorageInternalError):
+            storage.optuna.get_all_studies()
+
+
+def test_every_transaction_ours_or_optunas_has_timeouts_that_end_with_it(
+    storage: Storage,
+) -> None:
+    show = "SELECT current_setting('idle_in_transaction_session_timeout')"
+    with storage.transaction() as connection:
+        assert connection.exec_driver_sql(show).scalar_one() == "30s"
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "30s"
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "5min"
+        with JoinedOptuna(connection).scoped_session() as session:
+            assert session.scalar(sa.text(show)) == "30s"
+    with storage.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as bare:
+        assert bare.connection.driver_connection is not None
+        with bare.connection.driver_connection.cursor() as cursor:
+            cursor.execute(show)
+            assert cursor.fetchone() == ("0",)
+
+
+def test_a_storage_never_shows_its_password(storage: Storage, database_url: str) -> None:
+    password = sa.make_url(database_url).password
+    assert password and password not in repr(storage)
+
+
+def test_connections_cut_between_transactions_are_replaced(
+    storage: Storage, database_url: str
+) -> None:
+    study = make_study(storage)
+    killer = connect(database_url)
+    with killer.transaction() as connection:
+        cut = connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).all()
+    assert cut
+    with storage.transaction() as connection:
+        assert connection.scalars(sa.select(tables.study.c.id)).all() == [study.id]
+    killer.close()
+
+
+def test_a_connection_cut_within_a_transaction_is_a_storage_error(
+    storage: Storage, database_url: str
+) -> None:
+    other = connect(database_url)
+    with pytest.raises(StorageError, match="PostgreSQL at"), storage.transaction() as connection:
+        pid = connection.scalar(sa.select(sa.func.pg_backend_pid()))
+        with other.transaction() as killer:
+            killer.execute(sa.select(sa.func.pg_terminate_backend(pid)))
+        connection.execute(sa.select(1))
+    with storage.transaction() as connection:
+        assert connection.scalar(sa.select(1)) == 1
+    other.close()
+
+
+def test_opening_and_creating_says_nothing(
+    make_database: Callable[[], str],
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        storage = connect(make_database())
+        make_study(storage)
+        storage.close()
+    assert capfd.readouterr() == ("", "")
+    assert [record.name for record in caplog.records] == []
+
+
+def test_numbers_that_are_not_finite_become_null_in_json() -> None:
+    value = {"a": [1.5, float("nan"), (float("inf"), "x")], "b": True}
+    assert to_json(value) == '{"a": [1.5, null, [null, "x"]], "b": true}'

@@ -1,0 +1,75 @@
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from storage import datasets
+from storage.connection import Storage, connect
+
+DATA = b"a,b\r\n1,\x00\xff\n"
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    opened = connect(database_url)
+    yield opened
+    opened.close()
+
+
+def test_bytes_come_back_as_they_were(storage: Storage, tmp_path: Path) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    assert sha256 == hashlib.sha256(DATA).hexdigest()
+    assert datasets.fetch(storage, sha256, tmp_path / "cache").read_bytes() == DATA
+
+
+def test_the_same_bytes_are_kept_once(storage: Storage) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        put = list(pool.map(lambda name: datasets.put(storage, DATA, name), ["a.csv", "b.csv"]))
+    assert len(set(put)) == 1
+    with storage.transaction() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM topo_dataset").scalar_one() == 1
+
+
+def test_a_cached_file_needs_no_database(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    first = datasets.fetch(storage, sha256, tmp_path)
+    monkeypatch.setattr(Storage, "transaction", None)
+    assert datasets.fetch(storage, sha256, tmp_path) == first
+
+
+def test_a_corrupt_cache_heals(storage: Storage, tmp_path: Path) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    path = datasets.fetch(storage, sha256, tmp_path)
+    path.write_bytes(DATA[:-1])
+    assert datasets.fetch(storage, sha256, tmp_path).read_bytes() == DATA
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_could_not_be_written_whole_is_not_left_behind(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    monkeypatch.setattr("storage.datasets.os.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        datasets.fetch(storage, sha256, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dataset_that_is_not_there_is_refused(storage: Storage, tmp_path: Path) -> None:
+    with pytest.raises(LookupError, match="abc: not there"):
+        datasets.fetch(storage, "abc", tmp_path)
+
+
+def test_more_than_the_database_takes_is_refused(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "MAX_BYTES", 2**20)
+    with pytest.raises(ValueError, match="at most 1 MiB. Received big.csv with 2 MiB"):
+        datasets.put(storage, b"x" * 2**21, "big.csv")

@@ -1,0 +1,479 @@
+import random
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from stored_studies import (
+    DISTRIBUTIONS,
+    begun,
+    claimed,
+    draw,
+    ended_leases,
+    in_processes,
+    let_expire,
+    make_study,
+    optuna_trials,
+    run_to_the_end,
+    take_over,
+)
+
+from storage import leases, studies, tables, trials
+from storage.connection import JoinedOptuna, Storage, connect
+from storage.leases import Drawn, Lease, claim, open_leases, release, renew
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    opened = connect(database_url)
+    yield opened
+    opened.close()
+
+
+def test_units_are_claimed_in_order_with_the_parameters_drawn_for_them(storage: Storage) -> None:
+    study = make_study(storage, trials=3)
+    leases = [claimed(storage, study) for _ in range(3)]
+    assert [lease.unit for lease in leases] == [0, 1, 2]
+    assert [lease.parameters for lease in leases] == [{"x": 0.0}, {"x": 1.0}, {"x": 2.0}]
+    assert [lease.seed for lease in leases] == [7, 8, 9]
+    assert {lease.attempt for lease in leases} == {1}
+    assert studies.get(storage, study.id).state == "running"
+
+
+def test_nothing_is_claimed_beyond_the_budget_while_trials_run(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    claimed(storage, study)
+    assert claim(storage, study.id, "b", draw) is None
+
+
+def test_eight_threads_claim_each_of_200_units_once(storage: Storage, database_url: str) -> None:
+    study = make_study(storage, trials=200)
+
+    def work(owner: str) -> list[int]:
+        mine = connect(database_url)
+        units = []
+        while (lease := claim(mine, study.id, owner, draw)) is not None:
+            units.append(lease.unit)
+        mine.close()
+        return units
+
+    with ThreadPoolExecutor(8) as pool:
+        units = [unit for part in pool.map(work, map(str, range(8))) for unit in part]
+    assert sorted(units) == list(range(200))
+    assert len(open_leases(storage, study.id)) == 200
+
+
+def _work_in_a_process(url: str, study_id: str, number: int) -> None:
+    storage = connect(url)
+    run_to_the_end(storage, studies.get(storage, study_id), str(number))
+    storage.close()
+
+
+def test_processes_that_work_at_one_study_end_its_trials_exactly_once(
+    storage: Storage, database_url: str
+) -> None:
+    study = make_study(storage, trials=30)
+    assert in_processes(3, _work_in_a_process, database_url, study.id)
+    found = optuna_trials(storage, study)
+    assert [trial.number for trial in found] == list(range(30))
+    assert Counter(trial.user_attrs["unit"] for trial in found) == Counter(range(30))
+    assert {trial.state.name for trial in found} == {"COMPLETE"}
+    assert ended_leases(storage, study) == [(unit, "complete") for unit in range(30)]
+
+
+def test_a_draw_that_comes_too_late_is_made_again_for_the_unit_that_is_next(
+    storage: Storage,
+) -> None:
+    study = make_study(storage, trials=9)
+    drawn_for: list[int] = []
+
+    def slow(unit: int) -> Drawn:
+        drawn_for.append(unit)
+        if len(drawn_for) <= 3:  # others are faster as long as the study is not locked
+            claimed(storage, study, "fast")
+        return draw(unit)
+
+    lease = claim(storage, study.id, "slow", slow)
+    assert lease is not None
+    assert drawn_for == [0, 1, 2, 3]
+    assert (lease.unit, lease.parameters) == (3, {"x": 3.0})
+
+
+def test_an_exhausted_space_cuts_the_budget_and_says_so(storage: Storage) -> None:
+    study = make_study(storage, trials=50)
+    for _ in range(2):
+        trials.end(storage, begun(storage, study), state="complete", value=1.0)
+    lease = claim(storage, study.id, "a", lambda unit: None)
+    found = studies.get(storage, study.id)
+    assert (found.trials, found.reason) == (2, "space exhausted after 2 trials")
+    assert lease is not None and lease.kind == "finish"
+
+
+def test_a_silent_owners_trial_is_taken_over_in_place(storage: Storage) -> None:
+    study = make_study(storage)
+    lost = begun(storage, study, "a")
+    taken = take_over(storage, study, lost, "b")
+    assert (taken.unit, taken.parameters, taken.seed) == (lost.unit, lost.parameters, lost.seed)
+    assert (taken.attempt, taken.owner, taken.trial_number) == (2, "b", 0)
+    assert taken.token != lost.token
+    assert taken.reason == "its worker a vanished"
+
+
+def test_a_lease_in_time_is_not_taken_over(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    claimed(storage, study)
+    assert claim(storage, study.id, "b", draw) is None
+
+
+def test_nobody_takes_over_until_the_server_has_been_up_for_one_lease(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    lease = claimed(storage, study)
+    let_expire(storage, lease.id, length=10_000_000.0)
+    assert claim(storage, study.id, "b", draw) is None
+    let_expire(storage, lease.id)
+    assert claimed(storage, study, "b").id == lease.id
+
+
+def test_one_of_many_takes_over(storage: Storage, database_url: str) -> None:
+    study = make_study(storage, trials=1)
+    let_expire(storage, claimed(storage, study).id)
+    start = threading.Barrier(6)
+
+    def take(owner: str) -> Lease | None:
+        mine = connect(database_url)
+        start.wait()
+        lease = claim(mine, study.id, owner, draw)
+        mine.close()
+        return lease
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = [lease for lease in pool.map(take, "bcdefg") if lease is not None]
+    assert len(taken) == 1
+    assert taken[0].attempt == 2
+
+
+def test_an_owner_that_was_silent_goes_on_if_nobody_took_over(storage: Storage) -> None:
+    study = make_study(storage)
+    lease = begun(storage, study)
+    let_expire(storage, lease.id)
+    assert renew(storage, [lease]) == {lease.id}
+    assert trials.end(storage, lease, state="complete", value=1.0)
+
+
+def test_renewing_tells_which_leases_are_still_the_owners(storage: Storage) -> None:
+    study = make_study(storage, trials=3)
+    kept, lost, ended = (begun(storage, study) for _ in range(3))
+    take_over(storage, study, lost)
+    trials.end(storage, ended, state="failed", attributes={"reason": "its own"})
+    before = {lease.id: lease for lease in open_leases(storage)}[kept.id]
+    assert renew(storage, [kept, lost, ended], lease=500.0) == {kept.id}
+    after = {lease.id: lease for lease in open_leases(storage)}[kept.id]
+    assert (after.expires_at - before.expires_at).total_seconds() > 400
+    assert renew(storage, []) == set()
+
+
+@pytest.mark.parametrize(("spent", "attempt"), [(False, 1), (True, 2)])
+def test_a_lease_handed_back_is_claimed_at_once(
+    storage: Storage, spent: bool, attempt: int
+) -> None:
+    study = make_study(storage)
+    lease = begun(storage, study)
+    assert release(storage, lease, spent=spent, reason="killed: memory")
+    assert studies.progress(storage, study.id).running == 0
+    again = claimed(storage, study, "b")
+    assert (again.id, again.attempt, again.reason) == (lease.id, attempt, "killed: memory")
+    assert not release(storage, lease)
+    assert renew(storage, [lease]) == set()
+
+
+def test_a_unit_lost_three_times_fails_with_the_reason(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+    lease = begun(storage, study, "a")
+    for attempt, owner in ((2, "b"), (3, "c")):
+        lease = take_over(storage, study, lease, owner)
+        assert lease.attempt == attempt
+    let_expire(storage, lease.id)
+    assert claimed(storage, study, "d").unit == 1
+    trial = optuna_trials(storage, study)[0]
+    assert trial.state.name == "FAIL"
+    assert trial.user_attrs["reason"] == "gave up after 3 attempts: its worker c vanished"
+    assert trial.user_attrs["attempts"] == 3
+    assert ended_leases(storage, study) == [(0, "failed")]
+    assert not trials.end(storage, lease, state="complete", value=1.0)
+
+
+def test_a_unit_lost_three_times_before_it_began_still_has_its_trial(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    lease = claimed(storage, study, "a")
+    for owner in "bc":
+        lease = take_over(storage, study, lease, owner)
+    release(storage, lease, spent=True, reason="killed: signal 11")
+    assert claim(storage, study.id, "d", draw) is None
+    [trial] = optuna_trials(storage, study)
+    assert (trial.number, trial.state.name) == (0, "FAIL")
+    assert trial.user_attrs["reason"] == "gave up after 3 attempts: killed: signal 11"
+    assert trial.user_attrs["parameters"] == {"x": 0.0}
+    assert studies.get(storage, study.id).reason == "all 1 trials done, none of them complete"
+
+
+def test_a_trial_ended_by_other_means_is_not_handed_out_again(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    lease = begun(storage, study)
+    trials.optuna_study(storage, study).tell(0, 0.5)
+    let_expire(storage, lease.id)
+    finishing = claimed(storage, study, "b")
+    assert finishing.kind == "finish"
+    assert ended_leases(storage, study) == [(0, "complete")]
+
+
+def test_no_new_unit_once_the_time_is_spent(storage: Storage) -> None:
+    study = make_study(storage, trials=9, seconds=100.0)
+    lease = begun(storage, study)
+    with storage.transaction() as connection:
+        connection.execute(sa.update(tables.study).values(spent_seconds=100.0))
+    assert claim(storage, study.id, "b", draw) is None
+    trials.end(storage, lease, state="complete", value=1.0)
+    finishing = claimed(storage, study)
+    assert finishing.kind == "finish"
+    studies.finish(storage, finishing, {})
+    found = studies.get(storage, study.id)
+    assert (found.state, found.reason) == (
+        "finished",
+        "time budget of 100 s spent after 1 trials",
+    )
+
+
+def test_of_a_machines_absence_one_lease_is_counted(storage: Storage) -> None:
+    study = make_study(storage, seconds=1000.0)
+    lease = claimed(storage, study)
+    assert studies.get(storage, study.id).spent_seconds == 0.0
+    hour_ago = sa.func.now() - sa.text("interval '1 hour'")
+    with storage.transaction() as connection:
+        connection.execute(sa.update(tables.study).values(last_active_at=hour_ago))
+    renew(storage, [lease], lease=30.0)
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(30.0)
+
+
+def test_the_time_between_two_renewals_counts(storage: Storage) -> None:
+    study = make_study(storage)
+    lease = claimed(storage, study)
+    ago = sa.func.now() - sa.text("interval '20 seconds'")
+    with storage.transaction() as connection:
+        connection.execute(sa.update(tables.study).values(last_active_at=ago))
+    renew(storage, [lease])
+    spent = studies.get(storage, study.id).spent_seconds
+    assert 20.0 <= spent < 60.0
+
+
+def test_finishing_is_handed_out_once_all_trials_have_ended(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+    first, second = begun(storage, study), begun(storage, study)
+    trials.end(storage, first, state="complete", value=1.0)
+    assert claim(storage, study.id, "a", draw) is None
+    trials.end(storage, second, state="pruned", value=0.5)
+    finishing = claimed(storage, study)
+    assert (finishing.kind, finishing.unit) == ("finish", 0)
+    assert claim(storage, study.id, "b", draw) is None
+
+
+def test_many_who_ask_at_once_get_one_finishing(storage: Storage, database_url: str) -> None:
+    study = make_study(storage, trials=1)
+    trials.end(storage, begun(storage, study), state="complete", value=1.0)
+    start = threading.Barrier(6)
+
+    def ask(owner: str) -> Lease | None:
+        mine = connect(database_url)
+        start.wait()
+        lease = claim(mine, study.id, owner, draw)
+        mine.close()
+        return lease
+
+    with ThreadPoolExecutor(6) as pool:
+        given = [lease for lease in pool.map(ask, "abcdef") if lease is not None]
+    assert [lease.kind for lease in given] == ["finish"]
+
+
+def test_a_finishing_left_behind_is_taken_over_and_given_up_after_three_attempts(
+    storage: Storage,
+) -> None:
+    study = make_study(storage, trials=1)
+    lease = run_to_the_end(storage, study)
+    assert lease is not None
+    for owner in "bc":
+        lease = take_over(storage, study, lease, owner)
+    let_expire(storage, lease.id)
+    assert claim(storage, study.id, "d", draw) is None
+    found = studies.get(storage, study.id)
+    assert found.state == "paused"
+    assert found.reason is not None and found.reason.startswith(
+        "finishing gave up after 3 attempts: its worker c vanished"
+    )
+    assert not studies.finish(storage, lease, {"best": 1})
+    studies.resume(storage, study.id)
+    again = claimed(storage, study)
+    assert (again.kind, again.unit, again.attempt) == ("finish", 1, 1)
+
+
+def test_a_study_without_a_complete_trial_ends_and_says_so(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    trials.end(storage, begun(storage, study), state="failed", attributes={"reason": "no"})
+    assert claim(storage, study.id, "a", draw) is None
+    found = studies.get(storage, study.id)
+    assert (found.state, found.reason) == (
+        "finished",
+        "all 1 trials done, none of them complete",
+    )
+
+
+def test_nothing_of_a_study_that_is_not_open_is_handed_out(storage: Storage) -> None:
+    study = make_study(storage)
+    let_expire(storage, claimed(storage, study).id)
+    studies.pause(storage, study.id)
+    assert claim(storage, study.id, "b", draw) is None
+    studies.resume(storage, study.id)
+    assert claim(storage, study.id, "b", draw) is not None
+    assert claim(storage, "nothing0", "b", draw) is None
+
+
+def test_open_leases_are_listed_by_study_and_by_owner(storage: Storage) -> None:
+    one, other = make_study(storage), make_study(storage)
+    a, b = claimed(storage, one, "a"), claimed(storage, other, "b")
+    assert {lease.id for lease in open_leases(storage)} == {a.id, b.id}
+    assert [lease.id for lease in open_leases(storage, one.id)] == [a.id]
+    assert [lease.id for lease in open_leases(storage, owner="b")] == [b.id]
+    assert open_leases(storage, one.id, owner="b") == []
+
+
+class CrashError(Exception):
+    pass
+
+
+def _crash(*_: object, **__: object) -> None:
+    raise CrashError
+
+
+def _crash_at_random(monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> None:
+    """Crash in one of ten calls, before or after it did its work."""
+
+    def breakable(real: Callable[..., Any]) -> Callable[..., Any]:
+        def maybe(*args: Any, **options: Any) -> Any:
+            if chance.random() < 0.05:
+                raise CrashError
+            result = real(*args, **options)
+            if chance.random() < 0.05:
+                raise CrashError
+            return result
+
+        return maybe
+
+    for name in ("_create", "_set_attributes", "end_lease"):
+        monkeypatch.setattr(trials, name, breakable(getattr(trials, name)))
+    for name in ("change", "insert_lease", "hand_over", "close"):
+        monkeypatch.setattr(leases, name, breakable(getattr(leases, name)))
+    for name in ("create_new_trial", "set_trial_state_values"):
+        monkeypatch.setattr(JoinedOptuna, name, breakable(getattr(JoinedOptuna, name)))
+
+
+def _work_and_crash(url: str, study_id: str, owner: str) -> list[int]:
+    """Work at a study until it is finished and return the units whose ends stood."""
+    storage = connect(url)
+    ended: list[int] = []
+    forgotten: Lease | None = None
+    deadline = time.monotonic() + 120
+    while studies.get(storage, study_id).state in ("created", "running"):
+        assert time.monotonic() < deadline
+        try:
+            lease = claim(storage, study_id, owner, draw, lease=0.05)
+            late, forgotten = forgotten, None
+            if late is not None and trials.end(storage, late, state="complete", value=-1.0):
+                ended.append(late.unit)  # it crashed, and nobody had taken over
+            if lease is None:
+                continue
+            if lease.kind == "finish":
+                studies.finish(storage, lease, {})
+                continue
+            trials.begin(storage, lease, DISTRIBUTIONS)
+            forgotten = lease
+            if trials.end(storage, lease, state="complete", value=1.0):
+                ended.append(lease.unit)
+            forgotten = None
+        except (CrashError, trials.LeaseLostError):
+            pass
+    storage.close()
+    return ended
+
+
+def test_workers_that_crash_anywhere_end_every_unit_once(
+    storage: Storage, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage, trials=40)
+    with monkeypatch.context() as patched, ThreadPoolExecutor(4) as pool:
+        _crash_at_random(patched, random.Random(5))
+        workers = [
+            pool.submit(_work_and_crash, database_url, study.id, str(number)) for number in range(4)
+        ]
+        ended = Counter(unit for worker in workers for unit in worker.result())
+    found = optuna_trials(storage, study)
+    assert [trial.number for trial in found] == list(range(40))
+    assert sorted(trial.user_attrs["unit"] for trial in found) == list(range(40))
+    complete = [trial for trial in found if trial.state.name == "COMPLETE"]
+    assert ended == Counter(trial.user_attrs["unit"] for trial in complete)
+    for trial in found:
+        if trial.state.name != "COMPLETE":
+            assert trial.state.name == "FAIL"
+            assert trial.user_attrs["reason"].startswith("gave up after 3 attempts")
+    assert len(ended_leases(storage, study)) == 40
+    assert open_leases(storage) == []
+    assert studies.get(storage, study.id).drawn == 40
+
+
+@pytest.mark.parametrize("step", ["change", "insert_lease"])
+def test_a_crash_while_a_unit_is_claimed_leaves_the_unit_to_be_claimed(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    study = make_study(storage, trials=1)
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        patched.setattr(f"storage.leases.{step}", _crash)
+        claim(storage, study.id, "a", draw)
+    assert claimed(storage, study, "b").unit == 0
+    assert studies.progress(storage, study.id).drawn == 1
+
+
+@pytest.mark.parametrize("step", ["leases.close", "trials.end_lease"])
+def test_a_crash_while_giving_up_leaves_it_to_the_next(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    study = make_study(storage, trials=2)
+    lease = begun(storage, study)
+    for owner in "bc":
+        lease = take_over(storage, study, lease, owner)
+    let_expire(storage, lease.id)
+    with monkeypatch.context() as patched, pytest.raises(CrashError):
+        patched.setattr(f"storage.{step}", _crash)
+        claim(storage, study.id, "d", draw)
+    assert [trial.state.name for trial in optuna_trials(storage, study)] == ["RUNNING"]
+    assert claimed(storage, study, "e").unit == 1
+    assert [trial.state.name for trial in optuna_trials(storage, study)] == ["FAIL"]
+
+
+def test_the_database_itself_refuses_a_unit_beyond_the_budget(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    lease = claimed(storage, study)
+    with pytest.raises(sa.exc.IntegrityError), storage.transaction() as connection:
+        connection.execute(sa.update(tables.study).values(drawn=2))
+    twice = sa.insert(tables.lease).from_select(
+        [column.name for column in tables.lease.c],
+        sa.select(
+            *(
+                sa.literal(uuid.uuid4(), sa.Uuid) if column.name == "id" else column
+                for column in tables.lease.c
+            )
+        ).where(tables.lease.c.id == lease.id),
+    )
+    with pytest.raises(sa.exc.IntegrityError), storage.transaction() as connection:
+        connection.execute(twice)
