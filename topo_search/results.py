@@ -1,0 +1,313 @@
+"""What a study found, as frames: the same numbers for terminal, page, JSON and CSV."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from objectives.space import Space
+from objectives.topology import Topology
+
+CURVES = 8  # Best trials whose learning curves are kept.
+FEWEST_FOR_IMPORTANCES = 15  # Complete trials; below it the estimate is noise.
+_STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+_WHOLE = ("trial", "depth", "weights", "epochs", "best_epoch", "attempts")
+_REAL = ("value", "loss", "seconds")
+_TEXT = ("state", "topology", "worker", "reason")
+_COLUMNS = (
+    *("trial", "state", "value", "loss", "topology", "depth", "weights"),
+    *("seconds", "epochs", "best_epoch", "attempts", "worker", "reason"),
+)
+_UNUSED_KINDS = {
+    "identifier": "looks like an identifier",
+    "constant": "holds one value only",
+    "empty": "holds no values",
+}
+# What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
+_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything to be shown of a study; made by `results_of`.
+
+    Frames keep their columns when they have no rows.
+    """
+
+    study: str  # Public id.
+    name: str
+    state: str
+    reason: str  # Why the study is in that state; "" where there is nothing to say.
+    created_at: str  # ISO 8601; "" where unknown.
+    plan: Mapping[str, Any]
+    outcome: Mapping[str, Any] | None  # None until the study has finished.
+    metric: str
+    direction: str  # "maximize" or "minimize".
+    seconds: float | None  # From the first trial's start to the last one's end.
+    best: Mapping[str, Any] | None  # The winner, or the first of the leaderboard so far.
+    topology: Topology | None  # Of the best network; None where the objective has none.
+    trials: pd.DataFrame  # One row a trial in order of number; parameters as `param.<name>`.
+    leaderboard: pd.DataFrame  # The complete trials of `trials`, best first.
+    curves: pd.DataFrame  # trial, epoch, value, loss: of the best few trials.
+    importances: pd.Series[float]  # Share of each parameter, largest first.
+    importances_reason: str  # Why `importances` is empty; "" where it is not.
+    columns: pd.DataFrame  # column, kind, why: why it was left out, "" where it was used.
+    warnings: tuple[str, ...]  # Of reading the table.
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of trials in each state; `finished` is complete, pruned and failed together."""
+        counts = {state: int((self.trials["state"] == state).sum()) for state in _STATES.values()}
+        finished = counts["complete"] + counts["pruned"] + counts["failed"]
+        return {"finished": finished, **counts}
+
+    @property
+    def over(self) -> bool:
+        """Whether the study has ended for good, with or without an outcome."""
+        return self.outcome is not None or self.state in ("finished", "cancelled")
+
+    @property
+    def left_out(self) -> pd.DataFrame:
+        """The columns no network was given: column, kind, why."""
+        return self.columns[self.columns["why"] != ""].reset_index(drop=True)
+
+    def part(self, name: str) -> dict[str, Any]:
+        """Return a part of the outcome such as `test` or `baselines`; {} where there is none."""
+        return dict((self.outcome or {}).get(name) or {})
+
+    @property
+    def rows(self) -> dict[str, Any]:
+        """Number of rows: train, validation, test, dropped, as far as known."""
+        return self.part("rows") or dict(self.plan.get("rows") or {})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as JSON values: no NaN, no infinity, nothing secret."""
+        return {
+            "study": self.study,
+            "name": self.name,
+            "state": self.state,
+            "reason": self.reason,
+            "created_at": self.created_at,
+            **{name: self.plan.get(name) for name in ("objective", "target", "task", "seed")},
+            "metric": self.metric,
+            "direction": self.direction,
+            "rows": plain(self.rows),
+            "trials": self.counts,
+            "seconds": plain(self.seconds),
+            "best": plain(self.best),
+            **{name: plain(self.part(name)) or None for name in _OUTCOME_PARTS},
+            "leaderboard": [int(trial) for trial in self.leaderboard["trial"]],
+            "history": _records(self.trials),
+            "curves": _records(self.curves),
+            "importances": {str(name): plain(share) for name, share in self.importances.items()},
+            "importances_reason": self.importances_reason,
+            "columns": _records(self.columns),
+            "warnings": list(self.warnings),
+        }
+
+    def to_csv(self) -> str:
+        """Return every trial as CSV text; text that a spreadsheet would run begins with `'`."""
+        return csv_text(self.trials)
+
+
+_OUTCOME_PARTS = ("test", "baselines", "confusion", "scatter")
+
+
+def results_of(
+    *,
+    study: optuna.Study,
+    plan: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    outcome: Mapping[str, Any] | None,
+) -> Results:
+    """Gather what a study found; works at any time, with any number of trials.
+
+    Args:
+        study: The plain Optuna study; read, never changed.
+        plan: The study's plan.
+        identity: Its `id`, `name`, `state`, `reason` and `created_at`, as far as known.
+        outcome: The winner's scores; None until the study has finished.
+    """
+    ended = study.get_trials(deepcopy=False)
+    direction = study.direction.name.lower()
+    trials = _trials(ended)
+    leaderboard = _leaderboard(trials, direction)
+    best = _best(ended, leaderboard, outcome)
+    importances, importances_reason = _importances(study, leaderboard)
+    created_at = identity.get("created_at") or ""
+    return Results(
+        study=str(identity.get("id", "")),
+        name=str(identity.get("name") or ""),
+        state=str(identity.get("state") or ""),
+        reason=str(identity.get("reason") or ""),
+        created_at=created_at.isoformat() if isinstance(created_at, date) else str(created_at),
+        plan=plan,
+        outcome=outcome,
+        metric=str(plan.get("metric") or "value"),
+        direction=direction,
+        seconds=(outcome or {}).get("seconds") or _seconds(ended),
+        best=best,
+        topology=_topology(plan, best),
+        trials=trials,
+        leaderboard=leaderboard,
+        curves=_curves(ended, leaderboard["trial"].head(CURVES)),
+        importances=importances,
+        importances_reason=importances_reason,
+        columns=_table_columns(plan, outcome),
+        warnings=tuple(str(warning) for warning in plan.get("warnings") or ()),
+    )
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON allows it: numpy and pandas scalars unpacked, NaN as None."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV text; cells and names that a spreadsheet would run begin with `'`."""
+    guarded = frame.map(_harmless).rename(columns=_harmless)
+    # Cells are quoted for what is in the line end: a lone \r would start a new line elsewhere.
+    return guarded.to_csv(index=False, lineterminator="\r\n")
+
+
+def _trials(trials: Iterable[FrozenTrial]) -> pd.DataFrame:
+    frame = pd.DataFrame([_row(trial) for trial in trials])
+    names = sorted(set(frame.columns) - set(_COLUMNS))
+    frame = frame.reindex(columns=[*_COLUMNS, *names])
+    frame = frame.astype(dict.fromkeys(_REAL, "float64") | dict.fromkeys(_WHOLE, "Int64"))
+    frame[list(_TEXT)] = frame[list(_TEXT)].astype(object).fillna("")
+    return frame
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    attributes = trial.user_attrs
+    taken = (*_WHOLE, "seconds", *_TEXT)
+    row = {name: attributes[name] for name in taken if name in attributes}
+    row |= {f"param.{name}": value for name, value in trial.params.items()}
+    row |= {"trial": trial.number, "state": _STATES[trial.state], "value": _value(trial)}
+    losses, epoch = attributes.get("losses") or [], attributes.get("best_epoch")
+    if losses:
+        row["loss"] = losses[min(epoch or len(losses), len(losses)) - 1]
+    return row
+
+
+def _value(trial: FrozenTrial) -> float | None:
+    """Return the score; of a trial that was pruned, its last report."""
+    value = trial.value
+    if value is None and trial.state == TrialState.PRUNED and trial.intermediate_values:
+        value = trial.intermediate_values[max(trial.intermediate_values)]
+    return value if value is None or math.isfinite(value) else None
+
+
+def _leaderboard(trials: pd.DataFrame, direction: str) -> pd.DataFrame:
+    complete = trials[(trials["state"] == "complete") & trials["value"].notna()]
+    ascending = [direction == "minimize", True, True]
+    ranked = complete.sort_values(["value", "loss", "trial"], ascending=ascending)
+    return ranked.reset_index(drop=True)
+
+
+def _best(
+    trials: list[FrozenTrial], leaderboard: pd.DataFrame, outcome: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    if outcome and outcome.get("best"):
+        return dict(outcome["best"])
+    if leaderboard.empty:
+        return None
+    row = leaderboard.iloc[0]
+    parameters = next(trial.params for trial in trials if trial.number == row["trial"])
+    names = {"trial": "trial", "value": "value", "topology": "topology", "weights": "weights"}
+    names |= {"epochs": "best_epoch"}
+    return {new: plain(row[name]) for new, name in names.items()} | {"parameters": parameters}
+
+
+def _curves(trials: list[FrozenTrial], best: Iterable[int]) -> pd.DataFrame:
+    rows = []
+    of_number = {trial.number: trial.user_attrs for trial in trials}
+    for number in best:
+        curve, losses = (of_number[number].get(name) or [] for name in ("curve", "losses"))
+        losses = [*losses, *[None] * (len(curve) - len(losses))]
+        rows += [
+            {"trial": number, "epoch": epoch, "value": value, "loss": loss}
+            for epoch, (value, loss) in enumerate(zip(curve, losses, strict=False), start=1)
+        ]
+    frame = pd.DataFrame(rows, columns=["trial", "epoch", "value", "loss"])
+    return frame.astype({"trial": int, "epoch": int, "value": float, "loss": float})
+
+
+def _importances(study: optuna.Study, leaderboard: pd.DataFrame) -> tuple[pd.Series[float], str]:
+    """Estimate each parameter's share by PED-ANOVA (https://arxiv.org/abs/2304.10255).
+
+    Of Optuna's evaluators it is the one that takes milliseconds, also for thousands of trials.
+    """
+    empty = pd.Series(dtype=float, name="importance")
+    if len(leaderboard) < FEWEST_FOR_IMPORTANCES:
+        return empty, f"needs {FEWEST_FOR_IMPORTANCES} complete trials, has {len(leaderboard)}"
+    if leaderboard["value"].nunique() == 1:
+        return empty, "all complete trials have the same score"
+    try:
+        shares = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+        )
+    except (RuntimeError, ValueError) as error:
+        return empty, f"could not be estimated: {error}"
+    if not shares or not math.isfinite(sum(shares.values())):
+        return empty, "no parameter varies in all trials"
+    return pd.Series(shares, dtype=float, name="importance"), ""
+
+
+def _topology(plan: Mapping[str, Any], best: Mapping[str, Any] | None) -> Topology | None:
+    """Return the best network's topology; None for a user's own objective, which has none."""
+    if not best or plan.get("objective") != "tabular":
+        return None
+    return Space.from_json(plan["space"]).decode(best["parameters"])[0]
+
+
+def _seconds(trials: list[FrozenTrial]) -> float | None:
+    starts = [trial.datetime_start for trial in trials if trial.datetime_start]
+    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    return (max(ends) - min(starts)).total_seconds() if starts and ends else None
+
+
+def _table_columns(plan: Mapping[str, Any], outcome: Mapping[str, Any] | None) -> pd.DataFrame:
+    said = {}
+    for item in (outcome or {}).get("left_out") or ():
+        name, why = (item["column"], item["reason"]) if isinstance(item, Mapping) else (item, "")
+        said[name] = why or "left out"
+    kinds = {rule["name"]: rule["kind"] for rule in (plan.get("reading") or {}).get("columns", ())}
+    rows = []
+    for name, kind in kinds.items():
+        why = "left out as asked" if name in plan.get("drop", ()) else said.get(name, "")
+        if name == plan.get("target"):
+            kind, why = "target", ""
+        rows.append({"column": name, "kind": kind, "why": why or _UNUSED_KINDS.get(kind, "")})
+    return pd.DataFrame(rows, columns=["column", "kind", "why"])
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [plain(row) for row in frame.to_dict("records")]
+
+
+def _harmless(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
