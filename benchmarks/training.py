@@ -1,0 +1,185 @@
+"""A trial by `model.fit` as people call it, and by our trainer, side by side in one run.
+
+The same 12 topologies, equal data, batches, epochs and hold-out, on Iris, digits and a table of
+Adult's size. Each side has a process of its own and works while the others wait; ours has one
+thread, as a slot has, `model.fit` has the machine. Prints Markdown.
+
+    python benchmarks/training.py [--tables iris,digits,adult-sized] [--topologies 12]
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+TOPOLOGIES = [  # depth, width
+    (1, 128), (2, 16), (3, 64), (4, 32), (5, 128), (6, 16),
+    (1, 32), (2, 128), (3, 16), (4, 64), (5, 48), (6, 96),
+]  # fmt: skip
+SIDES = ("model.fit", "model.fit, steps_per_execution=16", "topo-search, one slot")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    x: np.ndarray
+    y: np.ndarray
+    classes: int
+    batch: int
+    epochs: int
+    train: np.ndarray
+    valid: np.ndarray
+
+
+def table_named(name: str) -> Table:
+    random = np.random.default_rng(0)
+    if name == "adult-sized":
+        x = random.normal(size=(40_000, 108)).astype(np.float32)
+        hidden = np.tanh(x @ random.normal(size=(108, 8)) / 4)
+        y = (hidden.sum(axis=1) + random.normal(size=40_000) > 0).astype(np.int32)
+        batch, epochs = 128, 5
+    else:
+        from sklearn.datasets import load_digits, load_iris
+
+        x, y = (load_iris if name == "iris" else load_digits)(return_X_y=True)
+        x = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9)).astype(np.float32)
+        y, batch, epochs = y.astype(np.int32), 32, 30
+    order = random.permutation(len(y)).astype(np.int32)
+    cut = len(y) // 5
+    return Table(
+        x=x, y=y, classes=int(y.max()) + 1, batch=batch, epochs=epochs,
+        train=order[cut:], valid=order[:cut],
+    )  # fmt: skip
+
+
+def by_fit(table: Table, depth: int, width: int, steps_per_execution: int) -> float:
+    import keras
+
+    layers = [keras.layers.Dense(width, activation="relu") for _ in range(depth)]
+    model = keras.Sequential(
+        [keras.Input((table.x.shape[1],)), *layers, keras.layers.Dense(table.classes)]
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(1e-3, weight_decay=1e-4),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        steps_per_execution=steps_per_execution,
+    )
+    history = model.fit(
+        table.x[table.train], table.y[table.train], batch_size=table.batch, epochs=table.epochs,
+        validation_data=(table.x[table.valid], table.y[table.valid]), verbose=0,
+    )  # fmt: skip
+    score = max(history.history["val_accuracy"])
+    keras.backend.clear_session()
+    return float(score)
+
+
+def by_trainer(table: Table, depth: int, width: int) -> float:
+    import tensorflow as tf
+
+    from objectives import metrics, tabular
+    from objectives.preprocessing import Arrays, Sizes
+    from objectives.topology import Recipe, Topology
+    from objectives.training import Fold, resident
+
+    rows = len(table.y)
+    arrays = Arrays(
+        numeric=table.x,
+        dense=np.zeros((rows, 0), np.float32),
+        codes=np.zeros((rows, 0), np.int32),
+    )
+    fold = Fold(
+        tensors=resident(arrays), target=tf.constant(table.y), weights=tf.ones(rows),
+        train=table.train, valid=table.valid,
+    )  # fmt: skip
+
+    def evaluate(index: int, outputs: np.ndarray) -> tuple[float, float]:
+        y = table.y[table.valid]
+        return metrics.accuracy(y, outputs), metrics.log_loss(y, outputs)
+
+    training = tabular.trainer().train(
+        topology=Topology(depth=depth, width=width, activation="relu"),
+        recipe=Recipe(
+            learning_rate=1e-3, weight_decay=1e-4, dropout=0.0, batch_size=table.batch,
+            epochs=table.epochs,
+        ),
+        sizes=Sizes(numeric=table.x.shape[1], dense=0, codes=()),
+        outputs=table.classes,
+        folds=[fold],
+        evaluate=evaluate,
+        maximise=True,
+        seed=depth * 1000 + width,
+        patience=table.epochs,
+    )  # fmt: skip
+    return max(training.values)
+
+
+def serve(side: str, name: str, connection: Connection) -> None:
+    """Train what is asked for, on one table, and answer with seconds and score."""
+    os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"] = "tensorflow", "3"
+    import tensorflow as tf
+
+    if side == SIDES[2]:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    table = table_named(name)
+    tf.constant(0.0)  # TensorFlow's own start belongs to no trial.
+    connection.send("ready")
+    while (asked := connection.recv()) is not None:
+        started = time.perf_counter()
+        if side == SIDES[2]:
+            score = by_trainer(table, *asked)
+        else:
+            score = by_fit(table, *asked, 16 if side == SIDES[1] else 1)
+        connection.send((time.perf_counter() - started, score))
+
+
+def measured(name: str, topologies: list[tuple[int, int]]) -> dict[str, list[tuple[float, float]]]:
+    context = multiprocessing.get_context("spawn")
+    ends = {}
+    for side in SIDES:
+        ends[side], other = context.Pipe()
+        context.Process(target=serve, args=(side, name, other), daemon=True).start()
+        other.close()
+        ends[side].recv()
+    results: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+    for topology in topologies:
+        for side, end in ends.items():
+            end.send(topology)
+            results[side].append(end.recv())
+    for end in ends.values():
+        end.send(None)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", default="iris,digits,adult-sized")
+    parser.add_argument("--topologies", type=int, default=len(TOPOLOGIES))
+    arguments = parser.parse_args()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
+    print(f"Python {platform.python_version()}\n")
+    print("| table | how | seconds a trial, median | all trials | times faster | best score |")
+    print("|---|---|---|---|---|---|")
+    for name in arguments.tables.split(","):
+        results = measured(name, TOPOLOGIES[: arguments.topologies])
+        whole = sum(seconds for seconds, _ in results[SIDES[0]])
+        for side in SIDES:
+            seconds = [one for one, _ in results[side]]
+            best = max(score for _, score in results[side])
+            print(
+                f"| {name} | {side} | {statistics.median(seconds):.2f} | {sum(seconds):.1f} "
+                f"| {whole / sum(seconds):.1f} | {best:.3f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

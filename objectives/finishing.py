@@ -1,0 +1,200 @@
+"""The end of a study: its winner trained once more, scored on the test rows, and packed."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from objectives import metrics, network
+from objectives.baselines import baselines
+from objectives.encoder import encode, free_name, typed_columns
+from objectives.network import Weights
+from objectives.objective import Final, Finish
+from objectives.preprocessing import Preprocessor, TargetScaler
+from objectives.space import Space
+from objectives.splits import Split
+from objectives.table import Feature
+from objectives.tabular import Prepared, count_weights, fitted, prepared, trainer
+from objectives.topology import Recipe, Topology
+
+CHECKED_ROWS = 512  # Rows on which the exported network is held against the trained one.
+TOLERANCE = 1e-4  # Largest difference allowed: of a probability, or in target deviations.
+SHOWN_POINTS = 2_000  # Test rows kept for the chart of predicted against true values.
+PREDICTED_ROWS = 4_096  # Rows predicted at a time.
+
+
+def finish(assignment: Finish) -> Final:
+    """Refit the winner on all rows but the test rows, score it there, and pack it.
+
+    Raises:
+        ArithmeticError: Where the packed network does not predict what the trained one does.
+    """
+    data = prepared(assignment.plan, assignment.dataset, assignment.test_dataset)
+    winner, seed = assignment.winner, int(assignment.plan["seed"])
+    topology, recipe = Space.from_json(assignment.plan["space"]).decode(winner["parameters"])
+    preprocessor, scaler, weights = refit(data, topology, recipe, winner)
+    model = exported(preprocessor, topology, weights, data.outputs, scaler)
+    _check(model, data, preprocessor, topology, weights, scaler)
+    predicted = predictions(model, data.test, data.features, data.target.classes)
+    low, high = metrics.bootstrap_interval(data.metric, data.test_y, predicted, seed)
+    outcome = {
+        "best": {
+            **{name: winner[name] for name in ("trial", "value", "parameters", "epochs", "seed")},
+            "topology": str(topology),
+            "weights": count_weights(weights),
+        },
+        "test": {
+            "value": data.metric(data.test_y, predicted),
+            "low": low,
+            "high": high,
+            "looks": assignment.looks,
+            "rows": len(data.test_y),
+            "metrics": {
+                metric.name: metric(data.test_y, predicted)
+                for metric in metrics.METRICS.values()
+                if data.target.task in metric.tasks
+            },
+        },
+        "baselines": baselines(
+            data.rest,
+            data.rest_y,
+            data.test,
+            data.test_y,
+            data.features,
+            data.target.task,
+            len(data.target.classes),
+            data.metric,
+            seed,
+        ),
+        "rows": data.rows,
+        **_compared(data, predicted, seed),
+    }
+    return Final(outcome=outcome, files={"network.keras": saved(model)})
+
+
+def refit(
+    data: Prepared, topology: Topology, recipe: Recipe, winner: Any
+) -> tuple[Preprocessor, TargetScaler | None, Weights]:
+    """Train the winner once on all rows that are not test rows, for its best number of epochs."""
+    everything = np.arange(len(data.rest))
+    preprocessor, tensors = fitted(data.rest, everything, data.layout, recipe)
+    split = Split(train=everything, test=everything[:0])
+    fold, scaler = data.fold(tensors, data.rest_y, split, recipe)
+    training = trainer().train(
+        topology=topology,
+        recipe=recipe,
+        sizes=data.layout.sizes,
+        outputs=data.outputs,
+        folds=[fold],
+        evaluate=lambda index, outputs: (0.0, 0.0),  # There is nothing to validate on.
+        maximise=True,
+        seed=winner["seed"],
+        epochs=winner["epochs"],
+    )
+    return preprocessor, scaler, training.weights[0]
+
+
+def exported(
+    preprocessor: Preprocessor,
+    topology: Topology,
+    weights: Weights,
+    outputs: int,
+    scaler: TargetScaler | None,
+) -> keras.Model:
+    """Build the network that takes typed columns by name, preprocessing inside.
+
+    Its output (rows, classes) holds probabilities, or (rows, 1) values in the target's units.
+    """
+    sizes = preprocessor.sizes
+    held = network.array_inputs(sizes)
+    output = network.delivered(topology, sizes, outputs, held)
+    if scaler is None:
+        output = keras.layers.Softmax(name="probabilities")(output)
+    else:
+        output = keras.layers.Rescaling(scaler.deviation, scaler.mean, name="values")(output)
+    inputs, arrays = encode(preprocessor)
+    # Nested, so that no layer can have the name of a column.
+    inner = keras.Model(held, output, name=free_name("network", set(inputs)))
+    tensors = dict(zip(("numeric", "dense", "codes"), arrays, strict=True))
+    with warnings.catch_warnings():
+        # Keras names cannot hold a slash; the keys, by which columns are given, can.
+        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
+        model = keras.Model(inputs, inner({name: tensors[name] for name in held}))
+    network.set_weights(model, weights)
+    return model
+
+
+def predictions(
+    model: keras.Model,
+    frame: pd.DataFrame,
+    features: Sequence[Feature],
+    classes: tuple[str, ...],
+) -> NDArray[np.float64]:
+    """Predict typed rows: probabilities (rows, classes), or values (rows,)."""
+    parts = []
+    for start in range(0, len(frame), PREDICTED_ROWS):
+        columns = typed_columns(frame.iloc[start : start + PREDICTED_ROWS], features)
+        parts.append(keras.ops.convert_to_numpy(model(columns)))
+    output = np.concatenate(parts).astype(np.float64)
+    return output if classes else output[:, 0]
+
+
+def saved(model: keras.Model) -> bytes:
+    """Return a network as the bytes of a `.keras` file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        model.save(path)
+        return path.read_bytes()
+
+
+def _check(
+    model: keras.Model,
+    data: Prepared,
+    preprocessor: Preprocessor,
+    topology: Topology,
+    weights: Weights,
+    scaler: TargetScaler | None,
+) -> None:
+    """Hold the exported network, saved and loaded again, against the one that was trained."""
+    frame = data.rest.iloc[:CHECKED_ROWS]
+    trained = network.trainable(topology, preprocessor.sizes, data.outputs, dropout=False)
+    network.set_weights(trained, weights)
+    arrays = preprocessor.transform(frame)
+    given = {name: getattr(arrays, name) for name in trained.input}
+    expected = keras.ops.convert_to_numpy(trained(given))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        path.write_bytes(saved(model))
+        loaded = keras.models.load_model(path, safe_mode=True)
+    received = predictions(loaded, frame, data.features, data.target.classes)
+    if scaler is None:
+        difference = received - keras.ops.convert_to_numpy(keras.ops.softmax(expected))
+    else:
+        difference = (received - scaler.restore(expected[:, 0])) / scaler.deviation
+    if not np.abs(difference).max() <= TOLERANCE:
+        raise ArithmeticError(
+            f"The exported network differs from the trained one by {np.abs(difference).max():.2g} "
+            f"on rows of the table; at most {TOLERANCE:g} was expected. Nothing was exported."
+        )
+
+
+def _compared(data: Prepared, predicted: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    """Return what the charts of the test rows show: a confusion matrix, or points."""
+    classes = data.target.classes
+    if classes:
+        matrix = metrics.confusion(data.test_y, predicted)
+        return {
+            "confusion": {"classes": list(classes), "matrix": matrix.tolist()},
+            "scatter": None,
+        }
+    rows = np.random.default_rng(seed).permutation(len(predicted))[:SHOWN_POINTS]
+    points = {"true": data.test_y[rows].tolist(), "predicted": predicted[rows].tolist()}
+    return {"confusion": None, "scatter": points}

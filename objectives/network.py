@@ -1,0 +1,215 @@
+"""From a topology to a `keras.Model`: once to be trained, once to be handed over.
+
+Both take the arrays of `preprocessing` and give logits (classes) or one standardised value
+(regression). The one to be trained holds equal hidden layers as one stacked layer, so that 1,000 of
+them compile like 10, and keeps dropout rates in variables, so that one compiled epoch serves many
+recipes. The one to be handed over is made of ordinary Keras layers, and takes its weights by name.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from objectives.preprocessing import Sizes
+from objectives.stack import EPSILON, MOMENTUM, Dropout, Stack
+from objectives.topology import Topology
+
+ORDINARY_DEPTH = 200  # Hidden layers; a functional model of 1,000 exceeds Python's recursion limit.
+# Periodic embeddings, PBLD of RealMLP (https://arxiv.org/abs/2407.04491): each number x becomes
+# (x, W cos(c x + b)), which lets a network bend sharply along one column.
+FREQUENCIES = 16
+EMBEDDED = 7  # Values W gives; with x itself, 8 a column.
+FREQUENCY_SCALE = 0.1 * 2 * math.pi  # Standard deviation of c at the start.
+LEVEL_VALUES = 16  # At most so many values for a level of a large categorical column.
+SELF_NORMALISING = ("selu", "tanh")  # Start with variance 1 / inputs; the others with 2 / inputs.
+
+Weights = dict[str, NDArray[np.float32]]  # By "layer/weight", as Keras names them.
+
+
+def array_inputs(sizes: Sizes) -> dict[str, keras.KerasTensor]:
+    """Return one input for each array that `sizes` says is not empty, by the array's name."""
+    inputs = {}
+    if sizes.numeric:
+        inputs["numeric"] = keras.Input((sizes.numeric,), name="numeric")
+    if sizes.dense:
+        inputs["dense"] = keras.Input((sizes.dense,), name="dense")
+    if sizes.codes:
+        inputs["codes"] = keras.Input((len(sizes.codes),), dtype="int32", name="codes")
+    return inputs
+
+
+def trainable(topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool) -> keras.Model:
+    """Build the network to be trained; `initial_weights` gives what its training starts from.
+
+    Args:
+        topology: What to build.
+        sizes: Widths of the arrays it takes.
+        outputs: Classes, or 1 for a regression.
+        dropout: Whether dropout follows the hidden layers, with its rates in variables.
+    """
+    inputs = array_inputs(sizes)
+    hidden = _encoded(inputs, topology, sizes)
+    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout)
+    return keras.Model(inputs, _head(hidden, outputs))
+
+
+def delivered(
+    topology: Topology, sizes: Sizes, outputs: int, tensors: dict[str, keras.KerasTensor]
+) -> keras.KerasTensor:
+    """Build the network to be handed over on `tensors` and return its output.
+
+    Above 200 hidden layers the equal ones are one registered layer (`objectives.stack.Stack`),
+    which has to be importable where the network is loaded.
+    """
+    hidden = _encoded(tensors, topology, sizes)
+    stack = stackable(topology) and topology.depth > ORDINARY_DEPTH
+    hidden = _hidden(hidden, topology, stack=stack, dropout=False)
+    return _head(hidden, outputs)
+
+
+def stackable(topology: Topology) -> bool:
+    """Tell whether the hidden layers after the first are equal, and so can be one stacked layer."""
+    return topology.uniform and topology.depth > 1
+
+
+def initial_weights(
+    model: keras.Model, topology: Topology, seed: int
+) -> dict[str, NDArray[np.float32]]:
+    """Draw what the trainable weights of `trainable(topology, …)` start from, by path.
+
+    Kernels are normal with variance 2 / inputs (He et al., https://arxiv.org/abs/1502.01852), or
+    1 / inputs for selu, tanh and the head. What each residual layer adds is divided by the depth,
+    in its kernel or where a normalisation would undo that in its gamma, so that the sum of all of
+    them stays of order one at any depth. The root of the depth is not enough: what relu and the
+    like add has one sign.
+    """
+    random = np.random.default_rng(seed)
+    gain = {name: 1.0 if name in SELF_NORMALISING else 2.0 for name in topology.activations}
+    shrunk = "kernel" if topology.normalisation == "none" else "gamma"
+    weights = {}
+    for variable in model.trainable_variables:
+        layer, kind = variable.path.split("/")[-2:]
+        shape = tuple(variable.shape)
+        if kind in ("bias", "beta"):
+            value = np.zeros(shape)
+            if layer == "frequencies":
+                value = random.uniform(-math.pi, math.pi, shape)
+        elif kind == "gamma":
+            value = np.ones(shape)
+        elif layer == "frequencies":
+            value = random.normal(0, FREQUENCY_SCALE, shape)
+        else:
+            variance = 1.0 / shape[-2]
+            if layer == "stack" or layer.startswith("hidden_"):
+                index = 0 if layer == "stack" else int(layer.removeprefix("hidden_")) - 1
+                variance *= gain[topology.activations[index]]
+            value = random.normal(0, math.sqrt(variance), shape)
+        if topology.residual and kind == shrunk and _has_link(layer):
+            value = value / topology.depth
+        weights[variable.path] = value.astype(np.float32)
+    return weights
+
+
+def _has_link(layer: str) -> bool:
+    """Tell whether a layer belongs to a hidden layer after the first."""
+    return layer == "stack" or (layer.startswith(("hidden_", "norm_")) and not layer.endswith("_1"))
+
+
+def unstacked(weights: Weights) -> Weights:
+    """Return trained weights under the names of ordinary layers, one for each hidden layer."""
+    ordinary = {}
+    for path, value in weights.items():
+        layer, kind = path.split("/")
+        if layer != "stack":
+            ordinary[path] = value
+            continue
+        name = "hidden" if kind in ("kernel", "bias") else "norm"
+        for index, part in enumerate(value):
+            ordinary[f"{name}_{index + 2}/{kind}"] = part
+    return ordinary
+
+
+def set_weights(model: keras.Model, weights: Weights) -> None:
+    """Give a delivered network its trained weights by name.
+
+    Raises:
+        ValueError: Where a name or a shape does not fit; the network would not be the trained one.
+    """
+    variables = {"/".join(v.path.split("/")[-2:]): v for v in model.variables}
+    if "stack/kernel" not in variables:
+        weights = unstacked(weights)
+    if odd := sorted(set(weights) ^ set(variables)):
+        what = "no" if odd[0] in weights else "an untrained"
+        raise ValueError(f"The delivered network has {what} weight {odd[0]!r}.")
+    for name, value in weights.items():
+        variables[name].assign(value)
+
+
+def _encoded(
+    tensors: dict[str, keras.KerasTensor], topology: Topology, sizes: Sizes
+) -> keras.KerasTensor:
+    """Join the arrays into what the first hidden layer takes, with embeddings where asked for."""
+    parts = []
+    if "numeric" in tensors:
+        numeric = tensors["numeric"]
+        parts.append(_periodic(numeric, sizes) if topology.embedding == "periodic" else numeric)
+    if "dense" in tensors:
+        parts.append(tensors["dense"])
+    for index, levels in enumerate(sizes.codes):
+        values = min(LEVEL_VALUES, math.ceil(1.6 * levels**0.56))
+        parts.append(
+            layers.Embedding(levels, values, name=f"levels_{index}")(tensors["codes"][:, index])
+        )
+    return parts[0] if len(parts) == 1 else layers.Concatenate(name="joined")(parts)
+
+
+def _periodic(numeric: keras.KerasTensor, sizes: Sizes) -> keras.KerasTensor:
+    column = layers.Reshape((sizes.numeric, 1), name="columns")(numeric)
+    waves = layers.EinsumDense(
+        "bfi,fik->bfk", (sizes.numeric, FREQUENCIES), bias_axes="fk", name="frequencies"
+    )(column)
+    mixed = layers.EinsumDense(
+        "bfk,fkd->bfd", (sizes.numeric, EMBEDDED), bias_axes="fd", name="mixed"
+    )(ops.cos(waves))
+    return layers.Flatten(name="embedded")(layers.Concatenate(name="beside")([column, mixed]))
+
+
+def _hidden(
+    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool
+) -> keras.KerasTensor:
+    separate = 1 if stack else topology.depth
+    for index in range(separate):
+        before = tensor
+        width, activation = topology.widths[index], topology.activations[index]
+        tensor = layers.Dense(width, name=f"hidden_{index + 1}")(tensor)
+        if topology.normalisation == "batch":
+            tensor = layers.BatchNormalization(
+                momentum=MOMENTUM, epsilon=EPSILON, name=f"norm_{index + 1}"
+            )(tensor)
+        elif topology.normalisation == "layer":
+            tensor = layers.LayerNormalization(epsilon=EPSILON, name=f"norm_{index + 1}")(tensor)
+        tensor = layers.Activation(activation, name=f"{activation}_{index + 1}")(tensor)
+        if dropout:
+            tensor = Dropout(name=f"dropout_{index + 1}")(tensor)
+        if topology.residual and index > 0:
+            tensor = layers.Add(name=f"residual_{index + 1}")([before, tensor])
+    if not stack:
+        return tensor
+    return Stack(
+        depth=topology.depth - 1,
+        width=topology.widths[0],
+        activation=topology.activations[0],
+        normalisation=topology.normalisation,
+        residual=topology.residual,
+        dropout=dropout,
+        name="stack",
+    )(tensor)
+
+
+def _head(tensor: keras.KerasTensor, outputs: int) -> keras.KerasTensor:
+    return layers.Dense(outputs, name="head")(tensor)

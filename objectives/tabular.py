@@ -1,0 +1,209 @@
+"""The built-in objective: a topology and a recipe, trained and scored on a table."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from objectives import metrics, splits
+from objectives.network import Weights
+from objectives.objective import Assignment, Outcome, Report
+from objectives.preprocessing import Layout, Preprocessor, TargetScaler, Variant
+from objectives.space import Space
+from objectives.table import Feature, Reading, Target, apply_reading, split_target
+from objectives.topology import Recipe
+from objectives.training import Fold, Trainer, resident
+
+
+def objective(assignment: Assignment, report: Report) -> Outcome:
+    """Train the assignment's network and return its best epoch's score on validation rows."""
+    started = time.perf_counter()
+    data = prepared(assignment.plan, assignment.dataset, assignment.test_dataset)
+    topology, recipe = Space.from_json(assignment.plan["space"]).decode(assignment.parameters)
+    folds = data.folds(recipe)
+    training = trainer().train(
+        topology=topology,
+        recipe=recipe,
+        sizes=data.layout.sizes,
+        outputs=data.outputs,
+        folds=[fold for fold, _ in folds],
+        evaluate=lambda index, outputs: data.score(*folds[index], outputs),
+        maximise=data.metric.direction == "maximize",
+        seed=assignment.seed,
+        report=report,
+    )
+    best = training.best_epoch - 1
+    return Outcome(
+        value=training.values[best],
+        metrics={"loss": training.losses[best]},
+        weights=packed(training.weights),
+        attributes={
+            "topology": str(topology),
+            "depth": topology.depth,
+            "weights": count_weights(training.weights[0]),
+            "seconds": time.perf_counter() - started,
+            "epochs": len(training.values),
+            "best_epoch": training.best_epoch,
+            "curve": training.values,
+            "losses": training.losses,
+        },
+    )
+
+
+@lru_cache(maxsize=1)
+def trainer() -> Trainer:
+    """Return this process's trainer, with the compiled epochs it keeps."""
+    return Trainer()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """A study's table, split: the same in every slot, for every trial."""
+
+    target: Target
+    metric: metrics.Metric
+    features: tuple[Feature, ...]
+    rest: pd.DataFrame  # Typed columns of the rows that are not test rows.
+    rest_y: NDArray[Any]
+    test: pd.DataFrame
+    test_y: NDArray[Any]
+    dropped: int  # Rows without a target, or that could not be read.
+    layout: Layout
+    validation: tuple[splits.Split, ...]
+    cache: dict[tuple[str, str], list[tuple[Preprocessor, dict[str, tf.Tensor]]]]
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: classes, or 1."""
+        return len(self.target.classes) or 1
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """How many rows train and validate a trial, test the winner, or were left out."""
+        valid = len(self.validation[0].test)
+        return {
+            "train": len(self.rest) - valid,
+            "validation": valid,
+            "test": len(self.test),
+            "dropped": self.dropped,
+        }
+
+    def folds(self, recipe: Recipe) -> list[tuple[Fold, TargetScaler | None]]:
+        """Return the training sets of a recipe's variant, preprocessed each by its own rows."""
+        if recipe.variant not in self.cache:
+            # One variant's arrays at a time: on large tables they fill most of a slot's memory.
+            if len(self.rest) * len(self.validation) > 20_000:
+                self.cache.clear()
+            self.cache[recipe.variant] = [
+                fitted(self.rest, split.train, self.layout, recipe) for split in self.validation
+            ]
+        return [
+            self.fold(tensors, self.rest_y, split, recipe)
+            for split, (_, tensors) in zip(self.validation, self.cache[recipe.variant], strict=True)
+        ]
+
+    def fold(
+        self,
+        tensors: dict[str, tf.Tensor],
+        y: NDArray[Any],
+        split: splits.Split,
+        recipe: Recipe,
+    ) -> tuple[Fold, TargetScaler | None]:
+        """Return one training set, and for a regression the scale of its target."""
+        scaler = None if self.target.classes else TargetScaler.fit(y[split.train])
+        weights = np.ones(len(y), np.float32)
+        if recipe.class_weights == "balanced" and scaler is None:
+            counts = np.bincount(y[split.train], minlength=self.outputs)
+            weights = (len(split.train) / np.maximum(counts, 1) / np.count_nonzero(counts))[y]
+        return Fold(
+            tensors=tensors,
+            target=tf.constant(y.astype(np.int32) if scaler is None else scaler.scale(y)),
+            weights=tf.constant(weights.astype(np.float32)),
+            train=split.train.astype(np.int32),
+            valid=split.test.astype(np.int32),
+        ), scaler
+
+    def score(
+        self, fold: Fold, scaler: TargetScaler | None, outputs: NDArray[np.float32]
+    ) -> tuple[float, float]:
+        """Return the metric and the loss of a network's outputs on a fold's validation rows."""
+        y = self.rest_y[fold.valid]
+        if scaler is None:
+            return self.metric(y, outputs), metrics.log_loss(y, outputs)
+        values = scaler.restore(outputs)
+        return self.metric(y, values), metrics.rmse(y, values)
+
+
+def fitted(
+    frame: pd.DataFrame, rows: NDArray[Any], layout: Layout, recipe: Recipe
+) -> tuple[Preprocessor, dict[str, tf.Tensor]]:
+    """Fit a preprocessor on some rows of a frame and return it with the whole frame's arrays."""
+    variant = Variant(scaling=recipe.scaling, rare_levels=recipe.rare_levels)  # type: ignore[arg-type]
+    preprocessor = Preprocessor.fit(frame.iloc[rows], layout, variant)
+    return preprocessor, resident(preprocessor.transform(frame))
+
+
+def prepared(plan: Mapping[str, Any], dataset: Path | None, test: Path | None) -> Prepared:
+    """Read and split a study's table, once for all its trials in this process."""
+    if dataset is None:
+        raise ValueError("Expected a dataset for the tabular objective. Received none.")
+    return _prepared(json.dumps(plan, sort_keys=True), dataset, test)
+
+
+@lru_cache(maxsize=2)
+def _prepared(plan_text: str, dataset: Path, test_dataset: Path | None) -> Prepared:
+    plan = json.loads(plan_text)
+    reading = Reading.from_json(plan["reading"])
+    target = Target(column=plan["target"], task=plan["task"], classes=tuple(plan["classes"]))
+    drop = tuple(plan["drop"])
+    table = apply_reading(dataset.read_bytes(), reading, optional=drop)
+    examples = split_target(table, target, drop)
+    frame, y = examples.frame, examples.y
+    dropped = len(table.dropped) + examples.rows_dropped
+    if test_dataset is None:
+        split = splits.test_split(y, target.task, plan["test_share"], plan["seed"])
+        rest, rest_y = frame.iloc[split.train].reset_index(drop=True), y[split.train]
+        test, test_y = frame.iloc[split.test].reset_index(drop=True), y[split.test]
+    else:
+        other_table = apply_reading(test_dataset.read_bytes(), reading, optional=drop)
+        other = split_target(other_table, target, drop)
+        rest, rest_y, test, test_y = frame, y, other.frame, other.y
+        dropped += len(other_table.dropped) + other.rows_dropped
+    return Prepared(
+        target=target,
+        metric=metrics.metric_for(plan["metric"], target.task),
+        features=examples.features,
+        rest=rest,
+        rest_y=rest_y,
+        test=test,
+        test_y=test_y,
+        dropped=dropped,
+        layout=Layout.of(rest, examples.features),
+        validation=splits.validation(rest_y, target.task, plan["validation"], plan["seed"]),
+        cache={},
+    )
+
+
+def count_weights(weights: Weights) -> int:
+    """Return how many numbers a network learned; moving statistics are not learned."""
+    return sum(math.prod(value.shape) for name, value in weights.items() if "/moving_" not in name)
+
+
+def packed(folds: list[Weights]) -> bytes:
+    """Return the weights of each fold's network as an npz file, "fold/layer/weight" by name."""
+    buffer = io.BytesIO()
+    named = {f"{index}/{name}": w for index, fold in enumerate(folds) for name, w in fold.items()}
+    np.savez(buffer, allow_pickle=False, **named)
+    return buffer.getvalue()

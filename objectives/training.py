@@ -1,0 +1,400 @@
+"""From arrays and a topology to scores by epoch and the best epoch's weights.
+
+A whole epoch, steps and validation, is one TensorFlow function over resident data: batches are
+gathered by index, AdamW works on all weights as one flat vector. Weights come in and go out as
+tensors, so that folds take turns on one function, the best epoch's weights are kept at no cost, and
+several trials of one shape could be mapped over it. What changes between recipes without changing
+shapes is an argument; functions of topologies met lately are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from objectives import network
+from objectives.objective import Diverged
+from objectives.preprocessing import Arrays, Sizes
+from objectives.rungs import rungs
+from objectives.stack import UNROLLED
+from objectives.topology import Recipe, Topology
+
+KEPT = 24  # Programs, the least recently used dropped; each holds a few MB of graph.
+WARM_UP = 0.05  # Share of all steps in which the learning rate rises to its highest.
+BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-7  # AdamW, as Keras has them.
+# Steps of a whole trial from which XLA's faster steps repay its compilation (measured on two CPUs:
+# about 0.7 s to compile, then 60 to 150 µs less a step; benchmarks/README.md).
+COMPILED_STEPS = 8_000
+SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One training set with its validation rows; all folds of a study have one shape."""
+
+    tensors: dict[str, tf.Tensor]  # numeric, dense, codes: all rows, preprocessed for this fold.
+    target: tf.Tensor  # (rows,): int32 class codes, or float32 standardised values.
+    weights: tf.Tensor  # (rows,) float32, mean 1 over the training rows.
+    train: NDArray[np.int32]  # Positions of training rows.
+    valid: NDArray[np.int32]  # Positions of validation rows; may be empty.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a training gave."""
+
+    values: list[float]  # The metric on validation rows after each epoch, mean over folds.
+    losses: list[float]  # The validation loss after each epoch, mean over folds.
+    best_epoch: int  # Counted from 1.
+    weights: list[network.Weights]  # Of the best epoch, one set for each fold.
+    stopped: bool  # Whether `report` said to stop.
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a network in training is: tensors."""
+
+    flat: tf.Tensor  # Trainable weights, one after the other.
+    mean: tf.Tensor  # AdamW's moments of their gradients.
+    variance: tf.Tensor
+    step: tf.Tensor
+    other: tuple[tf.Tensor, ...]  # Moving statistics, dropout rates, random states.
+
+
+# Given a fold's number and the outputs on its validation rows: the metric and the loss.
+Evaluate = Callable[[int, NDArray[np.float32]], tuple[float, float]]
+
+
+def resident(arrays: Arrays) -> dict[str, tf.Tensor]:
+    """Put the arrays that are not empty where the epochs gather from."""
+    named = {"numeric": arrays.numeric, "dense": arrays.dense, "codes": arrays.codes}
+    return {name: tf.constant(array) for name, array in named.items() if array.shape[1]}
+
+
+def learning_rate(step: Any, peak: Any, total: Any) -> Any:
+    """Return the rate of `step` (from 1): linear warm-up, then half a cosine down to 0 at `total`.
+
+    After Loshchilov and Hutter, https://arxiv.org/abs/1608.03983.
+    """
+    warm = tf.maximum(1.0, tf.floor(WARM_UP * total))
+    rise = step / warm
+    fall = 0.5 * (1 + tf.cos(math.pi * (step - warm) / tf.maximum(1.0, total - warm)))
+    return peak * tf.where(step < warm, rise, fall)
+
+
+class Trainer:
+    """Trains networks, keeping the compiled epochs of topologies met lately."""
+
+    def __init__(self, *, kept: int = KEPT) -> None:
+        self._programs: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
+        self._kept = kept
+
+    def train(
+        self,
+        *,
+        topology: Topology,
+        recipe: Recipe,
+        sizes: Sizes,
+        outputs: int,
+        folds: Sequence[Fold],
+        evaluate: Evaluate,
+        maximise: bool,
+        seed: int,
+        report: Callable[[int, float], bool] = lambda step, value: True,
+        epochs: int | None = None,
+        patience: int | None = None,
+    ) -> Training:
+        """Train one network a fold, in lockstep, and keep the best epoch's weights.
+
+        Args:
+            topology: What to train.
+            recipe: How.
+            sizes: Widths of the arrays of `folds`.
+            outputs: Classes, or 1 for a regression.
+            folds: Training sets of one shape.
+            evaluate: Scores a fold's outputs: probabilities (rows, classes) or values (rows,).
+            maximise: Whether a larger metric is better; ties are broken by the lower loss.
+            seed: Of initial weights, order of rows and dropout.
+            report: Called at each rung with the best metric so far; tells whether to go on.
+            epochs: Where to stop on the recipe's schedule; its own number of epochs by default.
+            patience: Epochs without a better score after which to stop; a fifth of the recipe's,
+                at least 10, by default.
+
+        Raises:
+            Diverged: Where the training loss or the validation loss is not finite.
+        """
+        program = self._program(topology, recipe, sizes, outputs, folds)
+        run = Run(program, recipe, folds, seed)
+        values: list[float] = []
+        losses: list[float] = []
+        best: tuple[float, float] | None = None
+        best_epoch, kept, stopped = 0, run.states, False
+        patience = patience or max(10, recipe.epochs // 5)
+        last = min(epochs or recipe.epochs, recipe.epochs)
+        reports = {*rungs(recipe.epochs)}
+        for epoch in range(1, last + 1):
+            scored = run.epoch()
+            scores = np.array([evaluate(index, output) for index, output in enumerate(scored)])
+            value, loss = scores.mean(axis=0).tolist() if scores.size else (math.nan, math.nan)
+            if scores.size and not math.isfinite(loss):
+                raise Diverged("The validation loss is not finite.")
+            values.append(value)
+            losses.append(loss)
+            rank = (value if maximise else -value, -loss)
+            if best is None or rank > best or not scores.size:
+                best, best_epoch, kept = rank, epoch, run.states
+            if epoch in reports and not report(epoch, values[best_epoch - 1]):
+                stopped = True
+                break
+            if epoch - best_epoch >= patience:
+                break
+        return Training(
+            values=values,
+            losses=losses,
+            best_epoch=best_epoch,
+            weights=[program.named(state) for state in kept],
+            stopped=stopped,
+        )
+
+    def _program(
+        self,
+        topology: Topology,
+        recipe: Recipe,
+        sizes: Sizes,
+        outputs: int,
+        folds: Sequence[Fold],
+    ) -> Program:
+        dropout = any(rate > 0 for rate in recipe.dropouts(topology.depth))
+        steps = math.ceil(max(len(fold.train) for fold in folds) / recipe.batch_size)
+        compiled = (
+            steps * recipe.epochs * len(folds) >= COMPILED_STEPS
+            or topology.depth > UNROLLED
+            or bool(tf.config.list_logical_devices("GPU"))
+        )
+        key = (topology, sizes, outputs, dropout, compiled)
+        program = self._programs.pop(key, None) or Program(
+            topology, sizes, outputs, dropout=dropout, compiled=compiled
+        )
+        self._programs[key] = program
+        while len(self._programs) > self._kept:
+            self._programs.popitem(last=False)
+        return program
+
+
+class Run:
+    """The networks of one trial, one a fold, taking turns on one program."""
+
+    def __init__(self, program: Program, recipe: Recipe, folds: Sequence[Fold], seed: int) -> None:
+        self.program, self.folds = program, folds
+        self.batch = min(recipe.batch_size, max(len(fold.train) for fold in folds))
+        self.steps = math.ceil(max(len(fold.train) for fold in folds) / self.batch)
+        self.rates = tf.constant(
+            [
+                recipe.learning_rate,
+                recipe.weight_decay,
+                recipe.label_smoothing,
+                self.steps * recipe.epochs,
+            ],
+            tf.float32,
+        )
+        seeds = np.random.SeedSequence(seed).generate_state(len(folds))
+        self.states = [program.start(recipe, int(own)) for own in seeds]
+        self.order = [np.random.default_rng([seed, index]) for index in range(len(folds))]
+        most = max(len(fold.valid) for fold in folds)
+        self.valid = [_in_chunks(fold.valid, most) for fold in folds]
+
+    def epoch(self) -> list[NDArray[np.float32]]:
+        """Train an epoch on every fold and return the outputs on each one's validation rows.
+
+        Raises:
+            Diverged: Where a training loss is not finite.
+        """
+        states, scored = [], []
+        for index, fold in enumerate(self.folds):
+            # The last batch is filled up from the front, so that every step has one shape.
+            rows = np.resize(self.order[index].permutation(fold.train), self.steps * self.batch)
+            order = tf.constant(rows.reshape(self.steps, self.batch))
+            state, loss, outputs = self.program.epoch(
+                self.states[index], fold, order, self.rates, self.valid[index]
+            )
+            if not math.isfinite(float(loss)):
+                raise Diverged("The training loss is not finite.")
+            states.append(state)
+            if outputs is not None:
+                scored.append(outputs.numpy()[: len(fold.valid)])
+        self.states = states
+        return scored
+
+
+class Program:
+    """One topology's whole-epoch function; weights in, weights out."""
+
+    def __init__(
+        self, topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, compiled: bool
+    ) -> None:
+        self.topology, self.outputs = topology, outputs
+        self.model = network.trainable(topology, sizes, outputs, dropout=dropout)
+        self.shapes = [tuple(v.shape) for v in self.model.trainable_variables]
+        self.lengths = [math.prod(shape) for shape in self.shapes]
+        # Weight decay is for kernels: not for biases, normalisations and embeddings.
+        self.decayed = tf.concat(
+            [
+                tf.fill([length], 1.0 if v.path.endswith("kernel") else 0.0)
+                for v, length in zip(self.model.trainable_variables, self.lengths, strict=True)
+            ],
+            axis=0,
+        )
+        self._epoch = tf.function(self._whole_epoch, jit_compile=compiled, autograph=False)
+
+    def start(self, recipe: Recipe, seed: int) -> State:
+        """Return a network that has not been trained."""
+        weights = network.initial_weights(self.model, self.topology, seed)
+        flat = tf.constant(
+            np.concatenate([weights[v.path].ravel() for v in self.model.trainable_variables])
+        )
+        rates = recipe.dropouts(self.topology.depth)
+        other = []
+        for index, variable in enumerate(self.model.non_trainable_variables):
+            value = variable.numpy()
+            if variable.name == "rate":
+                stack = variable.path.startswith("stack/")
+                layer = 0 if stack else int(variable.path.split("/")[-2].split("_")[-1]) - 1
+                value = np.array(rates[1:] if stack else [rates[layer]], np.float32)
+            elif variable.name == "seed_generator_state":
+                value = np.array([seed % 2**31 + index, 0], value.dtype)
+            other.append(tf.constant(value))
+        zeros = tf.zeros_like(flat)
+        return State(flat, zeros, zeros, tf.constant(0), tuple(other))
+
+    def epoch(
+        self,
+        state: State,
+        fold: Fold,
+        order: tf.Tensor,
+        rates: tf.Tensor,
+        valid: tf.Tensor | None,
+    ) -> tuple[State, tf.Tensor, tf.Tensor | None]:
+        """Train on the batches of `order` (steps, batch), then predict the rows of `valid`.
+
+        Returns:
+            The new state, the mean training loss and the outputs (rows, outputs).
+        """
+        given = (state.flat, state.mean, state.variance, state.step, state.other)
+        taken, loss, outputs = self._epoch(
+            given, fold.tensors, fold.target, fold.weights, order, rates, self.decayed, valid
+        )
+        return State(*taken), loss, outputs
+
+    def named(self, state: State) -> network.Weights:
+        """Return the weights that a network needs to predict, by name."""
+        parts = np.split(state.flat.numpy(), np.cumsum(self.lengths)[:-1])
+        named = {
+            v.path: part.reshape(shape)
+            for v, part, shape in zip(
+                self.model.trainable_variables, parts, self.shapes, strict=True
+            )
+        }
+        for variable, value in zip(self.model.non_trainable_variables, state.other, strict=True):
+            if variable.name.startswith("moving_"):
+                named[variable.path] = value.numpy()
+        return named
+
+    def _whole_epoch(
+        self,
+        state: Any,
+        tensors: dict[str, tf.Tensor],
+        target: tf.Tensor,
+        weights: tf.Tensor,
+        order: tf.Tensor,
+        rates: tf.Tensor,
+        decayed: tf.Tensor,
+        valid: tf.Tensor | None,
+    ) -> tuple[Any, tf.Tensor, tf.Tensor | None]:
+        peak, decay, smoothing, total = tf.unstack(rates)
+
+        def step(index: tf.Tensor, state: Any, sum_: tf.Tensor) -> tuple[Any, ...]:
+            flat, mean, variance, count, other = state
+            rows = order[index]
+            batch = {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
+            with tf.GradientTape() as tape:
+                tape.watch(flat)
+                outputs, other = self._forward(flat, other, batch, training=True)
+                losses = self._losses(outputs, tf.gather(target, rows), smoothing)
+                loss = tf.reduce_mean(losses * tf.gather(weights, rows))
+            gradient = tape.gradient(loss, flat)
+            count = count + 1
+            time = tf.cast(count, tf.float32)
+            rate = learning_rate(time, peak, total)
+            mean = mean + (gradient - mean) * (1 - BETA_1)
+            variance = variance + (tf.square(gradient) - variance) * (1 - BETA_2)
+            size = rate * tf.sqrt(1 - tf.pow(BETA_2, time)) / (1 - tf.pow(BETA_1, time))
+            flat = flat - flat * decayed * (decay * rate)
+            flat = flat - size * mean / (tf.sqrt(variance) + ADAM_EPSILON)
+            return index + 1, (flat, mean, variance, count, other), sum_ + loss
+
+        steps = order.shape[0]
+        _, state, sum_ = tf.while_loop(
+            lambda index, *_: index < steps,
+            step,
+            (tf.constant(0), state, tf.constant(0.0)),
+            maximum_iterations=steps,
+        )
+        if valid is None:
+            return state, sum_ / steps, None
+        flat, *_, other = state
+        return state, sum_ / steps, self._predicted(flat, other, tensors, valid)
+
+    def _predicted(
+        self,
+        flat: tf.Tensor,
+        other: tuple[tf.Tensor, ...],
+        tensors: dict[str, tf.Tensor],
+        valid: tf.Tensor,
+    ) -> tf.Tensor:
+        chunks = []
+        for rows in tf.unstack(valid):
+            batch = {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
+            outputs, _ = self._forward(flat, other, batch, training=False)
+            chunks.append(outputs[:, 0] if self.outputs == 1 else tf.nn.softmax(outputs))
+        return tf.concat(chunks, axis=0)
+
+    def _forward(
+        self,
+        flat: tf.Tensor,
+        other: tuple[tf.Tensor, ...],
+        batch: dict[str, tf.Tensor],
+        *,
+        training: bool,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        weights = [
+            tf.reshape(part, shape)
+            for part, shape in zip(tf.split(flat, self.lengths), self.shapes, strict=True)
+        ]
+        outputs, other = self.model.stateless_call(weights, other, batch, training=training)
+        return outputs, tuple(other)
+
+    def _losses(self, outputs: tf.Tensor, target: tf.Tensor, smoothing: tf.Tensor) -> tf.Tensor:
+        """Return each row's loss: squared error, or cross-entropy with smoothed labels."""
+        if self.outputs == 1:
+            return tf.square(outputs[:, 0] - target)
+        log = tf.nn.log_softmax(outputs)
+        hit = tf.gather(log, target, batch_dims=1)
+        return -(1 - smoothing) * hit - smoothing * tf.reduce_mean(log, axis=-1)
+
+
+def _in_chunks(rows: NDArray[np.int32], most: int) -> tf.Tensor | None:
+    """Return positions as (chunks, rows of a chunk), filled up from the front; None if empty.
+
+    The shape follows from `most`, of all folds, so that none of them is traced by itself.
+    """
+    if not len(rows):
+        return None
+    chunks = math.ceil(most / SCORED_ROWS)
+    return tf.constant(np.resize(rows, (chunks, math.ceil(most / chunks))).astype(np.int32))

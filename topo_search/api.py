@@ -1,0 +1,147 @@
+"""The main job from Python: `topo_search.search`."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from rich.console import Console
+
+from objectives.table import csv_bytes
+from storage import studies, trials
+from storage.connection import Storage
+from topo_search import delivery, pool, predictor, study
+from topo_search.charts import charts_of
+from topo_search.live import View
+from topo_search.report import write_report
+from topo_search.results import Results
+from topo_search.settings import Settings, opened
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+class Result:
+    """What a search found. Holds its storage open until `close`, or the end of a `with` block."""
+
+    def __init__(self, storage: Storage, study_id: str, key: str, holding: ExitStack) -> None:
+        """Make a result; `topo_search.search` does."""
+        self._storage, self._holding = storage, holding
+        self.id, self.key = study_id, key
+
+    @cached_property
+    def results(self) -> Results:
+        """Every frame and number, as the report has them."""
+        return delivery.results(self._storage, studies.get(self._storage, self.id))
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """The complete trials, best first: score, topology, weights, seconds, parameters."""
+        return self.results.leaderboard
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `topo-search search --json` prints."""
+        row = studies.get(self._storage, self.id)
+        return delivery.to_json(self._storage, row, self.key, None)
+
+    @cached_property
+    def figures(self) -> dict[str, go.Figure]:
+        """The report's charts by name."""
+        return charts_of(self.results)
+
+    @cached_property
+    def network(self) -> keras.Model:
+        """The winner, refitted: takes typed columns by name, gives probabilities or values.
+
+        Raises:
+            LookupError: Where the study has none, as when it was interrupted.
+        """
+        import keras
+
+        with tempfile.TemporaryDirectory() as folder:
+            return keras.models.load_model(self.export(folder) / predictor.NETWORK)
+
+    @property
+    def study(self) -> optuna.Study:
+        """The plain Optuna study."""
+        return trials.optuna_study(self._storage, studies.get(self._storage, self.id))
+
+    def predict(self, table: str | Path | pd.DataFrame) -> pd.DataFrame:
+        """Return a table's rows with `prediction`, and for classes their probabilities."""
+        with tempfile.TemporaryDirectory() as folder:
+            return predictor.predict(self.export(folder), _bytes(table)).frame
+
+    def export(self, folder: str | Path) -> Path:
+        """Write the network, its reading rules and how to use them into a folder."""
+        row = studies.get(self._storage, self.id)
+        return predictor.export(self._storage, row, Path(folder))
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report page."""
+        row = studies.get(self._storage, self.id)
+        return write_report(self.results, Path(path), commands=delivery.commands(row))
+
+    def close(self) -> None:
+        """Leave the storage; the study stays there."""
+        self._holding.close()
+
+    def __enter__(self) -> Result:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def search(
+    table: str | Path | pd.DataFrame,
+    target: str | int,
+    *,
+    test: str | Path | pd.DataFrame | None = None,
+    slots: int | None = None,
+    storage: str | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Result:
+    """Search networks for a table, on this machine, and return what was found.
+
+    Args:
+        table: A CSV's path, or a DataFrame, whose index is left out.
+        target: The column to predict, by name or position (from 1; -1 is the last).
+        test: A table with the test rows; by default a share of `table` is set aside.
+        slots: Training processes; one for each usable core by default.
+        storage: URL of a PostgreSQL server; by default what the environment says, or a private one.
+        progress: Whether to show a live view, or a line for every trial where there is no terminal.
+        **options: As on the command line, by the names of `topo_search.study.Options`: `trials`,
+            `seconds`, `metric`, `task`, `space`, `limits`, `epochs`, `seed`, `name` …
+
+    Raises:
+        ValueError: Where the table cannot be read, or an option does not fit.
+        ConnectionError: Where the storage cannot be reached.
+    """
+    settings = Settings.read(storage=storage)
+    asked = study.Options(
+        data=_bytes(table),
+        file="a DataFrame" if not isinstance(table, str | Path) else Path(table).name,
+        target=target,
+        test_data=None if test is None else _bytes(test),
+        **options,
+    )
+    pool.warm_up(settings.log)
+    with ExitStack() as stack:
+        opened_storage = stack.enter_context(opened(settings))
+        row, key = study.create(opened_storage, asked)
+        view = View(Console(quiet=not progress), row)
+        with view.shown():
+            delivery.serve(opened_storage, settings.home, row.id, slots=slots, on_tick=view.tick)
+        return Result(opened_storage, row.id, key, stack.pop_all())
+
+
+def _bytes(table: str | Path | pd.DataFrame) -> bytes:
+    return Path(table).read_bytes() if isinstance(table, str | Path) else csv_bytes(table)

@@ -1,0 +1,229 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from objectives.reading import Overrides
+    from topo_search.study import Options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+KINDS = ("numeric", "categorical", "boolean", "datetime", "text", "identifier")
+# Limits on the space, by parameter; what each takes is said by the space itself where it is wrong.
+LIMITS = {
+    "depth": "Hidden layers, as 1:6 or 3.",
+    "width": "Units of a hidden layer, as 16:512.",
+    "activation": "Any of relu,gelu,silu,selu,tanh,mish.",
+    "normalisation": "Any of none,batch,layer.",
+    "residual": "true, false or true,false.",
+    "dropout": "As 0:0.5.",
+    "embedding": "Of numeric columns: none,periodic.",
+    "label-smoothing": "As 0:0.2.",
+    "learning-rate": "As 0.0003:0.03.",
+    "weight-decay": "As 0.00001:0.1.",
+    "batch-size": "As 32:512.",
+    "scaling": "Of numeric columns: standard,robust.",
+    "rare-levels": "Of categorical columns: keep,merge.",
+    "class-weights": "In the loss: none,balanced.",
+}
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, from text such as 90s, 10m, 1.5h or 600."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return seconds."""
+        match = re.fullmatch(r"\+?(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
+        if match is None:
+            self.fail(f"Expected a time such as 90s, 10m or 1.5h. Received: {value!r}.", param, ctx)
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+class Slots(click.ParamType["int | None"]):
+    """A number of slots, or auto."""
+
+    name = "slots"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Return the number; None for auto."""
+        if value in (None, "auto"):
+            return None
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"Expected auto or a number from 1. Received: {value!r}.", param, ctx)
+        return int(value)
+
+
+class More(click.ParamType[int]):
+    """How many more, with or without a plus."""
+
+    name = "more"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        if re.fullmatch(r"\+?\d+", str(value)) is None:
+            self.fail(f"Expected a number such as +20. Received: {value!r}.", param, ctx)
+        return int(value)
+
+
+def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+as_json: Callable[[Command], Command] = click.option(
+    "--json", "json_", is_flag=True, help="Print JSON, for machines."
+)
+storage_option: Callable[[Command], Command] = click.option(
+    "--storage",
+    metavar="URL",
+    help="PostgreSQL to use, postgresql://… [default: $TOPO_SEARCH_STORAGE, or a private one]",
+)
+table_options = _all(
+    click.option("--encoding", help="Of the file, as utf-8 or latin-1. [default: found out]"),
+    click.option("--separator", help="Between columns; tab as \\t. [default: found out]"),
+    click.option("--decimal", help="Decimal sign. [default: found out]"),
+    click.option("--quote", help="Around cells; '' for none. [default: found out]"),
+    click.option("--header/--no-header", default=None, help="[default: found out]"),
+    click.option("--skip", type=click.IntRange(0), help="Lines above the header."),
+    click.option("--day-first/--month-first", default=None, help="Of dates such as 3/4/2024."),
+    click.option("--missing", multiple=True, help="Also stands for nothing. May be repeated."),
+    click.option(
+        "--column",
+        "kinds",
+        multiple=True,
+        metavar="NAME=KIND",
+        help=f"Read a column as {', '.join(KINDS)}. May be repeated.",
+    ),
+)
+search_options = _all(
+    click.option("--target", metavar="COLUMN", help="Column to predict: its name or position."),
+    click.option("--trials", default=50, show_default=True, type=click.IntRange(1)),
+    click.option("--timeout", type=Duration(), help="Time the study may use, as 10m."),
+    click.option("--metric", help="[default: accuracy for classes, rmse for numbers]"),
+    click.option(
+        "--task",
+        type=click.Choice(["binary", "multiclass", "regression"]),
+        help="[default: as the target's values suggest]",
+    ),
+    click.option(
+        "--space", default="mlp", show_default=True, type=click.Choice(["mlp", "layers", "depth"])
+    ),
+    *(click.option(f"--{name}", metavar="LIMIT", help=text) for name, text in LIMITS.items()),
+    click.option("--epochs", default=100, show_default=True, type=click.IntRange(1)),
+    click.option("--seed", default=0, show_default=True),
+    click.option("--test-file", type=FILE, help="Table with the test rows."),
+    click.option("--test-share", default=0.2, show_default=True, type=float),
+    click.option(
+        "--validation",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "holdout", "cv"]),
+    ),
+    click.option("--drop", multiple=True, metavar="NAME", help="Leave a column out. Repeatable."),
+    click.option(
+        "--pruner", default="asha", show_default=True, type=click.Choice(["asha", "none"])
+    ),
+    click.option(
+        "--sampler", default="tpe", show_default=True, type=click.Choice(["tpe", "random"])
+    ),
+    click.option("--name", help="A name for the study."),
+    table_options,
+)
+own_objective = _all(
+    click.option("--objective", default="tabular", help="Your own, as package.module:function."),
+    click.option("--space-file", type=FILE, help="TOML with your objective's parameters."),
+    click.option(
+        "--direction",
+        default="maximize",
+        show_default=True,
+        type=click.Choice(["maximize", "minimize"]),
+        help="Of your objective's value.",
+    ),
+)
+serving_options = _all(
+    click.option("--slots", default="auto", show_default=True, type=Slots()),
+    click.option("--trial-timeout", type=Duration(), help="Fail a trial that takes longer."),
+    click.option(
+        "--allow-objective",
+        multiple=True,
+        metavar="NAME",
+        help="An own objective that may run here. May be repeated.",
+    ),
+)
+more_trials = _all(
+    click.option("--trials", default="0", type=More(), help="How many more, as +20."),
+    click.option("--timeout", default=0, type=Duration(), help="How much more time, as +10m."),
+)
+
+
+def overrides(given: dict[str, Any]) -> Overrides:
+    """Return what the table options say."""
+    from objectives.reading import Overrides
+
+    separator = given["separator"]
+    return Overrides(
+        encoding=given["encoding"],
+        separator="\t" if separator in ("\\t", "tab") else separator,
+        **{name: given[name] for name in ("decimal", "quote", "header", "skip", "day_first")},
+        missing=given["missing"],
+        kinds=dict(_kind(text) for text in given["kinds"]),
+    )
+
+
+def options(csv: Path | None, given: dict[str, Any]) -> Options:
+    """Return what the search options say.
+
+    Raises:
+        click.UsageError: Where the table or its target is not named.
+    """
+    from topo_search.study import Options
+
+    if given["objective"] == "tabular":
+        if csv is None:
+            raise click.UsageError("Missing argument 'CSV'.")
+        if given["target"] is None:
+            raise click.UsageError(
+                f"Missing option '--target'. See its columns with: topo-search inspect {csv}"
+            )
+    test = given["test_file"]
+    limits = {name: given[name.replace("-", "_")] for name in LIMITS}
+    same = ("target", "task", "metric", "trials", "space", "epochs", "seed", "test_share")
+    also = ("validation", "drop", "pruner", "sampler", "name", "objective", "space_file")
+    return Options(
+        data=None if csv is None else csv.read_bytes(),
+        file="" if csv is None else csv.name,
+        seconds=given["timeout"],
+        limits={name: text for name, text in limits.items() if text is not None},
+        test_data=None if test is None else test.read_bytes(),
+        overrides=overrides(given),
+        direction=given["direction"],
+        **{name: given[name] for name in (*same, *also)},
+    )
+
+
+def _kind(text: str) -> tuple[str, Any]:
+    name, _, kind = text.rpartition("=")
+    if not name or kind not in KINDS:
+        raise click.BadParameter(
+            f"Expected NAME=KIND with one of {', '.join(KINDS)}. Received: {text!r}.",
+            param_hint="'--column'",
+        )
+    return name, kind

@@ -1,0 +1,40 @@
+"""optuna-dashboard over the same storage, for whoever sits at this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socketserver import ThreadingMixIn
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from storage.connection import Storage
+
+HOST = "127.0.0.1"  # It has no login: whoever reaches it can delete studies.
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Keep the terminal free of a line for every request."""
+
+
+def serve(storage: Storage, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until interrupted; `ready` is called with the address.
+
+    Raises:
+        OSError: Where the port is taken.
+    """
+    from optuna_dashboard import wsgi
+
+    application = wsgi(storage.optuna)
+    try:
+        server = make_server(HOST, port, application, _Server, _Quiet)
+    except OSError as error:
+        raise OSError(
+            f"Port {port} of {HOST} is not free ({error.strerror}). Choose another: --port 0"
+        ) from error
+    with server:
+        ready(f"http://{HOST}:{server.server_port}/")
+        server.serve_forever()

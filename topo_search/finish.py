@@ -1,0 +1,99 @@
+"""The end of a study: which trial won, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from objectives.objective import Final, Finish, Outcome
+from storage import artifacts, finishing, studies
+from storage.finishing import Look
+from storage.leases import Lease
+from topo_search.serving import Served
+
+KEPT_WEIGHTS = 3  # Best trials of a study whose weights are kept.
+
+
+def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
+    """Return the complete trials, best first; ties go to the lower loss, then to the earlier."""
+    sign = -1 if direction == "maximize" else 1
+
+    def rank(trial: FrozenTrial) -> tuple[float, float, int]:
+        return (sign * (trial.value or 0.0), loss_of(trial), trial.number)
+
+    return sorted((t for t in trials if t.state == TrialState.COMPLETE), key=rank)
+
+
+def loss_of(trial: FrozenTrial) -> float:
+    """Return a trial's validation loss at its best epoch; infinite where it has none."""
+    losses, epoch = trial.user_attrs.get("losses"), trial.user_attrs.get("best_epoch")
+    return float(losses[epoch - 1]) if losses and epoch else math.inf
+
+
+def winner_of(served: Served) -> dict[str, Any] | None:
+    """Return the best complete trial as JSON, None where there is none."""
+    trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
+    if not trials:
+        return None
+    best = trials[0]
+    return {
+        "trial": best.number,
+        "value": best.value,
+        "parameters": best.params,
+        "seed": best.user_attrs["seed"],
+        "epochs": best.user_attrs.get("best_epoch"),
+        "topology": best.user_attrs.get("topology"),
+        "weights": best.user_attrs.get("weights"),
+    }
+
+
+def finish_assignment(served: Served, lease: Lease, winner: dict[str, Any]) -> Finish:
+    """Return what a slot needs to refit and score the winner."""
+    dataset, test = served.datasets()
+    if dataset is None:
+        raise ValueError(f"Study {served.row.id} has no dataset to finish on.")
+    return Finish(
+        trial=str(lease.token),
+        plan=served.plan,
+        winner=winner,
+        looks=len(finishing.looks(served.storage, served.row.id)) + 1,
+        dataset=dataset,
+        test_dataset=test,
+    )
+
+
+def keep(served: Served, lease: Lease, final: Final) -> bool:
+    """Store what finishing gave, and close the study; False where another worker did."""
+    for name, data in final.files.items():
+        artifacts.put(served.storage, served.row.id, name, data)
+    described = {key: served.plan[key] for key in ("target", "task", "classes", "reading", "drop")}
+    artifacts.put(
+        served.storage,
+        served.row.id,
+        "reading.json",
+        json.dumps(described, ensure_ascii=False, indent=1).encode(),
+        "application/json",
+    )
+    best, test = final.outcome["best"], final.outcome["test"]
+    look = Look(purpose="score the winner", trial_number=best["trial"], value=test["value"])
+    return finishing.finish(served.storage, lease, dict(final.outcome), look=look)
+
+
+def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
+    """Store a complete trial's weights if it is among the study's best, and drop the others'."""
+    trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
+    names = [f"weights/{trial.number}.npz" for trial in trials]
+    name = f"weights/{number}.npz"
+    if name in names[:KEPT_WEIGHTS] and outcome.weights is not None:
+        artifacts.put(served.storage, served.row.id, name, outcome.weights)
+        artifacts.keep_best(served.storage, served.row.id, names, KEPT_WEIGHTS)
+
+
+def is_time_up(served: Served) -> bool:
+    """Tell whether a study's time is spent and it has something to show for it."""
+    row = studies.get(served.storage, served.row.id)
+    return row.time_is_spent and studies.progress(served.storage, row.id).complete > 0

@@ -1,0 +1,175 @@
+"""What a terminal shows while a study runs, and when it is through."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from optuna.trial import FrozenTrial
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from objectives.objective import Finish
+from storage import studies
+from storage.rows import StudyRow
+from topo_search.finish import ranked
+from topo_search.formats import (
+    NOTHING,
+    format_metric,
+    format_parameters,
+    format_seconds,
+    format_value,
+)
+from topo_search.pool import Slot
+from topo_search.worker import Worker
+
+REFRESH = 0.5  # Seconds between looks at the database for the view.
+
+
+class View:
+    """Shows a study while a worker serves it: live on a terminal, else a line a trial."""
+
+    def __init__(self, console: Console, row: StudyRow) -> None:
+        self.console, self.row = console, row
+        self.metric = str(row.plan["metric"])
+        self._live: Live | None = None
+        self._next = 0.0
+        self._told: set[int] = set()
+        self._started = time.monotonic()
+        self._finished_before: int | None = None
+
+    @contextmanager
+    def shown(self) -> Iterator[View]:
+        """Show the view while the block runs; what is left on the screen is its last state."""
+        if not self.console.is_terminal:
+            yield self
+            return
+        with Live(console=self.console, refresh_per_second=4, transient=True) as self._live:
+            self._live.update(Text("Starting: loading TensorFlow …", style="dim"))
+            yield self
+
+    def tick(self, worker: Worker) -> None:
+        """Look at the study again, if it is time, and show what has changed."""
+        now = time.monotonic()
+        served = worker.serving.get(self.row.id)
+        if now < self._next or served is None:
+            return
+        self._next = now + REFRESH
+        found = served.study.get_trials(deepcopy=False)
+        if self._live is None:
+            self._tell(found)
+            return
+        progress = studies.progress(worker.storage, self.row.id)
+        if self._finished_before is None:
+            self._finished_before = progress.finished
+        best = next(iter(ranked(found, self.row.plan["direction"])), None)
+        self._live.update(
+            Group(
+                self._head(progress, now),
+                self._best(best),
+                _slots(worker, self.metric),
+                _hint(worker),
+            )
+        )
+
+    def _tell(self, found: list[FrozenTrial]) -> None:
+        for trial in found:
+            if trial.state.is_finished() and trial.number not in self._told:
+                self._told.add(trial.number)
+                self.console.print(_line(trial, self.metric), highlight=False)
+
+    def _head(self, progress: studies.Progress, now: float) -> Table:
+        seconds = now - self._started
+        done_here = progress.finished - (self._finished_before or 0)
+        left = None
+        if done_here > 0:
+            left = seconds / done_here * (progress.units - progress.finished)
+        if self.row.seconds is not None:
+            remaining = max(0.0, self.row.seconds - self.row.spent_seconds - seconds)
+            left = remaining if left is None else min(left, remaining)
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True)
+        grid.add_row(
+            ProgressBar(total=progress.units, completed=progress.finished),
+            Text.assemble(
+                (f"{progress.finished}/{progress.units}", "bold"),
+                f" trials, {progress.pruned} pruned",
+                f", {progress.failed} failed" if progress.failed else "",
+                (f"  {format_seconds(seconds)}", "dim"),
+                (f", about {format_seconds(left)} left" if left is not None else "", "dim"),
+            ),
+        )
+        return grid
+
+    def _best(self, best: FrozenTrial | None) -> Text:
+        if best is None:
+            return Text("No trial is complete yet.", style="dim")
+        return Text.assemble(
+            "Best so far: ",
+            (f"{format_metric(self.metric)} {format_value(self.metric, best.value)}", "bold green"),
+            f"  {_what(best)}",
+            (f"  (trial {best.number})", "dim"),
+        )
+
+
+def _slots(worker: Worker, metric: str) -> Table:
+    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim", expand=True)
+    table.add_column("slot", justify="right", width=4)
+    table.add_column("trial", justify="right", width=5)
+    table.add_column("trains", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("epoch", justify="right", width=5)
+    table.add_column(format_metric(metric), justify="right", min_width=8, no_wrap=True)
+    table.add_column("for", justify="right", width=9, no_wrap=True)
+    for slot in worker.pool.slots:
+        number, what = _assigned(worker, slot)
+        table.add_row(
+            str(slot.index + 1),
+            number,
+            what,
+            str(slot.step) if slot.step else "",
+            format_value(metric, slot.value) if slot.step else "",
+            "" if slot.idle else format_seconds(slot.seconds),
+        )
+    return table
+
+
+def _assigned(worker: Worker, slot: Slot) -> tuple[str, str]:
+    """Return the number of the trial a slot has, and what it is in words."""
+    if slot.assignment is None:
+        return "", "waits"
+    if isinstance(slot.assignment, Finish):
+        return "", "trains the winner once more and scores it on the test rows"
+    held = worker.held.get(slot.assignment.trial)
+    if held is None:
+        return "", "ends a pruned trial"
+    described = held.served.described(held.lease.parameters)
+    return str(held.number), described.get("topology") or format_parameters(held.lease.parameters)
+
+
+def _hint(worker: Worker) -> Text:
+    if worker.draining:
+        text = "Ending: running trials go on to their end. Press Ctrl-C again to stop at once."
+        return Text(text, style="yellow")
+    return Text("Ctrl-C ends it after the running trials; nothing is lost.", style="dim")
+
+
+def _line(trial: FrozenTrial, metric: str) -> Text:
+    reason = trial.user_attrs.get("reason")
+    state = "failed" if trial.state.name == "FAIL" else trial.state.name.lower()
+    value = format_value(metric, trial.value) if trial.value is not None else NOTHING
+    return Text(
+        f"trial {trial.number:>3}  {state:<8}  {value:>8}  {_what(trial)}"
+        + (f"  ({reason})" if reason else "")
+    )
+
+
+def _what(trial: FrozenTrial) -> str:
+    topology = trial.user_attrs.get("topology")
+    if topology:
+        return str(topology)
+    return format_parameters(trial.params)

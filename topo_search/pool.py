@@ -1,0 +1,265 @@
+"""The slots of one worker: started, watched, replaced. Knows processes, not studies."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import forkserver
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+
+from objectives.memory import available_memory
+from objectives.objective import Assignment, Finish
+from topo_search.slot import Ended, Reported, Stop, Surroundings, main
+
+RECYCLED_AFTER = 300  # Assignments; TensorFlow keeps a little of every graph it ever traced.
+LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
+PRELOAD = "topo_search.preload"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Died:
+    """A slot's process ended, or was ended, with an assignment in hand."""
+
+    reason: str
+    again: bool = True  # Whether the assignment may be tried again.
+
+
+class Slot:
+    """One training process, seen from its supervisor."""
+
+    def __init__(self, index: int, surroundings: Surroundings) -> None:
+        self.index = index
+        self.assignment: Assignment | Finish | None = None
+        self.since = 0.0  # When it got the assignment, on this machine's monotonic clock.
+        self.step, self.value = 0, float("nan")  # Of the last report.
+        self.given = 0
+        self.killed_for: Died | None = None
+        context = multiprocessing.get_context("forkserver")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(
+            target=main, args=(other, surroundings), name=f"slot-{index}", daemon=True
+        )
+        with _starting(surroundings.log):
+            self.process.start()
+        other.close()  # So that the pipe ends when the slot does.
+
+    @property
+    def idle(self) -> bool:
+        """Whether it lives and has nothing to do."""
+        return self.assignment is None and self.killed_for is None
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has had its assignment, in seconds."""
+        return time.monotonic() - self.since
+
+    def give(self, assignment: Assignment | Finish) -> None:
+        """Hand it something to do; a slot that has just died answers with `Died` later."""
+        self.assignment, self.since = assignment, time.monotonic()
+        self.step, self.value, self.given = 0, float("nan"), self.given + 1
+        self._send(assignment)
+
+    def stop_trial(self) -> None:
+        """Tell it that its trial need not go on."""
+        if self.assignment is not None:
+            self._send(Stop(trial=self.assignment.trial))
+
+    def kill(self, reason: str, *, again: bool = True) -> None:
+        """End it at once; its assignment then comes back as `Died` with this reason."""
+        self.killed_for = Died(reason=reason, again=again)
+        if self.process.pid is not None:
+            _kill(self.process.pid)
+
+    def close(self) -> None:
+        """Ask it to end, and see to it that it does."""
+        self.connection.close()
+        self.process.join(LONGEST_STOP if self.idle else 0)
+        if self.process.is_alive() and self.process.pid is not None:
+            _kill(self.process.pid)
+            self.process.join(LONGEST_STOP)
+
+    def resident_bytes(self) -> int:
+        """Return the memory that is its own, in bytes; 0 where it has just ended."""
+        try:
+            memory = psutil.Process(self.process.pid).memory_info()
+        except psutil.Error:
+            return 0
+        return int(memory.rss - memory.shared)
+
+    def _send(self, message: Assignment | Finish | Stop) -> None:
+        try:
+            self.connection.send(message)
+        except OSError:
+            self.kill("the slot did not take messages any more")
+
+
+class Pool:
+    """A worker's slots. A context manager: on leaving, all of them have ended."""
+
+    def __init__(self, count: int, surroundings: Surroundings, *, memory: int | None) -> None:
+        """Make a pool.
+
+        Args:
+            count: Slots.
+            surroundings: What each may use.
+            memory: Bytes each may have of its own; None for no limit.
+        """
+        self.count, self.surroundings, self.memory = count, surroundings, memory
+        self.slots: list[Slot] = []
+
+    def __enter__(self) -> Pool:
+        warm_up(self.surroundings.log)
+        self.slots = [Slot(index, self.surroundings) for index in range(self.count)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for slot in self.slots:
+            slot.close()
+
+    def idle(self) -> list[Slot]:
+        """Return the slots that have nothing to do, worn-out ones replaced."""
+        for slot in self.slots:
+            if slot.idle and slot.given >= RECYCLED_AFTER:
+                self._replace(slot)
+        return [slot for slot in self.slots if slot.idle]
+
+    def messages(self, seconds: float) -> Iterator[tuple[Slot, Reported | Ended | Died]]:
+        """Wait at most `seconds` for slots to say something, and yield what they said.
+
+        The pipe tells whether a slot lives, not its sentinel: that fires for living slots too when
+        the fork server was killed.
+        """
+        by_connection = {slot.connection: slot for slot in self.slots}
+        for ready in multiprocessing.connection.wait(list(by_connection), seconds):
+            slot = by_connection[ready]  # type: ignore[index]
+            try:
+                message = slot.connection.recv()
+            except (EOFError, OSError):
+                died = slot.killed_for or Died(reason=_reason_of_death(slot))
+                self._replace(slot)
+                if slot.assignment is not None:
+                    yield slot, died
+                continue
+            if slot.assignment is None or message.trial != slot.assignment.trial:
+                continue
+            if isinstance(message, Reported):
+                slot.step, slot.value = message.step, message.value
+            yield slot, message
+
+    def watch_memory(self) -> None:
+        """End slots that have more memory than they may."""
+        for slot in self.slots:
+            if self.memory is not None and slot.resident_bytes() > self.memory:
+                slot.kill(f"used more than its {self.memory / 2**30:.1f} GiB of memory")
+
+    def _replace(self, slot: Slot) -> Slot:
+        slot.close()
+        new = Slot(slot.index, self.surroundings)
+        self.slots[self.slots.index(slot)] = new
+        return new
+
+
+def warm_up(log: Path | None) -> None:
+    """Start the fork server, which imports TensorFlow (seconds) while the caller goes on."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    forkserver.set_forkserver_preload([PRELOAD])
+    with _starting(log):
+        forkserver.ensure_running()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may keep busy: its affinity and its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def memory_for_each(count: int) -> int:
+    """Return the bytes each of `count` slots may have of what this machine has free."""
+    return int(0.9 * available_memory() / count)
+
+
+def _reason_of_death(slot: Slot) -> str:
+    slot.process.join(LONGEST_STOP)
+    code = slot.process.exitcode
+    if code is not None and code < 0:
+        return f"the slot was ended by {signal.Signals(-code).name}"
+    return f"the slot's process ended with exit code {code}"
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+@contextmanager
+def _starting(log: Path | None) -> Iterator[None]:
+    """Start processes quietly, deaf to the terminal, and without the user's script."""
+    with _deaf_to_signals(), _printing_to(log), _without_main():
+        yield
+
+
+@contextmanager
+def _deaf_to_signals() -> Iterator[None]:
+    """Keep Ctrl-C and SIGTERM, which reach the whole process group, from the fork server."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread may change handlers; slots make themselves deaf anyway.
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _printing_to(log: Path | None) -> Iterator[None]:
+    """Let what is started print to a file: libraries greet in the midst of a live view."""
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = {number: os.dup(number) for number in (1, 2)}
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        for number in kept:
+            os.dup2(file, number)  # A pipe that we print to would stay open until they end.
+        yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        os.close(file)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the user's script, which `multiprocessing` would run again in every slot."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script

@@ -1,0 +1,129 @@
+"""Taking the network away: a folder with it, and predictions from that folder alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from objectives.reading import Reading
+from objectives.table import apply_reading
+from storage import artifacts
+from storage.connection import Storage
+from storage.rows import StudyRow
+from topo_search.formats import format_metric, format_name, format_value
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NETWORK, READING, README = "network.keras", "reading.json", "README.md"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a network said of a table."""
+
+    frame: pd.DataFrame  # The table's columns as text, then `prediction`, then probabilities.
+    warnings: tuple[str, ...]  # Of reading the table: unknown columns, rows left out, …
+
+
+def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
+    """Write a finished study's network, its reading rules and how to use them into a folder.
+
+    Raises:
+        LookupError: Where the study has no network yet; says what to do.
+    """
+    if row.outcome is None or not row.outcome.get("test"):
+        raise LookupError(
+            f"Study {row.id} has no network to hand over: it is {row.state}. "
+            f"Let it finish with: topo-search resume {row.id}"
+        )
+    files = {name: artifacts.get(storage, row.id, name) for name in (NETWORK, READING)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / README).write_text(_readme(row), encoding="utf-8")
+    return folder
+
+
+def predict(folder: Path, data: bytes) -> Prediction:
+    """Predict a CSV's rows with an exported network; needs neither database nor study.
+
+    Raises:
+        OSError: Where the folder is not an exported network.
+        ValueError: Where the CSV cannot be read by its rules; names missing columns.
+    """
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not (folder / READING).is_file() or not (folder / NETWORK).is_file():
+        raise FileNotFoundError(
+            f"Expected a folder with {NETWORK} and {READING}. Received: {folder}. "
+            "Write one with: topo-search export ID"
+        )
+    described: dict[str, Any] = json.loads((folder / READING).read_text(encoding="utf-8"))
+    reading = Reading.from_json(described["reading"])
+    optional = (described["target"], *described["drop"])
+    table = apply_reading(data, reading, optional=optional)
+
+    import keras
+
+    from objectives import stack  # noqa: F401  Deeper networks than 200 hold a Stack.
+    from objectives.finishing import predictions
+
+    model = keras.models.load_model(folder / NETWORK, safe_mode=True, compile=False)
+    classes = tuple(described["classes"])
+    features = [feature for feature in table.features if feature.name in model.input]
+    output = predictions(model, table.frame, features, classes)
+    frame = table.labels.copy()
+    if classes:
+        frame["prediction"] = [classes[code] for code in output.argmax(axis=1)]
+        for code, name in enumerate(classes):
+            frame[f"probability {name}"] = output[:, code].round(6)
+    else:
+        frame["prediction"] = output
+    left_out = tuple(f"line {row.line} was left out: {row.reason}" for row in table.dropped)
+    return Prediction(frame=frame, warnings=(*table.warnings, *left_out))
+
+
+def _readme(row: StudyRow) -> str:
+    plan, outcome = row.plan, row.outcome or {}
+    best, test = outcome["best"], outcome["test"]
+    metric = str(plan["metric"])
+    kinds = {column["name"]: column["kind"] for column in plan["columns"]}
+    columns = "\n".join(
+        f"- `{format_name(name)}` ({kind})"
+        for name, kind in kinds.items()
+        if name != plan["target"]
+        and name not in plan["drop"]
+        and kind not in ("identifier", "constant", "empty")
+    )
+    gives = (
+        "probabilities of " + ", ".join(f"`{format_name(name)}`" for name in plan["classes"])
+        if plan["classes"]
+        else "values"
+    )
+    return f"""# A network that predicts `{format_name(plan["target"])}`
+
+{best["topology"]}, {best["weights"]:,} weights; {format_metric(metric)} \
+{format_value(metric, test["value"])} on {test["rows"]:,} rows it had never seen. \
+Found by topo-search, study `{row.id}`, trial {best["trial"]}.
+
+A CSV, read by the rules in `{READING}`:
+
+    topo-search predict . new.csv -o predictions.csv
+
+Typed columns by name, with Keras alone (numbers as float64, NaN where missing; text as strings, ""
+where missing; all of shape (rows, 1)):
+
+    import keras, numpy as np
+    network = keras.models.load_model("{NETWORK}")
+    columns = {{name: np.array([[value]]) for name, value in one_row.items()}}
+    columns = {{name: keras.ops.convert_to_tensor(column) for name, column in columns.items()}}
+    print(network(columns))  # {gives}
+
+Columns:
+
+{columns}
+"""

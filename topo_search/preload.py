@@ -1,0 +1,14 @@
+"""What the fork server imports once, so that every slot starts with TensorFlow loaded.
+
+Nothing here may run an operation: TensorFlow survives a fork only before its first one.
+"""
+
+import keras  # noqa: F401
+import sklearn.ensemble  # noqa: F401
+import sklearn.impute  # noqa: F401
+import sklearn.linear_model  # noqa: F401
+import sklearn.preprocessing  # noqa: F401
+import tensorflow  # noqa: F401
+
+import objectives.finishing
+import objectives.tabular  # noqa: F401

@@ -1,0 +1,62 @@
+"""Where things are on this machine; read from the environment once, then passed on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from storage.connection import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the environment says."""
+
+    storage: str | None  # URL of a PostgreSQL server; None for the private one of this machine.
+    home: Path  # This machine's data: the private server, datasets fetched, logs.
+
+    @classmethod
+    def read(cls, *, storage: str | None = None) -> Settings:
+        """Read TOPO_SEARCH_STORAGE, unless `storage` names one, and TOPO_SEARCH_HOME."""
+        home = os.environ.get("TOPO_SEARCH_HOME")
+        if not home:
+            from platformdirs import user_data_dir
+
+            home = user_data_dir("topo-search")
+        return cls(
+            storage=storage or os.environ.get("TOPO_SEARCH_STORAGE") or None,
+            home=Path(home).expanduser().absolute(),
+        )
+
+    @property
+    def log(self) -> Path:
+        """File for what the slots' libraries print."""
+        return self.home / "slots.log"
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Storage]:
+    """Open the storage, starting this machine's private server where none is named."""
+    from storage import connection, embedded
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.storage is None:
+        with embedded.serve(settings.home) as url:
+            with _connected(connection.connect(url)) as storage:
+                yield storage
+    else:
+        with _connected(connection.connect(settings.storage)) as storage:
+            yield storage
+
+
+@contextmanager
+def _connected(storage: Storage) -> Iterator[Storage]:
+    try:
+        yield storage
+    finally:
+        storage.close()

@@ -1,0 +1,158 @@
+"""A slot: a training process, forked with TensorFlow loaded; one trial at a time, no database.
+
+It talks with its supervisor over one pipe, in the messages below. It ends when the pipe is closed,
+when it is told to, and at once when its supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from objectives.objective import (
+    Assignment,
+    Diverged,
+    Final,
+    Finish,
+    Outcome,
+    objective_named,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reported:
+    """From the slot: a trial's value after a step."""
+
+    trial: str
+    step: int
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """From the slot: a trial or a finish is through; one of the three says how."""
+
+    trial: str
+    result: Outcome | Final | None = None
+    diverged: bool = False
+    reason: str | None = None  # Why it failed, in one line.
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """To the slot: the trial was pruned or is out of time; its next report answers no."""
+
+    trial: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a slot may use of its machine."""
+
+    threads: int = 1  # Of TensorFlow's, for one operation.
+    log: Path | None = None  # File for what libraries print.
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def main(connection: Connection, surroundings: Surroundings) -> None:
+    """Work for the supervisor at the other end of `connection` until it is closed."""
+    # Ctrl-C and a service manager's SIGTERM reach the whole group; the supervisor decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    if surroundings.log is not None:
+        _print_to(surroundings.log)
+    os.environ.update(surroundings.environment)
+    _configure_tensorflow(surroundings.threads)
+    while True:
+        try:
+            message = connection.recv()
+            if isinstance(message, Assignment | Finish):
+                connection.send(work(message, connection))
+        except (EOFError, OSError):  # The supervisor closed the pipe.
+            return
+
+
+def work(message: Assignment | Finish, connection: Connection) -> Ended:
+    """Train a trial, or finish a study, and say how it ended."""
+    trial = message.trial
+
+    def report(step: int, value: float) -> bool:
+        if not math.isfinite(value):
+            raise Diverged(f"The value at step {step} is {value}.")
+        try:
+            connection.send(Reported(trial=trial, step=int(step), value=float(value)))
+            while connection.poll():
+                # A late verdict on an earlier trial may come here too; its tag tells.
+                if connection.recv() == Stop(trial=trial):
+                    return False
+        except (EOFError, OSError):  # The supervisor closed the pipe.
+            raise SystemExit from None
+        return True
+
+    try:
+        if isinstance(message, Finish):
+            from objectives.finishing import finish
+
+            return Ended(trial=trial, result=finish(message))
+        outcome = checked(objective_named(str(message.plan["objective"]))(message, report))
+        if not math.isfinite(outcome.value):
+            return Ended(trial=trial, diverged=True)
+        return Ended(trial=trial, result=outcome)
+    except Diverged:
+        return Ended(trial=trial, diverged=True)
+    except Exception as error:  # Whatever an objective raises is that trial's failure.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")[:500]
+        return Ended(trial=trial, reason=reason, traceback=traceback.format_exc()[-20_000:])
+
+
+def checked(outcome: object) -> Outcome:
+    """Return what an objective returned as plain numbers, JSON and bytes, which can be kept.
+
+    Raises:
+        TypeError, ValueError: Where it is no outcome, or cannot be kept.
+    """
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"Expected an Outcome from the objective. Received: {outcome!r}.")
+    if not isinstance(outcome.weights, bytes | None):
+        received = type(outcome.weights).__name__
+        raise TypeError(f"Expected bytes as weights. Received: {received}.")
+    return Outcome(
+        value=float(outcome.value),
+        metrics={str(name): float(value) for name, value in outcome.metrics.items()},
+        weights=outcome.weights,
+        attributes=json.loads(json.dumps(dict(outcome.attributes))),
+    )
+
+
+def _end_with_supervisor() -> None:
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        multiprocessing.connection.wait([supervisor.sentinel])
+        os._exit(1)  # Even inside a long TensorFlow call, which no exception would end.
+
+
+def _print_to(log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _configure_tensorflow(threads: int) -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)

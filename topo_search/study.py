@@ -1,0 +1,174 @@
+"""A study from what its user asked for: the table read, the target chosen, the space laid out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from objectives import metrics, splits
+from objectives.defaults import TableFacts
+from objectives.preprocessing import Layout
+from objectives.space import Space, named_space
+from objectives.table import (
+    Examples,
+    Overrides,
+    Table,
+    Target,
+    Task,
+    apply_reading,
+    choose_target,
+    find_column,
+    read_table,
+    split_target,
+)
+from storage import datasets, studies
+from storage.connection import Storage
+from storage.rows import StudyRow
+
+FEWEST_ROWS = 20  # With a target; with fewer nothing can be validated and tested.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a user asks of a study; the same on the command line and in Python."""
+
+    data: bytes | None  # The table's; None for an own objective without one.
+    file: str = ""  # The table's name, shown.
+    target: str | int | None = None  # Name of a column, or its position from 1 (-1: the last).
+    task: Task | None = None  # By default as the target's values suggest.
+    metric: str | None = None  # By default accuracy, or RMSE for a regression.
+    trials: int = 50
+    seconds: float | None = None  # Time the study may use.
+    space: str = "mlp"
+    limits: Mapping[str, str] = field(default_factory=dict)  # Of the space, by parameter.
+    epochs: int = 100  # At most, for every trial.
+    seed: int = 0
+    test_data: bytes | None = None  # A table with the test rows; else a share is set aside.
+    test_share: float = 0.2
+    validation: Literal["auto", "holdout", "cv"] = "auto"
+    overrides: Overrides = field(default_factory=Overrides)
+    drop: tuple[str, ...] = ()
+    pruner: Literal["asha", "none"] = "asha"
+    sampler: Literal["tpe", "random"] = "tpe"
+    name: str | None = None
+    objective: str = "tabular"
+    space_file: Path | None = None  # Of an own objective.
+    direction: Literal["maximize", "minimize"] = "maximize"  # Of an own objective's value.
+
+
+def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
+    """Create a study and return it with the secret key to its page.
+
+    Raises:
+        ValueError: Where the table cannot be read, has no such target, or an option does not fit;
+            the message names the remedy.
+    """
+    plan = own_plan(options) if options.objective != "tabular" else tabular_plan(options)
+    dataset, test = (
+        None if data is None else datasets.put(storage, data, options.file)
+        for data in (options.data, options.test_data)
+    )
+    return studies.create(
+        storage,
+        plan=plan,
+        direction=plan["direction"],
+        dataset=dataset,
+        test_dataset=test,
+        name=options.name,
+        trials=options.trials,
+        seconds=options.seconds,
+    )
+
+
+def tabular_plan(options: Options) -> dict[str, Any]:
+    """Return the plan of a study of a table; every slot reads the table by it."""
+    if options.data is None or options.target is None:
+        raise ValueError("Expected a table and its target. Name the column with --target.")
+    table = read_table(options.data, overrides=options.overrides)
+    target = choose_target(table, options.target, options.task)
+    names = [column.name for column in table.columns]
+    drop = tuple(find_column(names, name) for name in options.drop)
+    examples = split_target(table, target, drop)
+    metric = (
+        metrics.metric_for(options.metric, target.task)
+        if options.metric
+        else metrics.default_metric(target.task)
+    )
+    rows, frame = _non_test(options, table, target, examples, drop)
+    validation = splits.kind(rows, options.validation)
+    sizes = Layout.of(frame, examples.features).sizes
+    kinds = [feature.kind for feature in examples.features]
+    facts = TableFacts(
+        task=target.task,
+        rows=rows * 4 // 5,
+        numeric=kinds.count("numeric"),
+        categorical=kinds.count("categorical"),
+        inputs=sizes.numeric + sizes.dense + len(sizes.codes),
+        classes=len(target.classes),
+    )
+    space = named_space(options.space, limits=options.limits, facts=facts, epochs=options.epochs)
+    return {
+        **_common(options, space),
+        "dataset_name": options.file,
+        "target": target.column,
+        "task": target.task,
+        "classes": list(target.classes),
+        "metric": metric.name,
+        "direction": metric.direction,
+        "reading": table.reading.to_json(),
+        "columns": [
+            {"name": column.name, "kind": column.kind, "missing": column.missing}
+            for column in table.columns
+        ],
+        "warnings": list(table.warnings),
+        "dropped_rows": [{"line": row.line, "reason": row.reason} for row in table.dropped[:100]],
+        "drop": list(drop),
+        "validation": validation,
+        "test_share": options.test_share,
+    }
+
+
+def own_plan(options: Options) -> dict[str, Any]:
+    """Return the plan of a study of a user's own objective."""
+    if options.space_file is None:
+        raise ValueError("Expected a space for the own objective: --space-file FILE.toml.")
+    return {
+        **_common(options, Space.from_toml(options.space_file)),
+        "dataset_name": options.file,
+        "target": options.target,
+        "metric": options.metric or "value",
+        "direction": options.direction,
+    }
+
+
+def _common(options: Options, space: Space) -> dict[str, Any]:
+    return {
+        "objective": options.objective,
+        "space": space.to_json(),
+        "epochs": options.epochs,
+        "seed": options.seed,
+        # Depths are tried to their end, one after the other: that is the study.
+        "pruner": "none" if space.enumerates else options.pruner,
+        "sampler": options.sampler,
+    }
+
+
+def _non_test(
+    options: Options, table: Table, target: Target, examples: Examples, drop: tuple[str, ...]
+) -> tuple[int, Any]:
+    """Return how many rows are left after the test rows, and their typed columns."""
+    if options.test_data is not None:
+        test = split_target(
+            apply_reading(options.test_data, table.reading, optional=drop), target, drop
+        )
+        if not len(test.y):
+            raise ValueError("Expected rows with a target in the test file. Received none.")
+        return len(examples.y), examples.frame
+    if not 0 < options.test_share < 1:
+        raise ValueError(
+            f"Expected a share of test rows between 0 and 1. Received: {options.test_share}."
+        )
+    split = splits.test_split(examples.y, target.task, options.test_share, options.seed)
+    return len(split.train), examples.frame.iloc[split.train]

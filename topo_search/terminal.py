@@ -1,0 +1,223 @@
+"""What the commands print for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from storage.rows import StudyRow
+from topo_search.formats import (
+    NOTHING,
+    format_count,
+    format_metric,
+    format_name,
+    format_parameters,
+    format_range,
+    format_seconds,
+    format_share,
+    format_value,
+)
+from topo_search.results import Results
+from topo_search.summary import answer, verdict
+
+SHOWN_TRIALS = 10
+BASELINES = {
+    "majority": "most common class",
+    "mean": "mean of the target",
+    "linear": "linear model",
+    "boosting": "gradient boosting",
+}
+
+
+def show_table(console: Console, name: str, description: Mapping[str, Any]) -> None:
+    """Show how a table was read."""
+    separators = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe", " ": "space"}
+    separator = separators.get(description["separator"], repr(description["separator"]))
+    facts = [
+        format_count(description["rows"], "row"),
+        format_count(len(description["columns"]), "column"),
+        description["encoding"],
+        f"separator {separator}",
+        f"decimal sign {description['decimal']}",
+        "with a header" if description["header"] else "no header",
+    ]
+    console.print(Text(f"{format_name(name)}: {', '.join(facts)}", style="bold"))
+    table = _plain_table()
+    table.add_column("column", overflow="fold", max_width=32)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("missing", justify="right", no_wrap=True)
+    table.add_column("distinct", justify="right", no_wrap=True)
+    table.add_column("examples", style="dim", no_wrap=True, overflow="ellipsis", ratio=1)
+    for column in description["columns"]:
+        missing = format_share(column["missing"]) if column["missing"] else ""
+        table.add_row(
+            Text(format_name(column["name"])),
+            column["kind"],
+            missing,
+            format_count(column["distinct"]),
+            Text(format_name(", ".join(column["examples"]))),
+        )
+    console.print(table)
+    for warning in description["warnings"]:
+        console.print(Text(f"! {format_name(warning, 400)}", style="yellow"))
+    dropped = description.get("dropped") or []
+    for row in dropped[:10]:
+        console.print(Text(f"! line {row['line']} is left out: {row['reason']}", style="yellow"))
+    if len(dropped) > 10:
+        console.print(Text(f"! and {len(dropped) - 10} more lines", style="yellow"))
+
+
+def show_start(console: Console, row: StudyRow) -> None:
+    """Say what is about to be searched."""
+    plan = row.plan
+    budget = format_count(row.trials, "trial")
+    if row.seconds is not None:
+        budget += f" or {format_seconds(row.seconds)}"
+    parts = [f"Study {row.id}"]
+    if plan.get("task"):
+        file = format_name(plan["dataset_name"])
+        parts.append(f"{format_name(plan['target'])} of {file} ({plan['task']})")
+    parts.append(f"{budget}, by {format_metric(plan['metric'])}")
+    console.print(Text(": ".join([parts[0], ", ".join(parts[1:])]), style="bold"))
+    for warning in plan.get("warnings") or ():
+        console.print(Text(f"! {format_name(warning, 400)}", style="yellow"))
+
+
+def show_end(
+    console: Console, results: Results, row: StudyRow, report: Path, network: Path | None
+) -> None:
+    """Say what a search came to and where it lies."""
+    show_results(console, results)
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row("Report", _path(report))
+    if network is not None:
+        lines.add_row("Network", _path(network))
+        lines.add_row("Predict", f"topo-search predict {escape(str(network))} NEW.csv -o OUT.csv")
+    lines.add_row("Go on", f"topo-search resume {row.id} --trials +20")
+    if row.state in ("finished",):
+        console.print(lines)
+    else:
+        console.print(Text(f"The study is {row.state}. {row.reason or ''}".rstrip()))
+        console.print(Text.assemble("Report  ", _path(report)))
+
+
+def show_results(console: Console, results: Results) -> None:
+    """Show the answer, the scores beside the baselines', and the best trials."""
+    console.print()
+    console.print(Text(answer(results)))
+    worth = verdict(results)
+    if worth is not None:
+        style = {"wins": "green", "close": "yellow", "loses": "yellow"}[worth.result]
+        console.print(Text(worth.text, style=style))
+    test = results.part("test")
+    if test:
+        console.print(Padding(_scores(results, test), (1, 0, 0, 0)))
+    if len(results.leaderboard):
+        console.print(Padding(_leaderboard(results), (1, 0)))
+
+
+def show_studies(
+    console: Console, found: list[dict[str, Any]], rows: Mapping[str, StudyRow]
+) -> None:
+    """List studies, a line each."""
+    if not found:
+        console.print("No studies yet. Start one: topo-search search TABLE.csv --target COLUMN")
+        return
+    table = _plain_table()
+    for name, justify in (("study", "left"), ("table", "left"), ("target", "left"),
+                          ("state", "left"), ("trials", "right"), ("best", "right")):  # fmt: skip
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
+    table.add_column("created", style="dim", no_wrap=True)
+    for one in found:
+        row = rows[one["study"]]
+        best = one["best"]
+        table.add_row(
+            row.id,
+            Text(format_name(row.name or row.plan.get("dataset_name") or NOTHING, 24)),
+            Text(format_name(row.plan.get("target") or NOTHING, 20)),
+            row.state,
+            f"{one['trials']['finished']}/{row.trials}",
+            format_value(row.plan["metric"], best["value"]) if best else NOTHING,
+            f"{row.created_at.astimezone():%Y-%m-%d %H:%M}",
+        )
+    console.print(table)
+
+
+def show_status(console: Console, found: Mapping[str, Any], row: StudyRow) -> None:
+    """Show how far a study is."""
+    trials = found["trials"]
+    reason = f": {row.reason}" if row.reason else ""
+    console.print(Text(f"Study {row.id} is {row.state}{reason}", style="bold"))
+    counted = ", ".join(
+        f"{trials[name]:,} {name}"
+        for name in ("complete", "pruned", "failed", "running", "waiting")
+        if trials[name]
+    )
+    console.print(f"{trials['finished']:,} of {row.trials:,} trials: {counted or 'none yet'}")
+    best = found["best"]
+    if best is not None:
+        value = format_value(row.plan["metric"], best["value"])
+        metric = format_metric(row.plan["metric"])
+        console.print(
+            Text(f"Best: {metric} {value}, {best['topology'] or ''} (trial {best['trial']})")
+        )
+
+
+def _scores(results: Results, test: Mapping[str, Any]) -> Table:
+    table = _plain_table()
+    table.add_column(f"on {format_count(test['rows'], 'test row')}")
+    table.add_column(format_metric(results.metric), justify="right")
+    table.add_column("95 % interval", style="dim")
+    value = Text(format_value(results.metric, test["value"]), style="bold green")
+    interval = format_range(results.metric, test["low"], test["high"])
+    table.add_row(Text("this network", style="bold"), value, interval)
+    for name, score in results.part("baselines").items():
+        table.add_row(BASELINES.get(name, name), format_value(results.metric, score), "")
+    return table
+
+
+def _leaderboard(results: Results) -> Table:
+    table = _plain_table()
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("validation", justify="right", no_wrap=True)
+    table.add_column("topology", max_width=42, no_wrap=True, overflow="ellipsis")
+    table.add_column("weights", justify="right", no_wrap=True)
+    table.add_column("epochs", justify="right", no_wrap=True)
+    table.add_column("time", justify="right", no_wrap=True)
+    for _, trial in results.leaderboard.head(SHOWN_TRIALS).iterrows():
+        parameters = {
+            str(name).removeprefix("param."): value
+            for name, value in trial.items()
+            if str(name).startswith("param.")
+        }
+        shown = trial["topology"] or format_parameters(parameters)
+        table.add_row(
+            str(trial["trial"]),
+            format_value(results.metric, trial["value"]),
+            Text(format_name(shown)),
+            *(
+                format_count(None if _missing(trial[n]) else trial[n])
+                for n in ("weights", "epochs")
+            ),
+            format_seconds(None if _missing(trial["seconds"]) else trial["seconds"]),
+        )
+    return table
+
+
+def _missing(value: Any) -> bool:
+    return str(value) in ("None", "nan", "<NA>")
+
+
+def _plain_table() -> Table:
+    return Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
+
+
+def _path(path: Path) -> Text:
+    return Text(str(path), style="bold")
