@@ -3,9 +3,9 @@
     def objective(assignment: Assignment, report: Report) -> Outcome: ...
 
 It runs in a slot, knows no database, and may be called for many trials in one process. `report` is
-called after steps (epochs) with the value so far and answers whether to go on; where it answers no,
-the trial was pruned and whatever the objective returns is dropped. An exception fails the trial,
-except `Diverged`, which prunes it.
+called after every step (epoch) with the value so far and answers whether to go on; where it answers
+no, the trial was pruned and whatever the objective returns is dropped. Values at rungs (1, 3, 9, …)
+are kept and judged. An exception fails the trial, except `Diverged`, which prunes it.
 """
 
 from __future__ import annotations

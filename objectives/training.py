@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from objectives import network
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
-from objectives.rungs import rungs
 from objectives.stack import UNROLLED
 from objectives.topology import Recipe, Topology
 
@@ -122,7 +121,7 @@ class Trainer:
             evaluate: Scores a fold's outputs: probabilities (rows, classes) or values (rows,).
             maximise: Whether a larger metric is better; ties are broken by the lower loss.
             seed: Of initial weights, order of rows and dropout.
-            report: Called at each rung with the best metric so far; tells whether to go on.
+            report: Called after each epoch with the best metric so far; tells whether to go on.
             epochs: Where to stop on the recipe's schedule; its own number of epochs by default.
             patience: Epochs without a better score after which to stop; a fifth of the recipe's,
                 at least 10, by default.
@@ -138,7 +137,6 @@ class Trainer:
         best_epoch, kept, stopped = 0, run.states, False
         patience = patience or max(10, recipe.epochs // 5)
         last = min(epochs or recipe.epochs, recipe.epochs)
-        reports = {*rungs(recipe.epochs)}
         for epoch in range(1, last + 1):
             scored = run.epoch()
             scores = np.array([evaluate(index, output) for index, output in enumerate(scored)])
@@ -150,7 +148,7 @@ class Trainer:
             rank = (value if maximise else -value, -loss)
             if best is None or rank > best or not scores.size:
                 best, best_epoch, kept = rank, epoch, run.states
-            if epoch in reports and not report(epoch, values[best_epoch - 1]):
+            if not report(epoch, values[best_epoch - 1]):
                 stopped = True
                 break
             if epoch - best_epoch >= patience:

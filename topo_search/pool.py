@@ -9,16 +9,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 
 import psutil
 
-from objectives.memory import available_memory
 from objectives.objective import Assignment, Finish
 from topo_search.slot import Ended, Reported, Stop, Surroundings, main
 
@@ -107,20 +106,29 @@ class Slot:
 class Pool:
     """A worker's slots. A context manager: on leaving, all of them have ended."""
 
-    def __init__(self, count: int, surroundings: Surroundings, *, memory: int | None) -> None:
+    def __init__(
+        self,
+        count: int,
+        surroundings: Surroundings,
+        *,
+        memory: int | None,
+        gpus: Sequence[str] = (),
+    ) -> None:
         """Make a pool.
 
         Args:
             count: Slots.
             surroundings: What each may use.
             memory: Bytes each may have of its own; None for no limit.
+            gpus: Dealt out to the slots in turn.
         """
+        self.gpus = gpus
         self.count, self.surroundings, self.memory = count, surroundings, memory
         self.slots: list[Slot] = []
 
     def __enter__(self) -> Pool:
         warm_up(self.surroundings.log)
-        self.slots = [Slot(index, self.surroundings) for index in range(self.count)]
+        self.slots = [self._new(index) for index in range(self.count)]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -163,9 +171,13 @@ class Pool:
             if self.memory is not None and slot.resident_bytes() > self.memory:
                 slot.kill(f"used more than its {self.memory / 2**30:.1f} GiB of memory")
 
+    def _new(self, index: int) -> Slot:
+        gpu = self.gpus[index % len(self.gpus)] if self.gpus else None
+        return Slot(index, replace(self.surroundings, gpu=gpu))
+
     def _replace(self, slot: Slot) -> Slot:
         slot.close()
-        new = Slot(slot.index, self.surroundings)
+        new = self._new(slot.index)
         self.slots[self.slots.index(slot)] = new
         return new
 
@@ -177,21 +189,6 @@ def warm_up(log: Path | None) -> None:
     forkserver.set_forkserver_preload([PRELOAD])
     with _starting(log):
         forkserver.ensure_running()
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may keep busy: its affinity and its cgroup's quota."""
-    cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-
-
-def memory_for_each(count: int) -> int:
-    """Return the bytes each of `count` slots may have of what this machine has free."""
-    return int(0.9 * available_memory() / count)
 
 
 def _reason_of_death(slot: Slot) -> str:
@@ -211,8 +208,8 @@ def _kill(pid: int) -> None:
 
 @contextmanager
 def _starting(log: Path | None) -> Iterator[None]:
-    """Start processes quietly, deaf to the terminal, and without the user's script."""
-    with _deaf_to_signals(), _printing_to(log), _without_main():
+    """Start processes quietly, deaf to the terminal, without the user's script and folder."""
+    with _deaf_to_signals(), _printing_to(log), _without_main(), _without_folder():
         yield
 
 
@@ -263,3 +260,16 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = script
+
+
+@contextmanager
+def _without_folder() -> Iterator[None]:
+    """Keep what lies in the working folder, as an objectives.py, from being taken for ours."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before

@@ -13,8 +13,7 @@ import os
 import signal
 import threading
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from objectives.objective import (
     Outcome,
     objective_named,
 )
+from objectives.rungs import REDUCTION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Surroundings:
 
     threads: int = 1  # Of TensorFlow's, for one operation.
     log: Path | None = None  # File for what libraries print.
-    environment: Mapping[str, str] = field(default_factory=dict)
+    gpu: str | None = None  # The only one it sees, as CUDA_VISIBLE_DEVICES names it.
 
 
 def main(connection: Connection, surroundings: Surroundings) -> None:
@@ -72,7 +72,8 @@ def main(connection: Connection, surroundings: Surroundings) -> None:
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     if surroundings.log is not None:
         _print_to(surroundings.log)
-    os.environ.update(surroundings.environment)
+    if surroundings.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = surroundings.gpu
     _configure_tensorflow(surroundings.threads)
     while True:
         try:
@@ -86,26 +87,13 @@ def main(connection: Connection, surroundings: Surroundings) -> None:
 def work(message: Assignment | Finish, connection: Connection) -> Ended:
     """Train a trial, or finish a study, and say how it ended."""
     trial = message.trial
-
-    def report(step: int, value: float) -> bool:
-        if not math.isfinite(value):
-            raise Diverged(f"The value at step {step} is {value}.")
-        try:
-            connection.send(Reported(trial=trial, step=int(step), value=float(value)))
-            while connection.poll():
-                # A late verdict on an earlier trial may come here too; its tag tells.
-                if connection.recv() == Stop(trial=trial):
-                    return False
-        except (EOFError, OSError):  # The supervisor closed the pipe.
-            raise SystemExit from None
-        return True
-
     try:
         if isinstance(message, Finish):
             from objectives.finishing import finish
 
             return Ended(trial=trial, result=finish(message))
-        outcome = checked(objective_named(str(message.plan["objective"]))(message, report))
+        objective = objective_named(str(message.plan["objective"]))
+        outcome = checked(objective(message, Reports(trial, connection)))
         if not math.isfinite(outcome.value):
             return Ended(trial=trial, diverged=True)
         return Ended(trial=trial, result=outcome)
@@ -114,6 +102,34 @@ def work(message: Assignment | Finish, connection: Connection) -> Ended:
     except Exception as error:  # Whatever an objective raises is that trial's failure.
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")[:500]
         return Ended(trial=trial, reason=reason, traceback=traceback.format_exc()[-20_000:])
+
+
+class Reports:
+    """What an objective reports to: sends values at rungs, and hears that its trial is pruned."""
+
+    def __init__(self, trial: str, connection: Connection) -> None:
+        self.trial, self.connection, self.rung = trial, connection, 1
+
+    def __call__(self, step: int, value: float) -> bool:
+        """Return whether to go on after a step.
+
+        Raises:
+            Diverged: Where the value is not finite.
+        """
+        if not math.isfinite(value):
+            raise Diverged(f"The value at step {step} is {value}.")
+        try:
+            if step >= self.rung:  # Only rungs are judged; every report costs the database a visit.
+                self.connection.send(Reported(trial=self.trial, step=int(step), value=float(value)))
+                while self.rung <= step:
+                    self.rung *= REDUCTION
+            while self.connection.poll():
+                # A late verdict on an earlier trial may come here too; its tag tells.
+                if self.connection.recv() == Stop(trial=self.trial):
+                    return False
+        except (EOFError, OSError):  # The supervisor closed the pipe.
+            raise SystemExit from None
+        return True
 
 
 def checked(outcome: object) -> Outcome:

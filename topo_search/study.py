@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from objectives import metrics, splits
+from objectives.checks import target_warnings
 from objectives.defaults import TableFacts
 from objectives.preprocessing import Layout
 from objectives.space import Space, named_space
@@ -122,7 +123,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
             {"name": column.name, "kind": column.kind, "missing": column.missing}
             for column in table.columns
         ],
-        "warnings": list(table.warnings),
+        "warnings": [*table.warnings, *target_warnings(table, target)],
         "dropped_rows": [{"line": row.line, "reason": row.reason} for row in table.dropped[:100]],
         "drop": list(drop),
         "validation": validation,

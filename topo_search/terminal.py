@@ -41,19 +41,20 @@ def show_table(console: Console, name: str, description: Mapping[str, Any]) -> N
     separators = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "pipe", " ": "space"}
     separator = separators.get(description["separator"], repr(description["separator"]))
     facts = [
-        format_count(description["rows"], "row"),
-        format_count(len(description["columns"]), "column"),
-        description["encoding"],
-        f"separator {separator}",
+        f"{description['encoding']}, separator {separator}",
         f"decimal sign {description['decimal']}",
         "with a header" if description["header"] else "no header",
     ]
-    console.print(Text(f"{format_name(name)}: {', '.join(facts)}", style="bold"))
-    table = _plain_table()
-    table.add_column("column", overflow="fold", max_width=32)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("missing", justify="right", no_wrap=True)
-    table.add_column("distinct", justify="right", no_wrap=True)
+    rows = format_count(description["rows"], "row")
+    columns = format_count(len(description["columns"]), "column")
+    console.print(Text(f"{format_name(name)}: {rows}, {columns}", style="bold"))
+    console.print(Text(", ".join(facts)))
+    longest = max((len(column["name"]) for column in description["columns"]), default=0)
+    table = _plain_table(expand=True)
+    table.add_column("column", overflow="fold", width=max(6, min(28, longest)))
+    table.add_column("kind", width=11)
+    table.add_column("missing", justify="right", width=7)
+    table.add_column("distinct", justify="right", width=8)
     table.add_column("examples", style="dim", no_wrap=True, overflow="ellipsis", ratio=1)
     for column in description["columns"]:
         missing = format_share(column["missing"]) if column["missing"] else ""
@@ -62,7 +63,7 @@ def show_table(console: Console, name: str, description: Mapping[str, Any]) -> N
             column["kind"],
             missing,
             format_count(column["distinct"]),
-            Text(format_name(", ".join(column["examples"]))),
+            Text(format_name(" · ".join(column["examples"]))),
         )
     console.print(table)
     for warning in description["warnings"]:
@@ -215,8 +216,10 @@ def _missing(value: Any) -> bool:
     return str(value) in ("None", "nan", "<NA>")
 
 
-def _plain_table() -> Table:
-    return Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
+def _plain_table(*, expand: bool = False) -> Table:
+    return Table(
+        box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", expand=expand
+    )
 
 
 def _path(path: Path) -> Text:

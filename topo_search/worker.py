@@ -24,7 +24,8 @@ from storage.connection import Storage, StorageError, unavailable_as_storage_err
 from storage.leases import Lease
 from storage.rows import OPEN, StudyRow
 from topo_search import finish
-from topo_search.pool import Died, Pool, Slot, memory_for_each, usable_cores
+from topo_search.machine import memory_for_each, usable_cores, usable_gpus
+from topo_search.pool import Died, Pool, Slot
 from topo_search.serving import Served
 from topo_search.slot import Ended, Reported, Surroundings
 
@@ -68,7 +69,7 @@ class Worker:
         Args:
             storage: Where the studies are.
             home: Folder of this machine's data: datasets fetched, the slots' log.
-            slots: Training processes; one for each usable core by default.
+            slots: Training processes; by default one for each GPU, or without one for each core.
             only: Ids of the studies to serve; all open ones by default.
             until_idle: Whether to end when no study it serves is open any more.
             objectives: Names of own objectives that may run here, beside the built-in one.
@@ -81,7 +82,8 @@ class Worker:
         self.objectives = {"tabular", *objectives}
         self.trial_timeout = trial_timeout
         self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-        self.count = slots or usable_cores()
+        gpus = usable_gpus()
+        self.count = slots or len(gpus) or usable_cores()
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
         self.ahead: Held | None = None  # Claimed while all slots train.
         self.ended = 0  # Trials it delivered the end of.
@@ -92,7 +94,8 @@ class Worker:
         self._due = {"poll": 0.0, "watch": 0.0, "renewal": 0.0}
         threads = max(1, usable_cores() // self.count)
         surroundings = Surroundings(threads=threads, log=home / "slots.log")
-        self.pool = Pool(self.count, surroundings, memory=memory_for_each(self.count))
+        memory = memory_for_each(self.count)
+        self.pool = Pool(self.count, surroundings, memory=memory, gpus=gpus)
 
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""

@@ -1,0 +1,86 @@
+"""The boundaries between the packages, and what a module may bring along when it is imported."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATABASE = {"sqlalchemy", "psycopg2", "alembic"}
+NETWORKS = {"tensorflow", "keras"}
+FORBIDDEN = {
+    "objectives": DATABASE | {"storage", "topo_search"},
+    "storage": NETWORKS | {"objectives", "topo_search"},
+    "topo_search": DATABASE,
+}
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and top-level package of every import, also of those inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name.split(".")[0]) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.lineno, (node.module or "").split(".")[0]
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_a_package_imports_nothing_from_beyond_its_boundary(package: str) -> None:
+    modules = sorted((ROOT / package).rglob("*.py"))
+    assert modules
+    crossings = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for path in modules
+        for line, name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name in FORBIDDEN[package]
+    ]
+    assert crossings == []
+
+
+def loaded_after(*arguments: str) -> set[str]:
+    """Return the names of all modules that a fresh interpreter has after running `arguments`."""
+    code = (
+        "import atexit, json, sys\n"
+        "atexit.register(lambda: print(json.dumps(sorted(sys.modules)), file=sys.stderr))\n"
+        f"exec({arguments[0]!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments[1:]], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def roots(modules: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in modules}
+
+
+def test_no_module_of_the_service_loads_tensorflow_but_the_one_that_preloads_it() -> None:
+    names = [f"topo_search.{path.stem}" for path in (ROOT / "topo_search").glob("*.py")]
+    names = [name for name in names if not name.endswith((".preload", ".__init__"))]
+    loaded = loaded_after("import " + ", ".join(names))
+    assert {"topo_search.worker", "topo_search.study", "topo_search.cli"} <= loaded
+    assert not roots(loaded) & NETWORKS
+
+
+def test_a_slot_loads_no_database_and_no_optuna() -> None:
+    loaded = roots(loaded_after("import topo_search.slot, topo_search.preload"))
+    assert NETWORKS <= loaded, "the fork server is to preload TensorFlow"
+    assert not loaded & (DATABASE | {"storage", "optuna"})
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("search", "--help"), ("--version",)])
+def test_help_needs_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    run = "from topo_search.cli import main; main()"
+    heavy = {"tensorflow", "keras", "pandas", "numpy", "optuna", "sqlalchemy", "sklearn", "rich"}
+    assert not roots(loaded_after(run, *arguments)) & heavy
+
+
+def test_tables_spaces_and_metrics_are_read_without_tensorflow_or_scikit_learn() -> None:
+    names = ("table", "splits", "metrics", "preprocessing", "topology", "space", "objective")
+    loaded = loaded_after("import " + ", ".join(f"objectives.{name}" for name in names))
+    assert not roots(loaded) & (NETWORKS | {"sklearn"})

@@ -1,0 +1,48 @@
+"""What of this machine its slots may use: cores, memory, GPUs. Asks the kernel, not TensorFlow."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import psutil
+
+FREE_SHARE = 0.9  # Of the memory that is free, for all slots together.
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may keep busy: its affinity and its cgroup's quota."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return cores
+    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def memory_for_each(count: int) -> int:
+    """Return the bytes each of `count` slots may have of what this machine has free."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+    except (OSError, ValueError):
+        limit, used = "max", 0
+    if limit != "max":
+        free = min(free, int(limit) - used)
+    return int(FREE_SHARE * free / count)
+
+
+def usable_gpus() -> list[str]:
+    """Return the GPUs that TensorFlow can use here, as CUDA_VISIBLE_DEVICES names them.
+
+    None without TensorFlow's CUDA libraries (the extra `gpu`): it would use the cores all the same.
+    """
+    if importlib.util.find_spec("nvidia") is None:
+        return []
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() and name.strip() != "-1"]
+    numbers = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
+    return sorted(numbers, key=int)
