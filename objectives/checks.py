@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from objectives.columns import Cells, Codes, Flags
+from objectives.columns import SAMPLE, Cells, Codes, Flags
 from objectives.grid import Grid
+from objectives.numerals import is_code, to_numbers
 from objectives.reading import ColumnRule
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ LEFT_OUT = {
     "constant": "holds one value only",
     "empty": "is empty",
 }
+FEW_NUMBERS, FEW_ODD = 6, 5  # distinct numbers at least, and other texts at most, of such columns
+FAR, MARK = 10, 99  # of a mark such as -999 among few values: their ranges away, its size at least
 LISTED = 10  # lines or names written out in a warning
 
 
@@ -42,16 +47,14 @@ def listed(items: Iterable[object]) -> str:
 def column_warnings(
     cells: Cells,
     rule: ColumnRule,
-    numbers: np.ndarray[Any, Any] | None,
     unreadable: Flags,
     lines: Integers,
 ) -> list[str]:
-    """Return what is doubtful about one column.
+    """Return what is doubtful about one column, in whichever file.
 
     Args:
         cells: the column's text.
         rule: how it is read.
-        numbers: its values, where it is one column of values.
         unreadable: for each distinct text whether the rule cannot read it.
         lines: the physical line of each row.
     """
@@ -67,13 +70,49 @@ def column_warnings(
             f"and count as missing, the first of them {cells.values[cells.codes[first]]!r} on "
             f"line {lines[first]}."
         )
-    if rule.kind == "numeric" and numbers is not None:
-        for value in find_sentinels(numbers):
-            warnings.append(
-                f"Column {rule.name!r} holds {value:.15g} in {int((numbers == value).sum())} rows, "
-                "far from its other values. If it stands for a missing value, say so."
-            )
     return warnings
+
+
+def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
+    """Return what is doubtful about how one column is to be read, and how to say so."""
+    if rule.kind in ("categorical", "identifier", "text") and not rule.decimal:
+        return _nearly_numbers(cells, rule, lines)
+    if rule.kind != "numeric":
+        return []
+    numbers = cells.numbers(rule.decimal)
+    warnings = []
+    for value in find_sentinels(cells.spread(numbers, np.nan)):
+        texts, rows = cells.values[numbers == value], int(cells.counts[numbers == value].sum())
+        warnings.append(
+            f"Column {rule.name!r} holds {value:.15g} in {rows} rows, "
+            "far from its other values. If it stands for a missing value, say so with "
+            f"{' '.join(f'--missing={shlex.quote(text)}' for text in texts[:3])}"
+        )
+    percent = [text.endswith("%") for text, n in zip(cells.values, numbers, strict=True) if n]
+    if any(percent) and not all(percent):
+        warnings.append(
+            f"Column {rule.name!r} holds numbers with % and without; the sign is ignored. "
+            "If 5% is to be 0.05, write it so."
+        )
+    return warnings
+
+
+def _nearly_numbers(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
+    """Return a warning where a few odd texts keep a column from being one of numbers."""
+    few = cells.values[:SAMPLE]
+    sign = max(".,", key=lambda sign: int(np.isfinite(to_numbers(few, sign)).sum()))
+    if np.isfinite(to_numbers(few, sign)).mean() < 0.5 or is_code(few):
+        return []
+    odd = ~np.isfinite(cells.numbers(sign))
+    if (~odd).sum() < FEW_NUMBERS or not 0 < odd.sum() <= FEW_ODD:
+        return []
+    texts = [text if len(text) <= 40 else f"{text[:39]}…" for text in cells.values[odd]]
+    first = int(np.argmax(np.append(odd, False)[cells.codes]))
+    return [
+        f"Column {rule.name!r} is {rule.kind}, not numeric, for {cells.counts[odd].sum()} of its "
+        f"{cells.held} cells: {listed(map(repr, texts))}, first on line {lines[first]}. "
+        f"If they stand for nothing, say so with --column {shlex.quote(rule.name + '=numeric')}"
+    ]
 
 
 def row_warnings(grid: Grid, columns: Iterable[Cells]) -> list[str]:
@@ -94,15 +133,21 @@ def find_sentinels(numbers: Floats) -> tuple[float, ...]:
 
     Such a value is the least or greatest, recurs, and stands apart from all others by more
     than their whole range; by more than a tenth of it if it is the only negative number or
-    made of nines.
+    made of nines. Among few others only one such as -999 is found, ten times as far off.
     """
     values, counts = np.unique(numbers[np.isfinite(numbers)], return_counts=True)
     found = []
     for at, rest in ((0, values[1:]), (-1, values[:-1])):
-        if len(rest) < SENTINEL_OTHERS or counts[at] < SENTINEL_ROWS:
+        if len(rest) < 2 or counts[at] < SENTINEL_ROWS:
+            continue
+        gap, spread = np.abs(rest - values[at]).min(), np.ptp(rest)
+        if len(rest) < SENTINEL_OTHERS:
+            usual = values[at] in USUAL_SENTINELS and abs(values[at]) >= MARK
+            if usual and gap > FAR * spread:
+                found.append(float(values[at]))
             continue
         telling = values[at] in USUAL_SENTINELS or values[at] < 0 <= rest.min()
-        if np.abs(rest - values[at]).min() > (0.1 if telling else 1.0) * np.ptp(rest):
+        if gap > (0.1 if telling else 1.0) * spread:
             found.append(float(values[at]))
     return tuple(found)
 
@@ -126,6 +171,16 @@ def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
 
     examples = split_target(table, target)
     warnings = []
+    if examples.rows_dropped:
+        warnings.append(
+            f"Rows without a value in the target {target.column!r}: {examples.rows_dropped}. "
+            "They are left out."
+        )
+    if alike := _alike(target.classes):
+        warnings.append(
+            f"Classes that differ in upper and lower case only: {listed(map(repr, alike))}. "
+            "They are kept apart."
+        )
     if target.task != "regression":
         counts = np.bincount(examples.y, minlength=len(target.classes))
         small = [
@@ -147,9 +202,15 @@ def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
     for name, share in given_away.items():
         warnings.append(
             f"Column {name!r} alone gives {target.column!r} away ({share:.1%}). Leave it out "
-            "unless it is known before the target is."
+            f"with --drop {shlex.quote(name)} unless it is known before the target is."
         )
     return tuple(warnings)
+
+
+def _alike(classes: tuple[str, ...]) -> list[str]:
+    """Return the classes that another one equals but for upper and lower case."""
+    folded = Counter(name.casefold() for name in classes)
+    return [name for name in classes if folded[name.casefold()] > 1]
 
 
 def _explained(column: np.ndarray[Any, Any], y: np.ndarray[Any, Any], regression: bool) -> float:

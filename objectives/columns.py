@@ -23,7 +23,10 @@ Flags = np.ndarray[Any, np.dtype[np.bool_]]
 UNREADABLE = 0.01  # share of a column's texts that may fail to be numbers or dates
 FEW_NUMBERS = 20  # distinct numbers up to which every text must be one
 SAMPLE = 1000  # distinct texts looked at first
-WORDS = (("no", "yes"), ("false", "true"), ("n", "y"), ("off", "on"))
+WORDS = (
+    ("no", "yes"), ("false", "true"), ("n", "y"), ("off", "on"),
+    ("nein", "ja"), ("n", "j"), ("falsch", "wahr"),
+)  # fmt: skip
 PROSE_WORDS, PROSE_LENGTH, PROSE_DISTINCT = 3, 40, 0.3  # a text column has at least these means
 FEW = 10  # rows below which nothing is called an identifier or prose
 KEY_SHARE = 0.95  # of distinct texts, from which a column identifies its rows
@@ -97,12 +100,14 @@ def find_conventions(
     columns: Sequence[Cells], separator: str, decimal: str | None, day_first: bool | None
 ) -> Conventions:
     """Find the decimal sign that most columns show, and whether days come before months."""
-    votes = [decimal_evidence(_sample(cells.values)) for cells in columns if len(cells.values)]
+    held = [_sample(cells.values) for cells in columns if len(cells.values)]
+    votes = [decimal_evidence(values) for values in held]
     points, commas = votes.count("."), votes.count(",")
     if decimal is None and points == commas == 0:
         # Where commas separate no cells, they are likely to be decimal signs.
         decimal = "," if separator == ";" and "either" in votes else "."
-    orders = {find_order(_sample(cells.values), None) for cells in columns if len(cells.values)}
+    others = (values for values, vote in zip(held, votes, strict=True) if not vote)
+    orders = {find_order(values, None) for values in others}
     known = {order for order, share, guess in orders if share > 1 - UNREADABLE and not guess}
     if day_first is None and len(known & {"dmy", "mdy"}) == 1:
         day_first = "dmy" in known
@@ -237,8 +242,8 @@ def _as_numbers(
         number = next(n for v, n in zip(values, numbers, strict=True) if not v.isdigit())
         example = next(v for v in values if not v.isdigit())
         warnings.append(
-            f"Column {cells.name!r}: {example!r} is read as {number:.15g}. If that is wrong, name "
-            "the other decimal sign."
+            f"Column {cells.name!r}: {example!r} is read as {number:.15g}. If that is wrong, say "
+            f"so with --decimal {',' if decimal == '.' else '.'}"
         )
     return replace(rule, decimal=decimal, thousands=thousands), numbers, warnings
 
@@ -260,7 +265,8 @@ def _date_warnings(cells: Cells, order: str, guess: bool) -> list[str]:
     first = "day" if order == "dmy" else "month"
     return [
         f"Column {cells.name!r}: dates such as {cells.values[0]!r} are read with the {first} "
-        "first. Nothing in the file says which it is."
+        "first. Nothing in the file says which it is. If that is wrong, say so with "
+        f"--{'month' if first == 'day' else 'day'}-first."
     ]
 
 
@@ -286,6 +292,8 @@ def _is_row_number(cells: Cells, numbers: Floats) -> bool:
     words = {word.lower() for word in NAME_WORDS.findall(cells.name)}
     if words & TIME_WORDS:
         return False
+    if cells.name.startswith("Unnamed: "):  # pandas' name of an index that was written beside
+        return True
     dense = np.ptp(numbers) == cells.rows - 1
     steps = np.diff(numbers[cells.codes])
     counting = (steps > 0).all() and np.ptp(numbers) <= 10 * cells.rows

@@ -13,13 +13,17 @@ SEPARATORS = (",", ";", "\t", "|")
 BLANKS = " \t\r\n\f\v\xa0\ufeff"
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
 
-MONEY = "$€£¥₹"
+MONEY = (  # before or behind a number
+    r"(?:[$€£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|US\$|R\$|zł|kr\.?)"
+)
 VALUE = re.compile(  # a number, date or time, whatever its conventions
-    rf"[-+(]?[{MONEY}]?\s?[-+]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?\s?[{MONEY}%]?\)?"
+    rf"[-+(]?{MONEY}?\s?[-+]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?\s?(?:{MONEY}|%)?\)?"
     r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S.*)?|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
 )
 SEEN = 1000  # rows looked at
 PLAIN = 0.9  # how much a plain text says for a dialect, where a number, date or time says 1
+
+csv.field_size_limit(1 << 30)  # characters of a cell; csv's own 131,072 is less than some texts
 
 Row = tuple[int, list[str]]  # physical line on which it begins, cells
 
@@ -51,8 +55,18 @@ def parse(
     except csv.Error as error:
         raise ReadingError(
             f"Line {line} cannot be read ({error}). Expected cells separated by {separator!r}; "
-            "look for a quote that is never closed, or turn quoting off."
+            "look for a quote that is never closed, or turn quoting off with --quote ''."
         ) from error
+
+
+def closes(lines: list[str], separator: str, quote: str) -> bool:
+    """Return whether in these lines of one row all quotes end where cells do."""
+    blanks = re.compile(f"(?<={quote})[ \t]+(?=[{re.escape(separator)}\r\n]|$)")
+    text = [blanks.sub("", line) for line in lines]
+    try:
+        return len(list(parse(text, separator, quote, strict=True))) == 1
+    except ReadingError:
+        return False
 
 
 def is_blank(row: Sequence[str]) -> bool:
@@ -92,9 +106,11 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
             f"Expected at least two columns separated by {separator!r}. "
             f"Received: {head[0].strip()[:80] if head else ''!r}."
         )
+    likely = "' '" if "  " in head[0].strip() else "':'"
     raise ReadingError(
         "Expected at least two columns, separated by comma, semicolon, tab or |. Received one "
-        f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another."
+        f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another, "
+        f"as with --separator {likely}."
     )
 
 

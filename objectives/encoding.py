@@ -37,12 +37,20 @@ SIGNATURES = (  # https://en.wikipedia.org/wiki/List_of_file_signatures
     (b"\x7fELF", "a program"),
 )
 REMEDY = "Save the table as CSV and give that file."
+UNPACK = "Unpack it and give the CSV inside."
 HEAD = 1 << 18  # bytes looked at where the whole file need not be
 CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b]")
-MARKUP = re.compile(r"\s*<(!doctype|html|head|body|table|\?xml|svg|!--)", re.IGNORECASE)
+MARKUP = re.compile(
+    r"\s*<((!doctype|html|head|body|table|\?xml|svg|!--)|[a-z][\w:-]*( [^<>\n]*)?>\s*(<|[\r\n]))",
+    re.IGNORECASE,
+)
 JSON = re.compile(r'\s*(\{\s*["}]|\[\s*[\[{"\d-])')
 HIGH = re.compile(rb"[\x80-\xff]")
 RUNS = re.compile(rb"[\x80-\xff]{3,}")
+SEQUENCE = re.compile(
+    rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
+DAMAGED = 10  # UTF-8 sequences to one stray byte, from which the text is UTF-8 with damage
 ALPHABET = 8  # different bytes that words of another script hold, at least
 WINDOWS = re.compile(rb"[\x80-\x9f]")  # control codes in Latin-1, letters and quotes in cp1252
 UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in cp1252
@@ -58,11 +66,13 @@ def find_encoding(data: bytes) -> str:
     Raises:
         ReadingError: the file is empty or is not text.
     """
-    if not data.strip():
+    marks = tuple(mark for mark, _ in BOMS)
+    if not data.strip() or (len(data) < 16 and data.strip() in marks):
         raise ReadingError("The file is empty. Expected a table: a line of names, then rows.")
     for signature, what in SIGNATURES:
         if data.startswith(signature):
-            raise ReadingError(f"Expected a table as text. Received {what}. {REMEDY}")
+            remedy = UNPACK if "archive" in what and "Excel" not in what else REMEDY
+            raise ReadingError(f"Expected a table as text. Received {what}. {remedy}")
     for mark, name in BOMS:
         if data.startswith(mark):
             return name
@@ -89,7 +99,13 @@ def is_valid(data: bytes, encoding: str) -> bool:
 
 
 def _legacy_encoding(data: bytes) -> str:
-    """Return an encoding of before Unicode."""
+    """Return an encoding of before Unicode; raises ReadingError for UTF-8 that is damaged."""
+    rest, sequences = SEQUENCE.subn(b"", data)
+    if sequences >= DAMAGED * len(HIGH.findall(rest)):
+        raise ReadingError(
+            f"Line {_damaged_line(data)} holds a byte that is not UTF-8, as all others of the file "
+            "are. Repair it, or read the file byte by byte with --encoding latin-1."
+        )
     sample = data[:HEAD]
     runs = b"".join(RUNS.findall(sample))
     if len(runs) > len(HIGH.findall(sample)) / 2 and len(set(runs)) >= ALPHABET:
@@ -99,6 +115,15 @@ def _legacy_encoding(data: bytes) -> str:
         if best is not None and is_valid(data, best.encoding):
             return best.encoding
     return "cp1252" if WINDOWS.search(data) and not UNDEFINED.search(data) else "latin-1"
+
+
+def _damaged_line(data: bytes) -> int:
+    """Return the line of the first byte that is not UTF-8."""
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return data.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def open_text(data: bytes, encoding: str) -> TextIO:
@@ -116,6 +141,17 @@ def open_text(data: bytes, encoding: str) -> TextIO:
     raise ReadingError(
         f"Expected text encoded as {encoding}. Received bytes that are not. "
         "Leave the encoding out, so that it is found, or name the right one."
+    )
+
+
+def refuse_zeros(data: bytes, encoding: str) -> None:
+    """Raise ReadingError if a byte is zero, which text holds in wide encodings only."""
+    if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")) or b"\0" not in data:
+        return
+    line = data.count(b"\n", 0, data.index(b"\0")) + 1
+    raise ReadingError(
+        f"Expected a table as text. Received a zero byte on line {line}, so the file is binary or "
+        f"damaged. {REMEDY}"
     )
 
 

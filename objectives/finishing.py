@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,21 +85,24 @@ def finish(assignment: Finish) -> Final:
 def refit(
     data: Prepared, topology: Topology, recipe: Recipe, winner: Any
 ) -> tuple[Preprocessor, TargetScaler | None, Weights]:
-    """Train the winner once on all rows that are not test rows, for its best number of epochs."""
+    """Train the winner once on all rows that are not test rows, for its best number of epochs.
+
+    The learning rate falls to 0 within them: where the schedule goes on beyond, the score after
+    its best epoch was in part luck of that epoch, which another training does not have.
+    """
     everything = np.arange(len(data.rest))
     preprocessor, tensors = fitted(data.rest, everything, data.layout, recipe)
     split = Split(train=everything, test=everything[:0])
     fold, scaler = data.fold(tensors, data.rest_y, split, recipe)
     training = trainer().train(
         topology=topology,
-        recipe=recipe,
+        recipe=replace(recipe, epochs=winner["epochs"]),
         sizes=data.layout.sizes,
         outputs=data.outputs,
         folds=[fold],
         evaluate=lambda index, outputs: (0.0, 0.0),  # There is nothing to validate on.
         maximise=True,
         seed=winner["seed"],
-        epochs=winner["epochs"],
     )
     return preprocessor, scaler, training.weights[0]
 
@@ -124,9 +129,7 @@ def exported(
     # Nested, so that no layer can have the name of a column.
     inner = keras.Model(held, output, name=free_name("network", set(inputs)))
     tensors = dict(zip(("numeric", "dense", "codes"), arrays, strict=True))
-    with warnings.catch_warnings():
-        # Keras names cannot hold a slash; the keys, by which columns are given, can.
-        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
+    with _any_keys():
         model = keras.Model(inputs, inner({name: tensors[name] for name in held}))
     network.set_weights(model, weights)
     return model
@@ -155,6 +158,20 @@ def saved(model: keras.Model) -> bytes:
         return path.read_bytes()
 
 
+def loaded(path: Path) -> keras.Model:
+    """Load an exported network in safe mode."""
+    with _any_keys():
+        return keras.models.load_model(path, safe_mode=True, compile=False)
+
+
+@contextmanager
+def _any_keys() -> Iterator[None]:
+    """Let columns be given by their names, whatever characters Keras allows in names."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="When providing `inputs` as a dict")
+        yield
+
+
 def _check(
     model: keras.Model,
     data: Prepared,
@@ -173,8 +190,8 @@ def _check(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.keras"
         path.write_bytes(saved(model))
-        loaded = keras.models.load_model(path, safe_mode=True)
-    received = predictions(loaded, frame, data.features, data.target.classes)
+        again = loaded(path)
+    received = predictions(again, frame, data.features, data.target.classes)
     if scaler is None:
         difference = received - keras.ops.convert_to_numpy(keras.ops.softmax(expected))
     else:

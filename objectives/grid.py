@@ -9,19 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from objectives.dialect import JUNK, is_blank, parse
+from objectives.dialect import BLANKS, JUNK, VALUE, closes, is_blank, parse
 from objectives.encoding import HEAD, open_text
 from objectives.memory import available_memory
-from objectives.reading import DroppedRow, ReadingError
+from objectives.reading import MISSING, DroppedRow, ReadingError
 from objectives.shape import Shape
 
 RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
+UNITS = 2  # columns of numbers that a row of units has a text for, at least
+LOOKED_AT = 200  # rows below it
 CHUNK = 4096  # rows turned into columns at a time
 REPETITIVE = 0.5  # share of distinct cells up to which a column's equal cells are kept once
 CELL_BYTES = 56  # of a Python string, without its characters
 SLOT_BYTES = 28  # of a cell in the list, the frames and an index
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
+Spans = list[tuple[int, int | None]]  # first line of a row, and of the next
 
 
 class RaggedError(ReadingError):
@@ -63,12 +66,16 @@ def load(data: bytes, shape: Shape, limit: int | None = None) -> Grid:
     lines: list[int] = []
     chunk: list[list[str]] = []
     ragged: list[tuple[int, int]] = []  # line, fields
+    again: list[int] = []  # lines that repeat the header
+    spans: Spans = []  # first line and the one behind, of rows of several lines
     blank = last = 0
     with open_text(data, shape.encoding) as text:
         rows = parse(text, shape.separator, shape.quote, shape.skip)
-        if shape.header:
-            next(row for row in rows if not is_blank(row[1]))
-        for last, row in rows:  # noqa: B007
+        names = next(row for _, row in rows if not is_blank(row)) if shape.header else []
+        for line, row in rows:
+            if last and line - last > 1:
+                spans.append((last, line))
+            last = line
             if len(row) != width or not row[0].strip(JUNK):
                 if is_blank(row):
                     blank += 1
@@ -76,6 +83,9 @@ def load(data: bytes, shape: Shape, limit: int | None = None) -> Grid:
                 if len(row) != width and not (len(row) > width and is_blank(row[width:])):
                     ragged.append((last, len(row)))
                     continue
+            if row == names:
+                again.append(last)
+                continue
             lines.append(last)
             chunk.append(row[:width])
             if len(chunk) == CHUNK:
@@ -83,9 +93,9 @@ def load(data: bytes, shape: Shape, limit: int | None = None) -> Grid:
                 chunk = []
     if chunk:
         _append(columns, chunk, store)
-    if last:
-        _refuse_open_quote(data, shape, last)
-    dropped = _dropped(ragged, len(lines), width)
+    _refuse_broken_quotes(data, shape, [*spans, (last, None)])
+    units = _drop_units(columns, lines) if names else ()
+    dropped = (*units, *_dropped(ragged, again, len(lines), width))
     if not lines:
         raise ReadingError("The table has no rows below its names. Expected at least one.")
     return Grid(
@@ -119,35 +129,83 @@ def _storing(column: list[str], cells: tuple[str, ...]) -> Callable[[tuple[str, 
     return lambda more: column.extend(map(known.setdefault, more, more))
 
 
-def _dropped(ragged: list[tuple[int, int]], kept: int, width: int) -> tuple[DroppedRow, ...]:
-    """Return the ragged rows as dropped, or raise RaggedError where they are too many."""
+def _dropped(
+    ragged: list[tuple[int, int]], again: list[int], kept: int, width: int
+) -> tuple[DroppedRow, ...]:
+    """Return the rows that are dropped, or raise RaggedError where too many are ragged."""
     dropped = tuple(
         DroppedRow(line=line, reason=f"{fields} fields where {width} are expected")
         for line, fields in ragged
     )
     if len(dropped) > RAGGED_SHARE * (kept + len(dropped)):
         first = dropped[0]
+        others = ", and so on" if len(dropped) > 1 else ""
         raise RaggedError(
-            f"Line {first.line} has {first.reason}, and so on: {len(dropped)} of "
+            f"Line {first.line} has {first.reason}{others}: {len(dropped)} of "
             f"{kept + len(dropped)} rows, above the {RAGGED_SHARE:.0%} that may be dropped. "
-            "Repair these rows, or name the separator or the quote if they were read wrongly."
+            "Repair or remove these rows, or say how they are to be read, with --separator, "
+            "--quote or --skip."
         )
-    return dropped
+    return dropped + tuple(DroppedRow(line=line, reason="repeats the header") for line in again)
+
+
+def _refuse_broken_quotes(data: bytes, shape: Shape, spans: Spans) -> None:
+    """Raise ReadingError if a quote is never closed, or closed by one that was to open a cell."""
+    if shape.quote and spans[-1][0]:
+        _refuse_open_quote(data, shape, spans[-1][0])
+        _refuse_swallowed_lines(data, shape, spans)
 
 
 def _refuse_open_quote(data: bytes, shape: Shape, line: int) -> None:
     """Raise ReadingError if the row that begins on `line`, the last one, ends inside a quote."""
-    if not shape.quote:
-        return
     with open_text(data, shape.encoding) as text:
         tail = list(islice(text, line - 1, None))
-    following = "a line that an open quote would swallow"
+    following = "swallowed"  # by an open quote; one word, as blanks may separate
     rows = list(parse([*tail[:-1], tail[-1] + "\n", following], shape.separator, shape.quote))
     if rows[-1][1] != [following]:
         raise ReadingError(
             f"The quote opened in the row on line {line} is never closed. "
-            "Close it, or turn quoting off."
+            "Close it, or turn quoting off with --quote ''."
         )
+
+
+def _refuse_swallowed_lines(data: bytes, shape: Shape, spans: Spans) -> None:
+    """Raise ReadingError if a row of several lines is one only because a quote was not closed.
+
+    The next quote in the file, which should open a cell, then closes this one amid its text.
+    """
+    with open_text(data, shape.encoding) as text:
+        source, line = iter(text), 1
+        for first, behind in spans:
+            raw = list(islice(source, first - line, None if behind is None else behind - line))
+            line = behind or 0
+            if len(raw) > 1 and not closes(raw, shape.separator, shape.quote):
+                raise ReadingError(
+                    f"The quote opened in the row on line {first} is closed amid a cell on line "
+                    f"{first + len(raw) - 1}, as if {len(raw)} lines were one row. Close it, or "
+                    "turn quoting off with --quote ''."
+                )
+
+
+def _drop_units(columns: list[list[str]], lines: list[int]) -> tuple[DroppedRow, ...]:
+    """Take a row of units away from below the header; return it as dropped, if there is one."""
+    if not lines or not _is_units(columns):
+        return ()
+    for column in columns:
+        del column[0]
+    return (DroppedRow(line=lines.pop(0), reason="holds units, not values"),)
+
+
+def _is_units(columns: list[list[str]]) -> bool:
+    """Return whether the first row holds no number, but texts above columns of numbers."""
+    texts = 0
+    for first, *below in (column[:LOOKED_AT] for column in columns):
+        if VALUE.fullmatch(first.strip(BLANKS)):
+            return False
+        held = [cell for cell in (cell.strip(BLANKS) for cell in below) if cell not in MISSING]
+        if held and first.strip(BLANKS) not in MISSING:
+            texts += all(VALUE.fullmatch(cell) for cell in held)
+    return texts >= UNITS
 
 
 def _refuse_too_large(data: bytes, shape: Shape, limit: int) -> None:

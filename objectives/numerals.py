@@ -21,10 +21,10 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     point = re.escape(decimal)
     other = "," if decimal == "." else "."
     return re.compile(
-        rf"(?P<open>\()?(?P<sign>[-+−]?)\s?[{MONEY}]?\s?(?P<late>[-−]?)"
+        rf"(?P<open>\()?(?P<sign>[-+−]?)\s?{MONEY}?\s?(?P<late>[-−]?)"
         rf"(?:(?P<whole>[1-9]\d{{0,2}}(?P<group>[{other}{SPACES}])(?:\d{{2,3}}(?P=group))*\d{{3}}"
         rf"|\d+)(?:{point}(?P<part>\d*))?|{point}(?P<only>\d+))"
-        rf"(?P<power>[eE][-+]?\d+)?\s?[{MONEY}%]?(?(open)\))"
+        rf"(?P<power>[eE][-+]?\d+)?\s?(?:{MONEY}|%)?(?(open)\))"
     )
 
 
@@ -57,6 +57,8 @@ def _number(match: re.Match[str] | None) -> float:
     if match is None:
         return np.nan
     whole, group = match["whole"] or "0", match["group"]
+    if group and match["power"]:
+        return np.nan
     if group:
         whole = whole.replace(group, "")
     number = float(f"{whole}.{match['part'] or match['only'] or '0'}{match['power'] or ''}")

@@ -15,6 +15,7 @@ Kind = Literal[
 MISSING = (
     "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "<NA>",
     "#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "inf", "-inf", "Inf", "-Inf",
+    "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity", "n.a.", "N.A.", "#NULL!",
 )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ class Reading:
     skip: int  # physical lines above the header, or above the first row where there is none
     columns: tuple[ColumnRule, ...]
     missing: tuple[str, ...] = MISSING
+    encoding_given: bool = False  # by the user: not to be found out for a later file either
 
     def to_json(self) -> dict[str, Any]:
         """Return the reading as JSON-ready dictionaries and lists."""

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from objectives.dialect import BLANKS, JUNK, VALUE, Row, find_dialect, first_rows, is_blank
-from objectives.encoding import HEAD, find_encoding, is_valid, open_text, refuse_other_text
+from objectives.encoding import (
+    HEAD,
+    find_encoding,
+    is_valid,
+    open_text,
+    refuse_other_text,
+    refuse_zeros,
+)
 from objectives.reading import MISSING, Overrides, Reading, ReadingError
 
 DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?,*\s*')  # Excel's own way to name the separator
@@ -42,6 +49,8 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
     if head and skip is None and (match := DECLARED.fullmatch(head[0])):
         separator, skip = separator or match[1], 1
     rest = head[skip or 0 :]
+    if skip and not rest:
+        raise ReadingError(f"Expected rows below the {skip} lines to skip. Give a smaller --skip.")
     separator, quote = find_dialect(rest, separator, overrides.quote)
     rows = first_rows(rest, separator, quote)
     line, names, header = _find_header(rows, _width(rows), overrides)
@@ -64,7 +73,7 @@ def find_again(data: bytes, reading: Reading, optional: Collection[str] = ()) ->
     Raises:
         ReadingError: the bytes are not a table, or none of its names is known.
     """
-    encoding = find_encoding(data)
+    encoding = reading.encoding if reading.encoding_given else find_encoding(data)
     if not encoding.startswith("utf") and is_valid(data, reading.encoding):
         encoding = reading.encoding
     head = _head(data, encoding)
@@ -125,6 +134,7 @@ def _head(data: bytes, encoding: str) -> list[str]:
     with open_text(data, encoding) as text:
         head = text.readlines(HEAD)
     refuse_other_text("".join(head))
+    refuse_zeros(data, encoding)
     return head
 
 
@@ -146,9 +156,11 @@ def _find_header(rows: list[Row], width: int, overrides: Overrides) -> Header:
     if overrides.skip is None:
         while at < len(bodies) - 1 and _is_comment(bodies[at]):
             at += 1
-        titled = width > 2 and sum(1 for cell in bodies[at] if cell) == 1
-        if titled and len(bodies) > at + 2 and _is_header(bodies[at + 1], bodies[at + 2 :]):
-            at += 1
+        below = at
+        while width > 2 and below < len(bodies) and sum(1 for cell in bodies[below] if cell) == 1:
+            below += 1
+        if len(bodies) > below + 1 and _is_header(bodies[below], bodies[below + 1 :]):
+            at = below
     line, first = fitting[at]
     if overrides.header is not None:
         return line, first, overrides.header

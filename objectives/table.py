@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from objectives.checks import column_warnings, listed, row_warnings, target_warnings
+from objectives.checks import column_warnings, doubts, listed, row_warnings, target_warnings
 from objectives.columns import Cells, find_conventions, force, infer, values_of
 from objectives.grid import Grid, RaggedError, TooLargeError, load
 from objectives.reading import (
@@ -114,9 +114,11 @@ def read_table(
         if cells.name in kinds:
             rules.append(force(cells, kinds[cells.name], conventions))
         else:
-            rule, doubts = infer(cells, conventions)
+            rule, guesses = infer(cells, conventions)
             rules.append(rule)
-            warnings += doubts
+            warnings += guesses
+        if cells.name not in kinds or rules[-1].kind == "numeric":
+            warnings += doubts(cells, rules[-1], grid.lines)
     reading = Reading(
         encoding=shape.encoding,
         separator=shape.separator,
@@ -127,6 +129,7 @@ def read_table(
         skip=shape.skip,
         columns=tuple(rules),
         missing=missing,
+        encoding_given=overrides.encoding is not None,
     )
     return _assemble(grid, columns, reading, warnings)
 
@@ -255,7 +258,7 @@ def _assemble(
         parts, unreadable = values_of(cells, rule)
         for name, values in zip(own.get(rule.name, ()), parts.values(), strict=True):
             frame[name] = pd.Series(values, dtype=values.dtype)
-        warnings += column_warnings(cells, rule, parts.get(""), unreadable, grid.lines)
+        warnings += column_warnings(cells, rule, unreadable, grid.lines)
         missing = cells.rows - cells.held + int(cells.counts[unreadable].sum())
         shown.append(
             Column(

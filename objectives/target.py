@@ -105,19 +105,19 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
         if not rule.decimal:
             raise ReadingError(
                 f"Expected numbers in the target column {rule.name!r}, as the task is regression. "
-                f"Received {distinct[0]!r} and the like. Predict it as classes."
+                f"Received {distinct[0]!r} and the like. Leave --task out, to predict classes."
             )
         return Target(column=rule.name, task="regression", classes=())
     if rows < ROWS_PER_CLASS * len(distinct):
         raise ReadingError(
             f"The target column {rule.name!r} holds {len(distinct)} different values in {rows} "
             f"rows, too many to be classes. Give another target"
-            f"{', or predict it as a number' if rule.decimal else ''}."
+            f"{', or predict it as a number with --task regression' if rule.decimal else ''}."
         )
     if task == "binary" and len(distinct) > 2:
         raise ReadingError(
             f"Expected two classes in the target column {rule.name!r}. Received "
-            f"{len(distinct)}. Let the task be multiclass."
+            f"{len(distinct)}. Let the task be multiclass: leave --task out."
         )
     named: Task = "binary" if len(distinct) == 2 else "multiclass"
     return Target(column=rule.name, task=named, classes=tuple(distinct))

@@ -28,9 +28,6 @@ from objectives.topology import Recipe, Topology
 KEPT = 24  # Programs, the least recently used dropped; each holds a few MB of graph.
 WARM_UP = 0.05  # Share of all steps in which the learning rate rises to its highest.
 BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-7  # AdamW, as Keras has them.
-# Steps of a whole trial from which XLA's faster steps repay its compilation (measured on two CPUs:
-# about 0.7 s to compile, then 60 to 150 µs less a step; benchmarks/README.md).
-COMPILED_STEPS = 8_000
 SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
 
 
@@ -107,7 +104,6 @@ class Trainer:
         maximise: bool,
         seed: int,
         report: Callable[[int, float], bool] = lambda step, value: True,
-        epochs: int | None = None,
         patience: int | None = None,
     ) -> Training:
         """Train one network a fold, in lockstep, and keep the best epoch's weights.
@@ -122,22 +118,20 @@ class Trainer:
             maximise: Whether a larger metric is better; ties are broken by the lower loss.
             seed: Of initial weights, order of rows and dropout.
             report: Called after each epoch with the best metric so far; tells whether to go on.
-            epochs: Where to stop on the recipe's schedule; its own number of epochs by default.
             patience: Epochs without a better score after which to stop; a fifth of the recipe's,
                 at least 10, by default.
 
         Raises:
             Diverged: Where the training loss or the validation loss is not finite.
         """
-        program = self._program(topology, recipe, sizes, outputs, folds)
+        program = self._program(topology, recipe, sizes, outputs)
         run = Run(program, recipe, folds, seed)
         values: list[float] = []
         losses: list[float] = []
         best: tuple[float, float] | None = None
         best_epoch, kept, stopped = 0, run.states, False
         patience = patience or max(10, recipe.epochs // 5)
-        last = min(epochs or recipe.epochs, recipe.epochs)
-        for epoch in range(1, last + 1):
+        for epoch in range(1, recipe.epochs + 1):
             scored = run.epoch()
             scores = np.array([evaluate(index, output) for index, output in enumerate(scored)])
             value, loss = scores.mean(axis=0).tolist() if scores.size else (math.nan, math.nan)
@@ -167,15 +161,12 @@ class Trainer:
         recipe: Recipe,
         sizes: Sizes,
         outputs: int,
-        folds: Sequence[Fold],
     ) -> Program:
         dropout = any(rate > 0 for rate in recipe.dropouts(topology.depth))
-        steps = math.ceil(max(len(fold.train) for fold in folds) / recipe.batch_size)
-        compiled = (
-            steps * recipe.epochs * len(folds) >= COMPILED_STEPS
-            or topology.depth > UNROLLED
-            or bool(tf.config.list_logical_devices("GPU"))
-        )
+        # On a CPU XLA takes seconds to compile what it then runs at most a fifth faster
+        # (benchmarks/README.md); the loop over a deep stack needs it.
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        compiled = on_gpu or topology.depth > UNROLLED
         key = (topology, sizes, outputs, dropout, compiled)
         program = self._programs.pop(key, None) or Program(
             topology, sizes, outputs, dropout=dropout, compiled=compiled

@@ -38,24 +38,39 @@ def put(
         ValueError: More bytes than the database takes.
         LookupError: No such study.
     """
+    try:
+        with storage.transaction() as connection:
+            insert_artifact(connection, study_id, name, data, media_type)
+    except sa.exc.IntegrityError as error:
+        raise LookupError(f"Expected the id of a study. Received {study_id!r}.") from error
+
+
+def insert_artifact(
+    connection: sa.Connection,
+    study_id: str,
+    name: str,
+    data: bytes,
+    media_type: str = "application/octet-stream",
+) -> None:
+    """Keep a file in a transaction of the caller's.
+
+    Raises:
+        ValueError: More bytes than the database takes.
+    """
     if len(data) > MAX_BYTES:
         raise ValueError(
             f"Expected an artifact of at most {MAX_BYTES // 2**20} MiB. Received {name} with "
             f"{len(data) // 2**20} MiB."
         )
     content = {"media_type": media_type, "bytes": data, "size": len(data)}
-    try:
-        with storage.transaction() as connection:
-            connection.execute(
-                postgresql.insert(tables.artifact)
-                .values(study=study_id, name=name, **content)
-                .on_conflict_do_update(
-                    index_elements=["study", "name"],
-                    set_={**content, "created_at": sa.func.now()},
-                )
-            )
-    except sa.exc.IntegrityError as error:
-        raise LookupError(f"Expected the id of a study. Received {study_id!r}.") from error
+    connection.execute(
+        postgresql.insert(tables.artifact)
+        .values(study=study_id, name=name, **content)
+        .on_conflict_do_update(
+            index_elements=["study", "name"],
+            set_={**content, "created_at": sa.func.now()},
+        )
+    )
 
 
 def get(storage: Storage, study_id: str, name: str) -> bytes:

@@ -115,6 +115,11 @@ def normalise(url: str) -> str:
     return parsed.set(drivername=_DRIVER).render_as_string(hide_password=False)
 
 
+def hidden(url: str) -> str:
+    """Return a URL with its password hidden, to be shown."""
+    return sa.make_url(url).render_as_string(hide_password=True)
+
+
 def connect(url: str) -> Storage:
     """Open the database at `url`, making or upgrading its tables where needed.
 

@@ -1,5 +1,6 @@
 """The end of a study: its outcome, and every look at its test rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import tables
+from storage.artifacts import insert_artifact
 from storage.connection import Storage
 from storage.rows import Lease, change, lock_if_there
 from storage.trials import end_lease
@@ -48,6 +50,7 @@ def finish(
     outcome: dict[str, Any] | None,
     *,
     look: Look | None = None,
+    files: Mapping[str, bytes] | None = None,
     reason: str | None = None,
 ) -> bool:
     """End a lease of kind "finish": keep the look and the outcome, and close the study.
@@ -59,10 +62,14 @@ def finish(
         lease: The caller's, of kind "finish".
         outcome: What the study came to, JSON; None where finishing failed, which pauses the study.
         look: The look at the test rows it took.
+        files: Artifacts that belong to this outcome, by name; in place of the last outcome's.
         reason: Why the study ended, or why finishing failed; says which budget ended it by default.
 
     Returns:
         Whether this end stands. False where the lease is no longer the caller's.
+
+    Raises:
+        ValueError: A file has more bytes than the database takes.
     """
     with storage.transaction() as connection:
         study = lock_if_there(connection, lease.study)
@@ -81,6 +88,8 @@ def finish(
         if held.ended_at is not None:
             return bool(held.outcome == done)
         end_lease(connection, held.id, done)
+        for name, data in (files or {}).items():
+            insert_artifact(connection, study.id, name, data)
         if look is not None:
             _insert_look(connection, study.id, look)
         if outcome is None:

@@ -1,0 +1,51 @@
+"""What of a machine its slots may use."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+
+from topo_search import machine
+
+
+def test_cores_are_those_this_process_may_run_on() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert machine.usable_cores() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    assert 1 <= machine.usable_cores() <= len(before)
+
+
+def test_slots_share_what_memory_is_free() -> None:
+    one, four = machine.memory_for_each(1), machine.memory_for_each(4)
+    assert 0 < one <= psutil.virtual_memory().total
+    assert four == pytest.approx(one / 4, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"), [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-a", ["GPU-a"])]
+)
+def test_gpus_are_those_the_environment_shows(
+    monkeypatch: pytest.MonkeyPatch, visible: str, expected: list[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "nvidia" or None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.usable_gpus() == expected
+
+
+def test_without_a_choice_all_gpus_of_the_machine_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name == "nvidia" or None)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    devices = [Path(f"/dev/nvidia{number}") for number in (10, 0, 2)]
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(devices))
+    assert machine.usable_gpus() == ["0", "2", "10"]
+
+
+def test_gpus_without_cuda_libraries_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert machine.usable_gpus() == []

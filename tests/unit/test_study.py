@@ -1,0 +1,36 @@
+"""What a study refuses before anything is stored."""
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from storage.connection import Storage
+from topo_search.study import Options, create, tabular_plan
+
+CSV = ("a,b,y\n" + "".join(f"{i % 7},{i * 1.37:.2f},{'xy'[i % 2]}\n" for i in range(60))).encode()
+OPTIONS = Options(data=CSV, file="table.csv", target="y")
+NOWHERE = cast(Storage, None)  # refused before it is looked at
+
+
+def test_a_plan_is_made_of_ordinary_options() -> None:
+    plan = tabular_plan(replace(OPTIONS, drop=("a",)))
+    assert (plan["target"], plan["classes"], plan["drop"]) == ("y", ["x", "y"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"drop": ("y",)}, "the target 'y'.* do not --drop it"),
+        ({"drop": ("-1",)}, "the target 'y'.* do not --drop it"),
+        ({"test_share": 0.99}, "at least 10 rows beside the test rows. Received"),
+        ({"seed": -1}, "Expected a seed from 0"),
+        ({"seed": 2**31}, "Expected a seed from 0"),
+        ({"trials": 99_999_999_999}, "at most 1,000,000 trials"),
+    ],
+)
+def test_what_no_study_can_use_is_refused_with_a_remedy(
+    wrong: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        create(NOWHERE, replace(OPTIONS, **wrong))

@@ -1,0 +1,222 @@
+"""Files as people really hand them over: exports, titles, units, footers, broken quotes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from objectives.checks import find_sentinels, target_warnings
+from objectives.table import (
+    Overrides,
+    Reading,
+    ReadingError,
+    Table,
+    apply_reading,
+    choose_target,
+    read_table,
+)
+
+BODY = [f"{i % 7},{i * 1.37:.2f},{'xy'[i * 7 % 5 % 2]}" for i in range(60)]
+
+
+def csv_of(*above: str, body: list[str] = BODY, below: tuple[str, ...] = ()) -> bytes:
+    return "\n".join([*above, *body, *below, ""]).encode()
+
+
+def kinds_of(table: Table) -> list[str]:
+    return [column.kind for column in table.columns]
+
+
+def warned(table: Table, *words: str) -> bool:
+    return any(all(word in warning for word in words) for warning in table.warnings)
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [
+        ("71.382,42 EUR", 71382.42),
+        ("EUR 71.382,42", 71382.42),
+        ("CHF 23'800.03", 23800.03),
+        ("1.234,50 kr", 1234.5),
+        ("R$ 1.234,50", 1234.5),
+    ],
+)
+def test_a_currency_s_code_is_read_like_its_sign(cell: str, number: float) -> None:
+    table = read_table(("price;y\n" + f"{cell};a\n{cell.replace('3', '6')};b\n" * 12).encode())
+    assert (table.reading.separator, table.frame["price"][0]) == (";", number)
+
+
+def test_an_exponent_rules_out_groups_of_thousands() -> None:
+    table = read_table(("p,y\n" + "2.380e+04,a\n5.442e+04,b\n" * 12).encode())
+    assert table.frame["p"].to_list()[:2] == [23800.0, 54420.0]
+    assert table.warnings == ("Rows that equal an earlier row: 22. They are kept.",)
+
+
+@pytest.mark.parametrize("pair", [("ja", "nein"), ("J", "N"), ("WAHR", "FALSCH")])
+def test_german_words_of_truth_are_boolean(pair: tuple[str, str]) -> None:
+    table = read_table(("z,paid\n" + f"1,{pair[0]}\n2,{pair[1]}\n" * 10).encode())
+    assert table.frame["paid"].to_list()[:2] == [1.0, 0.0]
+
+
+def test_several_lines_of_titles_as_a_spreadsheet_writes_them_are_skipped() -> None:
+    table = read_table(csv_of("Report 2024,,", "As of: 01.02.2024,,", ",,", "a,b,y"))
+    assert [column.name for column in table.columns] == ["a", "b", "y"]
+    assert (table.reading.skip, len(table.labels)) == (3, 60)
+
+
+@pytest.mark.parametrize("units", ["°C,hPa,-", "[m],[s],[]", "---,---,---"])
+def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> None:
+    table = read_table(csv_of("a,b,y", units))
+    assert kinds_of(table) == ["numeric", "numeric", "categorical"]
+    assert [(row.line, row.reason) for row in table.dropped] == [(2, "holds units, not values")]
+    assert len(table.labels) == 60
+
+
+def test_a_first_row_with_a_number_or_one_odd_text_is_no_row_of_units() -> None:
+    assert len(read_table(csv_of("a,b,y", "low,3.5,x")).labels) == 61
+    assert len(read_table(csv_of("a,y", "?,x", body=[f"{i},q" for i in range(30)])).labels) == 31
+
+
+def test_a_header_repeated_by_joined_files_is_left_out_however_often() -> None:
+    table = read_table(csv_of("a,b,y", *BODY, "a,b,y", *BODY, "a,b,y"))
+    assert kinds_of(table) == ["numeric", "numeric", "categorical"]
+    assert [row.line for row in table.dropped] == [62, 123]
+    assert warned(table, "line 62 (repeats the header)")
+
+
+def test_lines_that_an_open_quote_swallows_are_refused_with_their_first() -> None:
+    broken = csv_of("y,b,a", *BODY, '"x,1,a', *BODY, '"x,1,a', *BODY)
+    with pytest.raises(ReadingError, match="line 62 is closed amid a cell on line 123.*--quote ''"):
+        read_table(broken)
+    assert len(read_table(broken, overrides=Overrides(quote="")).labels) == 242
+    last = csv_of("y,b,a", *BODY, '"x,1,a', 'x "y,1,a')
+    last = last[: last.rindex(b"\n")]
+    with pytest.raises(ReadingError, match="amid a cell on line 63"):
+        read_table(last)
+
+
+def test_quoted_line_ends_before_a_blank_are_no_broken_quote() -> None:
+    body = [f'"line {i}\nsecond, {i}" ,{i * 3 % 8}' for i in range(40)]
+    assert len(read_table(csv_of("a,b", body=body)).labels) == 40
+
+
+def test_a_cell_of_a_megabyte_is_read() -> None:
+    data = csv_of("a,b,y", '7,"' + "word " * 250_000 + '",x')
+    assert len(read_table(data).labels["b"][0]) == 1_249_999
+
+
+def test_blanks_may_separate_where_the_user_says_so() -> None:
+    data = ("a      b   y\n" + "1      2.5 x\n22     3   y\n" * 12).encode()
+    with pytest.raises(ReadingError, match="--separator ' '"):
+        read_table(data)
+    table = read_table(data, overrides=Overrides(separator=" "))
+    assert kinds_of(table) == ["numeric", "numeric", "categorical"]
+
+
+def test_skipping_the_whole_file_is_refused() -> None:
+    with pytest.raises(ReadingError, match="1000 lines to skip"):
+        read_table(csv_of("a,b,y"), overrides=Overrides(skip=1000))
+
+
+@pytest.mark.parametrize("broken", [b"Gr\xff\xc3\xb6\xc3\x9fe", b"Gr\xc3"])
+def test_utf_8_with_a_broken_byte_is_refused_with_its_line_and_not_read_as_another(
+    broken: bytes,
+) -> None:
+    body = [f"{i % 7},Größe" for i in range(30)]
+    data = csv_of("a,b", body=body) + b"3," + broken + b"\n"
+    with pytest.raises(ReadingError, match="Line 32 .* --encoding latin-1"):
+        read_table(data)
+
+
+def test_an_encoding_that_the_user_names_is_kept_for_later_files() -> None:
+    data = csv_of("a,b", body=[f"{i % 7},{'größe' if i % 2 else 'klein'}" for i in range(30)])
+    reading = read_table(data, overrides=Overrides(encoding="latin-1")).reading
+    again = Reading.from_json(json.loads(json.dumps(reading.to_json())))
+    assert apply_reading(data, again).labels["b"][1] == "grÃ¶Ã\x9fe"
+    found = read_table(data).reading
+    assert apply_reading(data, found).labels["b"][1] == "größe"
+
+
+def test_a_zero_byte_late_in_the_file_is_refused_with_its_line() -> None:
+    with pytest.raises(ReadingError, match="zero byte on line 40002"):
+        read_table(csv_of("a,b,y", body=["1,2.5,x"] * 40_000, below=("1\0,2,x",)))
+    wide = csv_of("a,b,y").decode().encode("utf-16-le")
+    assert len(read_table(wide, overrides=Overrides(encoding="UTF-16LE")).labels) == 60
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"\xef\xbb\xbf", "empty"),
+        (b"\xef\xbb\xbf\r\n", "empty"),
+        (b"<rows>\n<row><a>1</a></row>\n</rows>", "XML"),
+        (b"<div class='x'>\n<table></table></div>", "HTML"),
+        (b"\x1f\x8b\x08 rest", "Unpack it"),
+    ],
+)
+def test_more_of_what_is_no_table_is_refused_by_its_name(data: bytes, what: str) -> None:
+    with pytest.raises(ReadingError, match=what):
+        read_table(data)
+
+
+def test_a_name_in_angle_brackets_is_no_markup() -> None:
+    assert len(read_table(csv_of("<a>,<b>,y")).labels) == 60
+
+
+@pytest.mark.parametrize("odd", ["1e400", ".", "oops"])
+def test_a_few_texts_that_keep_a_column_from_being_numeric_are_named(odd: str) -> None:
+    table = read_table(csv_of("a,b,y", body=[*BODY[:30], f"3,{odd},x", *BODY[30:]]))
+    assert warned(table, "'b'", f"1 of its 61 cells: '{odd}'", "line 32", "--column b=numeric")
+    told = read_table(
+        csv_of("a,b,y", f"3,{odd},x", "3,1,x"), overrides=Overrides(kinds={"b": "categorical"})
+    )
+    assert not warned(told, "not numeric")
+
+
+def test_levels_among_a_few_numbers_and_codes_are_not_called_odd() -> None:
+    body = [f"{('0', '1', '2', '3+')[i % 4]},{i % 90:05d},x{i % 3}" for i in range(60)]
+    assert not warned(read_table(csv_of("a,zip,y", body=body)), "not numeric")
+
+
+def test_infinity_in_words_is_missing() -> None:
+    body = [f"{'Infinity' if i % 9 == 0 else i * 1.5},{'xy'[i % 2]}" for i in range(40)]
+    assert read_table(csv_of("a,y", body=body)).columns[0].missing == pytest.approx(5 / 40)
+
+
+def test_percentages_among_plain_numbers_are_warned_of() -> None:
+    mixed = [f"{i}%,x" if i % 2 else f"{i / 100},y" for i in range(40)]
+    assert warned(read_table(csv_of("p,y", body=mixed)), "with % and without")
+    assert not warned(read_table(csv_of("p,y", body=[f"{i}%,x" for i in range(40)])), "without")
+
+
+def test_a_sentinel_is_named_as_the_file_writes_it() -> None:
+    body = [f"{'-999.00' if i % 9 == 0 else i % 30 / 4},{'xy'[i % 2]}" for i in range(60)]
+    assert warned(read_table(csv_of("a,y", body=body)), "--missing=-999.00")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "found"),
+    [
+        ([0, 1, 2, 3] * 5 + [-999] * 3, (-999.0,)),
+        ([0, 1, 2, 3] * 5 + [-9] * 3, ()),
+        ([100, 200, 300] * 5 + [999] * 3, ()),
+        ([1] * 20 + [99] * 3, ()),
+    ],
+)
+def test_few_other_values_make_only_a_far_mark_a_sentinel(
+    numbers: list[float], found: tuple[float, ...]
+) -> None:
+    assert find_sentinels(np.array(numbers, dtype=float)) == found
+
+
+def test_pandas_unnamed_index_is_an_identifier_in_any_order() -> None:
+    body = [f"{i * 137 % 6101},{i % 5},{'xy'[i % 2]}" for i in range(60)]
+    assert kinds_of(read_table(csv_of("Unnamed: 0,a,y", body=body)))[0] == "identifier"
+
+
+def test_classes_alike_and_rows_without_a_target_are_warned_of() -> None:
+    body = [f"{i % 7},{('Cat', 'cat', 'Dog', '')[i % 4]}" for i in range(60)]
+    table = read_table(csv_of("a,y", body=body))
+    warnings = target_warnings(table, choose_target(table, "y"))
+    assert any("'Cat', 'cat'" in text for text in warnings)
+    assert any("'y': 15. They are left out" in text for text in warnings)
