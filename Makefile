@@ -15,8 +15,9 @@ test: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-bench: .venv/tested
+bench: .venv/installed
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/tables.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

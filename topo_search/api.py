@@ -14,6 +14,7 @@ from rich.console import Console
 from objectives.table import csv_bytes
 from storage import studies, trials
 from storage.connection import Storage
+from storage.private_files import claim_home
 from topo_search import delivery, pool, predictor, study
 from topo_search.charts import charts_of
 from topo_search.live import View
@@ -63,10 +64,10 @@ class Result:
         Raises:
             LookupError: Where the study has none, as when it was interrupted.
         """
-        import keras
+        from objectives.finishing import loaded
 
         with tempfile.TemporaryDirectory() as folder:
-            return keras.models.load_model(self.export(folder) / predictor.NETWORK)
+            return loaded(self.export(folder) / predictor.NETWORK)
 
     @property
     def study(self) -> optuna.Study:
@@ -100,8 +101,8 @@ class Result:
 
 
 def search(
-    table: str | Path | pd.DataFrame,
-    target: str | int,
+    table: str | Path | pd.DataFrame | None = None,
+    target: str | int | None = None,
     *,
     test: str | Path | pd.DataFrame | None = None,
     slots: int | None = None,
@@ -112,7 +113,8 @@ def search(
     """Search networks for a table, on this machine, and return what was found.
 
     Args:
-        table: A CSV's path, or a DataFrame, whose index is left out.
+        table: A CSV's path, or a DataFrame, whose index is left out; None for an own objective
+            without one.
         target: The column to predict, by name or position (from 1; -1 is the last).
         test: A table with the test rows; by default a share of `table` is set aside.
         slots: Training processes; one for each usable core by default.
@@ -127,12 +129,13 @@ def search(
     """
     settings = Settings.read(storage=storage)
     asked = study.Options(
-        data=_bytes(table),
-        file="a DataFrame" if not isinstance(table, str | Path) else Path(table).name,
+        data=None if table is None else _bytes(table),
+        file=Path(table).name if isinstance(table, str | Path) else "a DataFrame",
         target=target,
         test_data=None if test is None else _bytes(test),
         **options,
     )
+    claim_home(settings.home)
     pool.warm_up(settings.log)
     with ExitStack() as stack:
         opened_storage = stack.enter_context(opened(settings))

@@ -58,7 +58,7 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # Whoever read our output has enough, as `| head`.
         code = FAILED
-    except (ValueError, LookupError, OSError, ArithmeticError) as error:
+    except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         click.echo(f"Error: {text}", err=True)
         code = FAILED
@@ -99,9 +99,7 @@ def inspect(csv: Path, target: str | None, json_: bool, **given: Any) -> None:
 def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
     """Search networks for a table; print the winner, write a report, hand over the network."""
     with _opened(given, warm=True) as (settings, storage):
-        from topo_search import study
-
-        row, key = study.create(storage, options(csv, given))
+        row, key = _create(storage, csv, given)
         _serve(settings, storage, row, key, _report_path(csv, row, report), json_, given)
 
 
@@ -114,9 +112,7 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
 def create(csv: Path | None, json_: bool, **given: Any) -> None:
     """Create a study for workers to serve; train nothing here. Prints its id and its key."""
     with _opened(given) as (_, storage):
-        from topo_search import study
-
-        row, key = study.create(storage, options(csv, given))
+        row, key = _create(storage, csv, given)
     if json_:
         _echo_json({"study": row.id, "key": key})
         return
@@ -169,8 +165,8 @@ def studies(json_: bool, **given: Any) -> None:
         from storage import studies as stored
         from topo_search import delivery
 
-        found = [delivery.status(storage, row) for row in stored.list_studies(storage)]
         rows = {row.id: row for row in stored.list_studies(storage)}
+        found = [delivery.status(storage, row) for row in rows.values()]
     if json_:
         _echo_json(found)
         return
@@ -209,7 +205,7 @@ def results(study_id: str, csv: Path | None, html: Path | None, json_: bool, **g
         from topo_search import delivery
 
         found = delivery.results(storage, row)
-        next_ = delivery.commands(row)
+        next_ = delivery.commands(row, delivery.storage_named(given["where"]))
     if csv is not None:
         csv.write_text(found.to_csv(), encoding="utf-8", newline="")
     if html is not None:
@@ -289,22 +285,48 @@ def predict(folder: Path, csv: Path, output: Path | None, json_: bool) -> None:
         prediction.frame.to_csv(output, index=False)
         click.echo(f"Written: {len(prediction.frame):,} predictions to {output}", err=True)
     if json_:
-        named = ("prediction", "probability ")
-        columns = [name for name in prediction.frame if str(name).startswith(named)]
-        _echo_json(prediction.frame[columns].to_dict("records"))
+        _echo_json(prediction.frame[list(prediction.predicted)].to_dict("records"))
     elif output is None:
         click.echo(prediction.frame.to_csv(index=False), nl=False)
 
 
 @cli.command()
-@click.option("--port", default=8080, show_default=True, help="On 127.0.0.1.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="On 127.0.0.1."
+)
 @storage_option
-def dashboard(port: int, **given: Any) -> None:
+@as_json
+def dashboard(port: int, json_: bool, **given: Any) -> None:
     """Open optuna-dashboard over the same storage, for this machine only."""
     with _opened(given) as (_, storage):
         from topo_search.dashboard import serve
 
-        serve(storage, port, lambda url: click.echo(f"optuna-dashboard: {url}  (Ctrl-C ends it)"))
+        def say(url: str) -> None:
+            if json_:
+                _echo_json({"url": url})
+            else:
+                click.echo(f"optuna-dashboard: {url}  (Ctrl-C ends it)")
+
+        serve(storage, port, say)
+
+
+class BadOption(click.ClickException):
+    """An option that does not fit the table, the space or the other options."""
+
+    exit_code = USAGE
+
+
+def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[StudyRow, str]:
+    """Create the study that the options ask for."""
+    from objectives.reading import ReadingError
+    from topo_search import study
+
+    try:
+        return study.create(storage, options(csv, given))
+    except ReadingError:
+        raise
+    except ValueError as error:
+        raise BadOption(str(error)) from error
 
 
 def _serve(
@@ -325,28 +347,29 @@ def _serve(
     if not json_:
         show_start(console, row)
     view = View(console, row)
-    own = row.plan["objective"]
+    where = delivery.storage_named(given["where"])
     with view.shown():
         row = delivery.serve(
             storage,
             settings.home,
             row.id,
             slots=given["slots"],
-            # Whoever starts a study here means its objective to run here.
-            objectives={own, *given["allow_objective"]},
+            objectives=given["allow_objective"],
             trial_timeout=given["trial_timeout"],
             on_tick=view.tick,
         )
-    written, network = delivery.hand_over(storage, row, report)
+    written, network = delivery.hand_over(storage, row, report, where)
     if json_:
         _echo_json(delivery.to_json(storage, row, key, written))
     else:
-        show_end(console, delivery.results(storage, row), row, written, network)
+        next_ = delivery.commands(row, where)
+        show_end(console, delivery.results(storage, row), row, written, network, next_)
     if row.state in ("created", "running"):
-        click.echo(f"Interrupted. Go on with: topo-search resume {row.id}", err=True)
+        click.echo(f"Interrupted. Go on with: topo-search resume {row.id}{where}", err=True)
         sys.exit(INTERRUPTED)
     if row.state != "finished" or row.outcome is None:
-        click.echo(f"Error: {row.state}: {row.reason}", err=True)
+        go_on = f" Go on with: topo-search resume {row.id}{where}" * (row.state == "paused")
+        click.echo(f"Error: the study is {row.state}: {row.reason}.{go_on}", err=True)
         sys.exit(FAILED)
 
 
@@ -355,10 +378,13 @@ def _opened(given: dict[str, Any], *, warm: bool = False) -> Iterator[tuple[Sett
     """Open the storage that the options and the environment name."""
     from topo_search.settings import Settings, opened
 
-    settings = Settings.read(storage=given.pop("storage"))
+    given["where"] = given.pop("storage")
+    settings = Settings.read(storage=given["where"])
     if warm:
+        from storage import private_files
         from topo_search import pool
 
+        private_files.claim_home(settings.home)
         pool.warm_up(settings.log)
     import optuna
 

@@ -116,7 +116,11 @@ table_options = _all(
 search_options = _all(
     click.option("--target", metavar="COLUMN", help="Column to predict: its name or position."),
     click.option("--trials", default=50, show_default=True, type=click.IntRange(1)),
-    click.option("--timeout", type=Duration(), help="Time the study may use, as 10m."),
+    click.option(
+        "--timeout",
+        type=Duration(),
+        help="Time the trials may use, as 10m; training the winner once more comes after.",
+    ),
     click.option("--metric", help="[default: accuracy for classes, rmse for numbers]"),
     click.option(
         "--task",

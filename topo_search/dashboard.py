@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from storage.connection import Storage
@@ -28,7 +29,16 @@ def serve(storage: Storage, port: int, ready: Callable[[str], None]) -> None:
     """
     from optuna_dashboard import wsgi
 
-    application = wsgi(storage.optuna)
+    dashboard = wsgi(storage.optuna)
+
+    def application(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        # Not for a page elsewhere whose name was made to resolve to here (DNS rebinding).
+        if environ.get("HTTP_HOST", "").rpartition(":")[0] not in (HOST, "localhost"):
+            start("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"Open it as http://127.0.0.1 or http://localhost."]
+        answer: Iterable[bytes] = dashboard(environ, start)
+        return answer
+
     try:
         server = make_server(HOST, port, application, _Server, _Quiet)
     except OSError as error:

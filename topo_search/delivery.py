@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from storage import studies, trials
-from storage.connection import Storage
+from storage.connection import Storage, hidden
 from storage.rows import StudyRow
 from topo_search import predictor
-from topo_search.finish import ranked
+from topo_search.finish import best_of
 from topo_search.report import write_report
 from topo_search.results import Results, plain, results_of
 from topo_search.worker import Worker
@@ -33,7 +33,8 @@ def serve(
         slots=slots,
         only=[study_id],
         until_idle=True,
-        objectives=objectives,
+        # Whoever starts a study here means its objective to run here.
+        objectives={studies.get(storage, study_id).plan["objective"], *objectives},
         trial_timeout=trial_timeout,
         on_tick=on_tick,
     ).run()
@@ -67,18 +68,8 @@ def status(storage: Storage, row: StudyRow) -> dict[str, Any]:
         "state": row.state,
         "reason": row.reason,
         "trials": {name: getattr(progress, name) for name in names},
-        "best": best_so_far(storage, row),
+        "best": best_of(trials.optuna_study(storage, row)),
     }
-
-
-def best_so_far(storage: Storage, row: StudyRow) -> dict[str, Any] | None:
-    """Return number, value and topology of the best complete trial; None where there is none."""
-    found = trials.optuna_study(storage, row).get_trials(deepcopy=False)
-    best = next(iter(ranked(found, row.plan["direction"])), None)
-    if best is None:
-        return None
-    topology = best.user_attrs.get("topology")
-    return {"trial": best.number, "value": best.value, "topology": topology}
 
 
 def to_json(
@@ -100,7 +91,7 @@ def to_json(
             "rows": outcome.get("rows"),
             "trials": {name: getattr(progress, name) for name in counted},
             "seconds": row.spent_seconds,
-            "best": outcome.get("best") or best_so_far(storage, row),
+            "best": outcome.get("best") or best_of(trials.optuna_study(storage, row)),
             "test": {name: test[name] for name in named} if test else None,
             "baselines": outcome.get("baselines"),
             "report": None if report is None else str(report),
@@ -108,27 +99,42 @@ def to_json(
     )
 
 
-def hand_over(storage: Storage, row: StudyRow, report: Path) -> tuple[Path, Path | None]:
+def storage_named(url: str | None) -> str:
+    """Return the option that names a storage again, its password hidden, or "" for none."""
+    return "" if url is None else f" --storage '{hidden(url)}'"
+
+
+def hand_over(
+    storage: Storage, row: StudyRow, report: Path, where: str = ""
+) -> tuple[Path, Path | None]:
     """Write a study's report, and beside it the folder with its network if there is one."""
     network = None
     if row.outcome and row.outcome.get("test"):
         stem = report.stem.removesuffix("-report")
         network = predictor.export(storage, row, report.with_name(f"{stem}-network"))
-    return write_report(results(storage, row), report, commands=commands(row)), network
+    page = write_report(results(storage, row), report, commands=commands(row, where))
+    return page, network
 
 
-def commands(row: StudyRow) -> dict[str, str]:
-    """Return what a user may do next with a study: what it does, and the exact command."""
-    go_on = {"resume": f"topo-search resume {row.id} --trials +20"}
-    if row.state != "finished":
-        go_on = {"resume": f"topo-search resume {row.id}"}
+def commands(row: StudyRow, where: str = "") -> dict[str, str]:
+    """Return what a user may do next with a study: what it does, and the exact command.
+
+    Args:
+        row: The study.
+        where: The option that names its storage, if one was given: see `storage_named`.
+    """
+    go_on = {"resume": f"topo-search resume {row.id}{where}"}
+    if row.state == "finished":
+        go_on = {"resume": f"topo-search resume {row.id} --trials +20{where}"}
+    elif row.state == "cancelled":
+        go_on = {}
     taken = {
-        "export": f"topo-search export {row.id} -o network",
+        "export": f"topo-search export {row.id} -o network{where}",
         "predict": "topo-search predict network new.csv -o predictions.csv",
     }
     return {
         **go_on,
         **(taken if row.outcome and row.outcome.get("test") else {}),
-        "results": f"topo-search results {row.id} --csv trials.csv",
-        "dashboard": "topo-search dashboard",
+        "results": f"topo-search results {row.id} --csv trials.csv{where}",
+        "dashboard": f"topo-search dashboard{where}",
     }

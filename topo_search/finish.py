@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, finishing, studies
+from storage.datasets import MAX_BYTES
 from storage.finishing import Look
 from storage.leases import Lease
 from topo_search.serving import Served
+
+logger = logging.getLogger(__name__)
 
 KEPT_WEIGHTS = 3  # Best trials of a study whose weights are kept.
 
@@ -34,12 +39,11 @@ def loss_of(trial: FrozenTrial) -> float:
     return float(losses[epoch - 1]) if losses and epoch else math.inf
 
 
-def winner_of(served: Served) -> dict[str, Any] | None:
+def best_of(study: optuna.Study) -> dict[str, Any] | None:
     """Return the best complete trial as JSON, None where there is none."""
-    trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
-    if not trials:
+    best = next(iter(ranked(study.get_trials(deepcopy=False), study.direction.name.lower())), None)
+    if best is None:
         return None
-    best = trials[0]
     return {
         "trial": best.number,
         "value": best.value,
@@ -53,7 +57,7 @@ def winner_of(served: Served) -> dict[str, Any] | None:
 
 def finish_assignment(served: Served, lease: Lease, winner: dict[str, Any]) -> Finish:
     """Return what a slot needs to refit and score the winner."""
-    dataset, test = served.datasets()
+    dataset, test = served.datasets
     if dataset is None:
         raise ValueError(f"Study {served.row.id} has no dataset to finish on.")
     return Finish(
@@ -68,32 +72,39 @@ def finish_assignment(served: Served, lease: Lease, winner: dict[str, Any]) -> F
 
 def keep(served: Served, lease: Lease, final: Final) -> bool:
     """Store what finishing gave, and close the study; False where another worker did."""
-    for name, data in final.files.items():
-        artifacts.put(served.storage, served.row.id, name, data)
     described = {key: served.plan[key] for key in ("target", "task", "classes", "reading", "drop")}
-    artifacts.put(
-        served.storage,
-        served.row.id,
-        "reading.json",
-        json.dumps(described, ensure_ascii=False, indent=1).encode(),
-        "application/json",
-    )
+    reading = json.dumps(described, ensure_ascii=False, indent=1).encode()
     best, test = final.outcome["best"], final.outcome["test"]
     look = Look(purpose="score the winner", trial_number=best["trial"], value=test["value"])
-    return finishing.finish(served.storage, lease, dict(final.outcome), look=look)
+    return finishing.finish(
+        served.storage,
+        lease,
+        dict(final.outcome),
+        look=look,
+        files={**final.files, "reading.json": reading},
+    )
 
 
 def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
     """Store a complete trial's weights if it is among the study's best, and drop the others'."""
-    trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
+    try:
+        trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
+    except LookupError:
+        return  # The study was deleted meanwhile.
     names = [f"weights/{trial.number}.npz" for trial in trials]
     name = f"weights/{number}.npz"
     if name in names[:KEPT_WEIGHTS] and outcome.weights is not None:
+        if len(outcome.weights) > MAX_BYTES:
+            logger.warning("The weights of trial %d are too many to be kept.", number)
+            return
         artifacts.put(served.storage, served.row.id, name, outcome.weights)
         artifacts.keep_best(served.storage, served.row.id, names, KEPT_WEIGHTS)
 
 
 def is_time_up(served: Served) -> bool:
     """Tell whether a study's time is spent and it has something to show for it."""
-    row = studies.get(served.storage, served.row.id)
+    try:
+        row = studies.get(served.storage, served.row.id)
+    except LookupError:
+        return True  # Deleted: there is nothing left to train for.
     return row.time_is_spent and studies.progress(served.storage, row.id).complete > 0

@@ -55,7 +55,7 @@ class View:
     def tick(self, worker: Worker) -> None:
         """Look at the study again, if it is time, and show what has changed."""
         now = time.monotonic()
-        served = worker.serving.get(self.row.id)
+        served = worker.claims.serving.get(self.row.id)
         if now < self._next or served is None:
             return
         self._next = now + REFRESH
@@ -80,7 +80,8 @@ class View:
         for trial in found:
             if trial.state.is_finished() and trial.number not in self._told:
                 self._told.add(trial.number)
-                self.console.print(_line(trial, self.metric), highlight=False)
+                line = _line(trial, self.metric)
+                self.console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
 
     def _head(self, progress: studies.Progress, now: float) -> Table:
         seconds = now - self._started
@@ -159,13 +160,13 @@ def _hint(worker: Worker) -> Text:
 
 
 def _line(trial: FrozenTrial, metric: str) -> Text:
-    reason = trial.user_attrs.get("reason")
+    reason = str(trial.user_attrs.get("reason") or "")
     state = "failed" if trial.state.name == "FAIL" else trial.state.name.lower()
+    if reason.startswith(state):  # "pruned at step 9"
+        state, reason = reason, ""
     value = format_value(metric, trial.value) if trial.value is not None else NOTHING
-    return Text(
-        f"trial {trial.number:>3}  {state:<8}  {value:>8}  {_what(trial)}"
-        + (f"  ({reason})" if reason else "")
-    )
+    what = f"{reason}: {_what(trial)}" if reason else _what(trial)
+    return Text(f"trial {trial.number:>3}  {state:<17}  {value:>8}  {what}")
 
 
 def _what(trial: FrozenTrial) -> str:

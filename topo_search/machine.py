@@ -6,9 +6,10 @@ import importlib.util
 import os
 from pathlib import Path
 
-import psutil
+from objectives.memory import available_memory
 
 FREE_SHARE = 0.9  # Of the memory that is free, for all slots together.
+NEEDED = 512 * 2**20  # Bytes of its own that a slot needs for a table of ordinary size.
 
 
 def usable_cores() -> int:
@@ -21,17 +22,15 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
+def usable_slots() -> int:
+    """Return how many slots this machine has room for: one a GPU, or without GPUs one a core."""
+    room = max(1, int(FREE_SHARE * available_memory()) // NEEDED)
+    return min(len(usable_gpus()) or usable_cores(), room)
+
+
 def memory_for_each(count: int) -> int:
     """Return the bytes each of `count` slots may have of what this machine has free."""
-    free = psutil.virtual_memory().available
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
-    except (OSError, ValueError):
-        limit, used = "max", 0
-    if limit != "max":
-        free = min(free, int(limit) - used)
-    return int(FREE_SHARE * free / count)
+    return max(NEEDED, int(FREE_SHARE * available_memory() / count))
 
 
 def usable_gpus() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -23,7 +24,10 @@ from topo_search.slot import Ended, Reported, Stop, Surroundings, main
 
 RECYCLED_AFTER = 300  # Assignments; TensorFlow keeps a little of every graph it ever traced.
 LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
+STILLBORN = 3  # Slots in a row for each one wanted, before the machine is held to be unfit.
 PRELOAD = "topo_search.preload"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +53,7 @@ class Slot:
         self.process = context.Process(
             target=main, args=(other, surroundings), name=f"slot-{index}", daemon=True
         )
-        with _starting(surroundings.log):
-            self.process.start()
+        self._start(surroundings.log)
         other.close()  # So that the pipe ends when the slot does.
 
     @property
@@ -88,13 +91,32 @@ class Slot:
             _kill(self.process.pid)
             self.process.join(LONGEST_STOP)
 
-    def resident_bytes(self) -> int:
-        """Return the memory that is its own, in bytes; 0 where it has just ended."""
+    def own_bytes(self) -> int:
+        """Return the memory that would be free without it, in bytes; 0 where it has just ended.
+
+        What it still shares with the fork server, a copy on write, is not its own.
+        """
         try:
-            memory = psutil.Process(self.process.pid).memory_info()
+            return int(psutil.Process(self.process.pid).memory_full_info().uss)
         except psutil.Error:
             return 0
-        return int(memory.rss - memory.shared)
+
+    def _start(self, log: Path | None) -> None:
+        """Start the process; a fork server that is just dying is replaced by the next try.
+
+        This waits until the fork server has loaded TensorFlow; signals are heard meanwhile.
+        """
+        deadline = time.monotonic() + LONGEST_STOP
+        while True:
+            try:
+                warm_up(log)
+                with _without_main():
+                    self.process.start()
+                return
+            except (EOFError, ConnectionError) as error:
+                if time.monotonic() > deadline:
+                    raise OSError("The fork server ends whenever it is started.") from error
+                threading.Event().wait(0.05)
 
     def _send(self, message: Assignment | Finish | Stop) -> None:
         try:
@@ -125,6 +147,7 @@ class Pool:
         self.gpus = gpus
         self.count, self.surroundings, self.memory = count, surroundings, memory
         self.slots: list[Slot] = []
+        self._stillborn = 0  # Slots in a row that ended before they had anything to do.
 
     def __enter__(self) -> Pool:
         warm_up(self.surroundings.log)
@@ -155,10 +178,12 @@ class Pool:
                 message = slot.connection.recv()
             except (EOFError, OSError):
                 died = slot.killed_for or Died(reason=_reason_of_death(slot))
+                self._count_stillborn(slot, died)
                 self._replace(slot)
                 if slot.assignment is not None:
                     yield slot, died
                 continue
+            self._stillborn = 0
             if slot.assignment is None or message.trial != slot.assignment.trial:
                 continue
             if isinstance(message, Reported):
@@ -168,12 +193,23 @@ class Pool:
     def watch_memory(self) -> None:
         """End slots that have more memory than they may."""
         for slot in self.slots:
-            if self.memory is not None and slot.resident_bytes() > self.memory:
+            if self.memory is not None and slot.own_bytes() > self.memory:
                 slot.kill(f"used more than its {self.memory / 2**30:.1f} GiB of memory")
 
     def _new(self, index: int) -> Slot:
         gpu = self.gpus[index % len(self.gpus)] if self.gpus else None
         return Slot(index, replace(self.surroundings, gpu=gpu))
+
+    def _count_stillborn(self, slot: Slot, died: Died) -> None:
+        if slot.given:
+            return
+        logger.warning("Slot %d had nothing to do: %s.", slot.index + 1, died.reason)
+        self._stillborn += 1
+        if self._stillborn > STILLBORN * self.count:
+            raise OSError(
+                f"Expected slots that wait for trials. {self._stillborn} in a row ended as soon as "
+                f"they had started: {died.reason}. What they printed is in {self.surroundings.log}."
+            )
 
     def _replace(self, slot: Slot) -> Slot:
         slot.close()
@@ -235,7 +271,7 @@ def _printing_to(log: Path | None) -> Iterator[None]:
     if log is None:
         yield
         return
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {number: os.dup(number) for number in (1, 2)}

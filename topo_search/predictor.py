@@ -25,7 +25,8 @@ NETWORK, READING, README = "network.keras", "reading.json", "README.md"
 class Prediction:
     """What a network said of a table."""
 
-    frame: pd.DataFrame  # The table's columns as text, then `prediction`, then probabilities.
+    frame: pd.DataFrame  # The table's columns as text, then those of `predicted`.
+    predicted: tuple[str, ...]  # `prediction`, and for classes `probability NAME` of each.
     warnings: tuple[str, ...]  # Of reading the table: unknown columns, rows left out, …
 
 
@@ -67,24 +68,25 @@ def predict(folder: Path, data: bytes) -> Prediction:
     optional = (described["target"], *described["drop"])
     table = apply_reading(data, reading, optional=optional)
 
-    import keras
+    from objectives.encoder import free_name
+    from objectives.finishing import loaded, predictions
 
-    from objectives import stack  # noqa: F401  Deeper networks than 200 hold a Stack.
-    from objectives.finishing import predictions
-
-    model = keras.models.load_model(folder / NETWORK, safe_mode=True, compile=False)
+    model = loaded(folder / NETWORK)
     classes = tuple(described["classes"])
     features = [feature for feature in table.features if feature.name in model.input]
     output = predictions(model, table.frame, features, classes)
     frame = table.labels.copy()
-    if classes:
-        frame["prediction"] = [classes[code] for code in output.argmax(axis=1)]
-        for code, name in enumerate(classes):
-            frame[f"probability {name}"] = output[:, code].round(6)
-    else:
-        frame["prediction"] = output
+    values = {"prediction": output if not classes else [classes[c] for c in output.argmax(axis=1)]}
+    for code, name in enumerate(classes):
+        values[f"probability {name}"] = output[:, code].round(6)
+    predicted = []
+    for name, column in values.items():
+        predicted.append(free_name(name, {str(taken) for taken in frame}))
+        frame[predicted[-1]] = column
     left_out = tuple(f"line {row.line} was left out: {row.reason}" for row in table.dropped)
-    return Prediction(frame=frame, warnings=(*table.warnings, *left_out))
+    return Prediction(
+        frame=frame, predicted=tuple(predicted), warnings=(*table.warnings, *left_out)
+    )
 
 
 def _readme(row: StudyRow) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 from objectives.objective import Assignment
 from objectives.space import Space
@@ -29,7 +30,7 @@ class Served:
 
     @property
     def plan(self) -> Mapping[str, Any]:
-        """What the study is to do; see `study.plan_of`."""
+        """What the study is to do, as `study.tabular_plan` and `own_plan` write it."""
         return self.row.plan
 
     @cached_property
@@ -53,7 +54,7 @@ class Served:
 
     def assignment(self, lease: Lease) -> Assignment:
         """Return what a slot needs to know of the leased trial; fetches the dataset if need be."""
-        dataset, test = self.datasets()
+        dataset, test = self.datasets
         return Assignment(
             trial=str(lease.token),
             parameters=lease.parameters,
@@ -63,6 +64,7 @@ class Served:
             test_dataset=test,
         )
 
+    @cached_property
     def datasets(self) -> tuple[Path | None, Path | None]:
         """Return the files with the dataset's bytes and with those of a test file, if any."""
         dataset, test = (
@@ -80,11 +82,14 @@ class Served:
 
     def prunes(self, number: int, step: int, value: float) -> bool:
         """Judge a trial at a step it reported."""
-        return judge(
-            self.plan["pruner"],
-            self.study,
-            number,
-            step=step,
-            value=value,
-            epochs=self.plan["epochs"],
-        )
+        try:
+            return judge(
+                self.plan["pruner"],
+                self.study,
+                number,
+                step=step,
+                value=value,
+                epochs=self.plan["epochs"],
+            )
+        except (UpdateFinishedTrialError, LookupError):
+            return False  # Ended by others meanwhile, or deleted; the next report will hear of it.

@@ -43,8 +43,9 @@ class Settings:
 def opened(settings: Settings) -> Iterator[Storage]:
     """Open the storage, starting this machine's private server where none is named."""
     from storage import connection, embedded
+    from storage.private_files import claim_home
 
-    settings.home.mkdir(parents=True, exist_ok=True)
+    claim_home(settings.home)
     if settings.storage is None:
         with embedded.serve(settings.home) as url:
             with _connected(connection.connect(url)) as storage:

@@ -59,7 +59,6 @@ class Stop:
 class Surroundings:
     """What a slot may use of its machine."""
 
-    threads: int = 1  # Of TensorFlow's, for one operation.
     log: Path | None = None  # File for what libraries print.
     gpu: str | None = None  # The only one it sees, as CUDA_VISIBLE_DEVICES names it.
 
@@ -74,7 +73,7 @@ def main(connection: Connection, surroundings: Surroundings) -> None:
         _print_to(surroundings.log)
     if surroundings.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = surroundings.gpu
-    _configure_tensorflow(surroundings.threads)
+    _configure_tensorflow()
     while True:
         try:
             message = connection.recv()
@@ -165,10 +164,11 @@ def _print_to(log: Path) -> None:
     os.close(descriptor)
 
 
-def _configure_tensorflow(threads: int) -> None:
+def _configure_tensorflow() -> None:
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    # One core a slot: trials side by side gain more, and sums do not depend on the machine.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)

@@ -28,7 +28,9 @@ from storage import datasets, studies
 from storage.connection import Storage
 from storage.rows import StudyRow
 
-FEWEST_ROWS = 20  # With a target; with fewer nothing can be validated and tested.
+FEWEST_LEFT = 10  # Rows beside the test rows; with fewer nothing can be trained and validated.
+MOST_TRIALS = 1_000_000
+HIGHEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,10 @@ def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
         ValueError: Where the table cannot be read, has no such target, or an option does not fit;
             the message names the remedy.
     """
+    if not 0 <= options.seed <= HIGHEST_SEED:
+        raise ValueError(f"Expected a seed from 0 to {HIGHEST_SEED}. Received: {options.seed}.")
+    if options.trials > MOST_TRIALS:
+        raise ValueError(f"Expected at most {MOST_TRIALS:,} trials. Received: {options.trials:,}.")
     plan = own_plan(options) if options.objective != "tabular" else tabular_plan(options)
     dataset, test = (
         None if data is None else datasets.put(storage, data, options.file)
@@ -91,6 +97,11 @@ def tabular_plan(options: Options) -> dict[str, Any]:
     target = choose_target(table, options.target, options.task)
     names = [column.name for column in table.columns]
     drop = tuple(find_column(names, name) for name in options.drop)
+    if target.column in drop:
+        raise ValueError(
+            f"Expected columns to leave out besides the target. Received the target "
+            f"{target.column!r}. Give another --target, or do not --drop it."
+        )
     examples = split_target(table, target, drop)
     metric = (
         metrics.metric_for(options.metric, target.task)
@@ -98,6 +109,11 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         else metrics.default_metric(target.task)
     )
     rows, frame = _non_test(options, table, target, examples, drop)
+    if rows < FEWEST_LEFT:
+        raise ValueError(
+            f"Expected at least {FEWEST_LEFT} rows beside the test rows. Received {rows} of "
+            f"{len(examples.y)}. Give a smaller --test-share than {options.test_share}."
+        )
     validation = splits.kind(rows, options.validation)
     sizes = Layout.of(frame, examples.features).sizes
     kinds = [feature.kind for feature in examples.features]

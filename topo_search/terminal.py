@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -92,7 +91,12 @@ def show_start(console: Console, row: StudyRow) -> None:
 
 
 def show_end(
-    console: Console, results: Results, row: StudyRow, report: Path, network: Path | None
+    console: Console,
+    results: Results,
+    row: StudyRow,
+    report: Path,
+    network: Path | None,
+    commands: Mapping[str, str],
 ) -> None:
     """Say what a search came to and where it lies."""
     show_results(console, results)
@@ -100,13 +104,12 @@ def show_end(
     lines.add_row("Report", _path(report))
     if network is not None:
         lines.add_row("Network", _path(network))
-        lines.add_row("Predict", f"topo-search predict {escape(str(network))} NEW.csv -o OUT.csv")
-    lines.add_row("Go on", f"topo-search resume {row.id} --trials +20")
-    if row.state in ("finished",):
-        console.print(lines)
-    else:
+        lines.add_row("Predict", Text(f"topo-search predict {network} NEW.csv -o OUT.csv"))
+    if "resume" in commands:
+        lines.add_row("Go on", Text(commands["resume"]))
+    if row.state != "finished":
         console.print(Text(f"The study is {row.state}. {row.reason or ''}".rstrip()))
-        console.print(Text.assemble("Report  ", _path(report)))
+    console.print(lines)
 
 
 def show_results(console: Console, results: Results) -> None:
@@ -217,9 +220,7 @@ def _missing(value: Any) -> bool:
 
 
 def _plain_table(*, expand: bool = False) -> Table:
-    return Table(
-        box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", expand=expand
-    )
+    return Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", expand=expand)
 
 
 def _path(path: Path) -> Text:

@@ -1,0 +1,317 @@
+"""The commands as a user types them, on a machine of their own."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import COLUMNS, IRIS, Machine, Searched
+
+from storage import studies
+from storage.connection import Storage
+from topo_search.cli import cli
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ["setosa", "versicolor", "virginica"]
+OWN = ("--objective", "toy_objectives:objective", "--space-file", "space.toml")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def lines_wider_than_the_terminal(text: str) -> list[str]:
+    return [line for line in text.splitlines() if len(line) > COLUMNS]
+
+
+# A search and what it leaves.
+
+
+def test_search_prints_one_object_with_everything_it_came_to(searched: Searched) -> None:
+    printed = searched.printed
+    top = "study key task metric direction rows trials seconds best test baselines report"
+    assert set(top.split()) <= set(printed)
+    assert set(printed) - set(top.split()) == {"state", "reason"}
+    assert set(printed["rows"]) == set("train validation test dropped".split())
+    assert set(printed["trials"]) == set("finished complete pruned failed".split())
+    assert set(printed["best"]) == set(
+        "trial value parameters topology weights epochs seed".split()
+    )
+    assert set(printed["test"]) == set("value low high looks".split())
+    assert set(printed["baselines"]) == {"majority", "linear", "boosting"}
+
+
+def test_what_search_prints_is_true_of_iris(searched: Searched) -> None:
+    printed = searched.printed
+    assert (printed["task"], printed["metric"], printed["direction"]) == (
+        *("multiclass", "accuracy", "maximize"),
+    )
+    rows = printed["rows"]
+    assert rows["train"] + rows["validation"] == 120
+    assert (rows["test"], rows["dropped"]) == (30, 0)
+    trials = printed["trials"]
+    assert trials["finished"] == 6 == trials["complete"] + trials["pruned"]
+    assert trials["failed"] == 0
+    test = printed["test"]
+    assert 0.8 <= test["low"] <= test["value"] <= test["high"] <= 1.0 or test["value"] > 0.8
+    assert (test["looks"], printed["baselines"]["majority"]) == (1, pytest.approx(1 / 3))
+    assert printed["best"]["weights"] > 100
+
+
+def test_search_writes_a_report_and_the_network(searched: Searched) -> None:
+    assert Path(searched.printed["report"]) == searched.report
+    page = searched.report.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert searched.study in page
+    names = {path.name for path in searched.network.iterdir()}
+    assert names == {"network.keras", "reading.json", "README.md"}
+
+
+def test_the_network_predicts_without_the_database(searched: Searched, tmp_path: Path) -> None:
+    nowhere = Machine(home=tmp_path / "none", folder=searched.network)
+    rows = read(IRIS)
+    new = tmp_path / "new.csv"
+    with new.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)  # Without the target, and with the columns turned around.
+        names = [name for name in reversed(rows[0]) if name != "species"]
+        writer.writerows([names, *([row[name] for name in names] for row in rows)])
+    nowhere.run("predict", searched.network, new, "-o", tmp_path / "out.csv")
+    predicted = read(tmp_path / "out.csv")
+    assert {row["prediction"] for row in predicted} <= set(CLASSES)
+    right = [row["prediction"] == known["species"] for row, known in zip(predicted, rows, strict=1)]
+    assert sum(right) / len(right) > 0.85
+    for row in predicted:
+        chances = {name: float(row[f"probability {name}"]) for name in CLASSES}
+        assert sum(chances.values()) == pytest.approx(1, abs=1e-5)
+        assert max(chances, key=chances.__getitem__) == row["prediction"]
+    assert not nowhere.home.exists()
+
+
+def test_predict_names_the_column_that_is_missing(searched: Searched, tmp_path: Path) -> None:
+    new = tmp_path / "new.csv"
+    new.write_text("sepal_length,sepal_width,petal_width\n5.1,3.5,0.2\n")
+    done = searched.machine.run("predict", searched.network, new, code=1)
+    assert_one_line(done.stderr)
+    assert "petal_length" in done.stderr
+
+
+def test_export_writes_the_network_again(searched: Searched, storage: Storage) -> None:
+    machine = searched.machine
+    assert machine.json("export", searched.study, "-o", "again") == {
+        "study": searched.study,
+        "folder": "again",
+    }
+    for path in searched.network.iterdir():
+        assert (machine.folder / "again" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_results_fill_a_csv_and_a_page(searched: Searched, storage: Storage) -> None:
+    machine = searched.machine
+    machine.run("results", "first", "--csv", "trials.csv", "--html", "page.html")
+    trials = read(machine.folder / "trials.csv")
+    assert [row["trial"] for row in trials][:6] == [str(number) for number in range(6)]
+    best = searched.printed["best"]
+    assert float(trials[best["trial"]]["value"]) == best["value"]
+    page = (machine.folder / "page.html").read_text(encoding="utf-8")
+    assert best["topology"] in page
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
+
+
+def test_studies_lists_every_study_as_status_tells_it(searched: Searched, storage: Storage) -> None:
+    listed = {one["study"]: one for one in searched.machine.json("studies")}
+    status = searched.machine.json("status", searched.study[:5])
+    assert status == listed[searched.study]
+    assert {"study", "state", "trials", "best"} <= set(status)
+    assert status["state"] == "finished"
+    assert set(status["trials"]) == set("finished running waiting complete pruned failed".split())
+    assert status["best"]["value"] == searched.printed["best"]["value"]
+
+
+def test_resume_adds_trials_and_fits_the_screen(searched: Searched, storage: Storage) -> None:
+    machine = searched.machine
+    done = machine.run("resume", searched.study, "--trials", "+2", "--report", "more-report.html")
+    assert lines_wider_than_the_terminal(done.stdout + done.stderr) == []
+    assert f"topo-search resume {searched.study} --trials +20" in done.stdout
+    assert "trial   6" in done.stdout and "trial   7" in done.stdout
+    counts = machine.json("status", searched.study)["trials"]
+    assert (counts["finished"], counts["running"], counts["waiting"]) == (8, 0, 0)
+    row = studies.get(storage, searched.study)
+    assert row.outcome is not None and row.outcome["test"]["looks"] == 2
+    assert (machine.folder / "more-network" / "network.keras").exists()
+
+
+def test_resume_of_a_finished_study_says_how_to_add_to_it(
+    searched: Searched, storage: Storage
+) -> None:
+    done = searched.machine.run("resume", searched.study, code=1)
+    assert_one_line(done.stderr)
+    assert "--trials +20" in done.stderr
+
+
+# Other commands.
+
+
+def test_inspect_tells_machines_how_a_table_was_read(machine: Machine) -> None:
+    told = machine.json("inspect", IRIS)
+    keys = "encoding separator decimal header rows columns warnings"
+    assert set(keys.split()) <= set(told)
+    assert (told["separator"], told["header"], told["rows"]) == (",", True, 150)
+    assert {"name", "kind", "missing", "distinct"} <= set(told["columns"][0])
+    kinds = {column["name"]: column["kind"] for column in told["columns"]}
+    assert kinds["petal_width"] == "numeric" and kinds["species"] == "categorical"
+
+
+def test_inspect_fits_the_screen(machine: Machine, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.csv"
+    long = "a column with a very long name that goes on and on and on " * 3
+    cells = "some words that are long enough to be prose, and then some more of them " * 4
+    rows = [f'"{cells}{k}",{k},{"yn"[k % 2]}' for k in range(40)]
+    wide.write_text("\n".join([f'"{long}",number,"another {long}"', *rows]))
+    done = machine.run("inspect", wide)
+    assert lines_wider_than_the_terminal(done.stdout + done.stderr) == []
+    assert "number" in done.stdout
+
+
+def test_a_study_of_an_own_objective_is_created_served_and_shown(
+    machine: Machine, storage: Storage
+) -> None:
+    (machine.folder / "space.toml").write_text(
+        "[parameters]\nx = {low = 0, high = 9}\nkind = {choices = ['a', 'b']}\n"
+    )
+    made = machine.json("create", *OWN, "--trials", 5, "--name", "own", "--direction", "minimize")
+    assert set(made) == {"study", "key"}
+    allow = ("--allow-objective", "toy_objectives:objective")
+    served = machine.json("worker", "--study", "own", "--until-idle", "--slots", 1, *allow)
+    assert served["trials"] == 5
+    status = machine.json("status", made["study"])
+    assert (status["state"], status["trials"]["complete"]) == ("finished", 5)
+    results = machine.json("results", "own")
+    values = [trial["value"] for trial in results["history"]]
+    assert status["best"]["value"] == results["best"]["value"] == min(values)
+    shown = machine.run("results", "own", "--csv", "own.csv", "--html", "own.html").stdout
+    assert lines_wider_than_the_terminal(shown) == []
+    assert {"param.x", "param.kind"} <= set(read(machine.folder / "own.csv")[0])
+    assert (machine.folder / "own.html").stat().st_size > 10_000
+    assert "own" in machine.run("studies").stdout
+    assert "5 of 5 trials: 5 complete" in machine.run("status", "own").stdout
+
+
+def test_one_slot_and_one_seed_give_the_same_study_twice(
+    machine: Machine, storage: Storage
+) -> None:
+    limits = ("--depth", "1:3", "--width", "16:48", "--epochs", 9, "--validation", "holdout")
+    budget = ("--trials", 14, "--slots", 1, "--seed", 5, "--report", "same-report.html")
+    found = []
+    for _ in range(2):
+        study = machine.json("search", IRIS, "--target", "species", *limits, *budget)["study"]
+        results = machine.json("results", study)
+        for trial in results["history"]:
+            del trial["seconds"], trial["worker"]
+        found.append({name: results[name] for name in ("history", "best", "test", "curves")})
+    first, second = found
+    assert first["history"] == second["history"]
+    assert first == second
+    states = [trial["state"] for trial in first["history"]]
+    assert "pruned" in states and states.count("complete") > 3
+    parameters = [
+        {name: value for name, value in trial.items() if name.startswith("param.")}
+        for trial in first["history"]
+    ]
+    assert all(parameters.count(one) == 1 for one in parameters)
+
+
+# Errors.
+
+
+def assert_one_line(stderr: str) -> None:
+    """Assert that a user is told of one error in one line, with nothing of our insides."""
+    assert "Traceback" not in stderr and 'File "' not in stderr
+    told = [line for line in stderr.splitlines() if line.startswith("Error: ")]
+    usage = [line for line in stderr.splitlines() if line.startswith(("Usage: ", "Try "))]
+    assert len(told) == 1
+    assert len(told) + len(usage) == len([line for line in stderr.splitlines() if line])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("search", "nowhere.csv", "--target", "y"), 2, "'nowhere.csv' does not exist"),
+        (("search", IRIS), 2, "topo-search inspect"),
+        (("search", IRIS, "--target", "specie"), 1, "Did you mean 'species'?"),
+        (("create", IRIS, "--target", "species", "--depth", "6:1"), 1, "Write 1:6."),
+        (("create", IRIS, "--target", "species", "--width", "lots"), 1, "'lots'"),
+        (("create", IRIS, "--target", "species", "--activation", "rely"), 1, "Did you mean relu?"),
+        (("create", IRIS, "--target", "species", "--metric", "rmse"), 1, "accuracy, balanced_"),
+        (("create", IRIS, "--target", "species", "--metric", "accurate"), 1, "'accurate'"),
+        (("create", IRIS, "--target", "species", "--drop", "petal"), 1, "Did you mean 'petal_"),
+        (("create", IRIS, "--target", "species", "--test-share", "2"), 1, "between 0 and 1"),
+        (("create", IRIS, "--target", "species", "--column", "x"), 2, "NAME=KIND"),
+        (("create", IRIS, "--target", "species", "--trials", "0"), 2, "--trials"),
+        (("create", *OWN[:2]), 1, "--space-file FILE.toml"),
+        (("inspect", COLUMNS), 2, "does not exist"),
+        (("status", "nothing"), 1, "Received 'nothing'."),
+        (("resume", "nothing", "--trials", "some"), 2, "+20"),
+        (("export", "nothing"), 1, "Received 'nothing'."),
+        (("predict", ".", IRIS), 1, "topo-search export"),
+        (("serach",), 2, "serach"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_wrong_input_is_answered_in_one_line(
+    machine: Machine, storage: Storage, arguments: tuple[Any, ...], code: int, said: str
+) -> None:
+    done = machine.run(*arguments, code=code)
+    assert done.stdout == ""
+    assert_one_line(done.stderr)
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("mysql://topo:s3cret@db/topo", "Expected a PostgreSQL URL"),
+        ("postgresql://topo:s3cret@localhost:1/topo", "Start the server"),
+        ("postgresql://topo:s3cret@localhost:port/topo", "cannot be told apart"),
+    ],
+)
+def test_a_storage_that_is_none_is_told_without_its_password(
+    machine: Machine, url: str, said: str
+) -> None:
+    done = machine.run("studies", "--storage", url, code=1)
+    assert_one_line(done.stderr)
+    assert said in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+def test_a_file_that_is_no_table_is_refused(machine: Machine, tmp_path: Path) -> None:
+    page = tmp_path / "page.csv"
+    page.write_text("<!doctype html><html><body>Not found</body></html>\n")
+    done = machine.run("inspect", page, code=1)
+    assert_one_line(done.stderr)
+    assert "HTML" in done.stderr
+
+
+# What is written of the commands.
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"topo-search {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_help_lists_every_command(machine: Machine) -> None:
+    shown = machine.run("--help").stdout
+    assert all(re.search(rf"^  {command} ", shown, re.MULTILINE) for command in cli.commands)
+    assert lines_wider_than_the_terminal(shown) == []
+
+
+def test_every_json_is_one_object_or_list_alone_on_stdout(
+    searched: Searched, storage: Storage
+) -> None:
+    for command in (("studies",), ("status", "first"), ("results", "first"), ("inspect", IRIS)):
+        done = searched.machine.run(*command, "--json")
+        assert isinstance(json.loads(done.stdout), dict | list)
+        assert done.stderr == ""

@@ -1,0 +1,138 @@
+"""What a user or a machine may do to a search that runs, and that it comes through."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import sqlalchemy as sa
+from conftest import DEADLINE, Machine, wait_until
+
+from storage import studies
+from storage.connection import Storage
+
+GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
+
+
+@pytest.fixture
+def bench(machine: Machine, storage: Storage, tmp_path: Path) -> Machine:
+    """The machine, with a folder of the test's own."""
+    (tmp_path / "space.toml").write_text("[parameters]\nx = {low = 0, high = 99999}\n")
+    return Machine(home=machine.home, folder=tmp_path)
+
+
+def gated_search(trials: int) -> tuple[Any, ...]:
+    """Return a search whose trials wait for the file `go`."""
+    name = f"gated-{os.urandom(4).hex()}"
+    return ("search", *GATED, "--trials", trials, "--slots", 2, "--name", name)
+
+
+def began(bench: Machine, count: int) -> None:
+    """Wait until so many trials have begun."""
+    wait_until(lambda: len(list(bench.folder.glob("began-*"))) >= count, f"{count} trials begin")
+
+
+def attempts(bench: Machine, study: str) -> list[int]:
+    return [trial["attempts"] for trial in bench.json("results", study)["history"]]
+
+
+def counts(bench: Machine, study: str) -> dict[str, int]:
+    told: dict[str, int] = bench.json("status", study)["trials"]
+    return {name: count for name, count in told.items() if count}
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_ctrl_c_drains_and_resume_completes_the_exact_budget(bench: Machine) -> None:
+    search = gated_search(5)
+    study = str(search[-1])
+    with bench.terminal(*search) as terminal:
+        began(bench, 2)
+        terminal.press_ctrl_c()
+        wait_until(lambda: "Press Ctrl-C again" in terminal.shown, "the screen tells of the end")
+        (bench.folder / "go").touch()
+        assert terminal.wait() == 130
+    public = bench.json("status", study)["study"]
+    assert f"topo-search resume {public}" in terminal.shown
+    assert "Traceback" not in terminal.shown
+    assert counts(bench, study) == {"finished": 2, "complete": 2, "waiting": 3}
+    printed = bench.json("resume", study, "--slots", 2)
+    assert printed["trials"] == {"finished": 5, "complete": 5, "pruned": 0, "failed": 0}
+    assert attempts(bench, study) == [1] * 5
+
+
+def test_a_second_ctrl_c_stops_at_once_and_hands_the_trials_back(bench: Machine) -> None:
+    search = gated_search(3)
+    study = str(search[-1])
+    with bench.terminal(*search) as terminal:
+        began(bench, 2)
+        children = psutil.Process(terminal.process.pid).children(recursive=True)
+        terminal.press_ctrl_c()
+        wait_until(lambda: "Press Ctrl-C again" in terminal.shown, "the screen tells of the end")
+        terminal.press_ctrl_c()
+        assert terminal.wait() == 130
+    wait_until(lambda: not any(lives(child) for child in children), "its processes end")
+    assert "Traceback" not in terminal.shown
+    assert counts(bench, study) == {"waiting": 3}
+    assert [trial["state"] for trial in bench.json("results", study)["history"]] == ["running"] * 2
+
+
+def test_a_killed_search_is_resumed_to_the_exact_budget(bench: Machine, storage: Storage) -> None:
+    search = gated_search(4)
+    study = str(search[-1])
+    with bench.started(*search) as process:
+        began(bench, 2)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait(DEADLINE)
+    wait_until(lambda: not any(lives(child) for child in children), "its processes end")
+    let_leases_run_out(storage, study)
+    (bench.folder / "go").touch()
+    printed = bench.json("resume", study, "--slots", 2)
+    assert printed["trials"] == {"finished": 4, "complete": 4, "pruned": 0, "failed": 0}
+    # The third was claimed ahead and may have been lost with the two that ran.
+    assert attempts(bench, study)[:2] == [2, 2]
+
+
+def test_two_workers_end_exactly_the_budget_whatever_is_killed(
+    bench: Machine, storage: Storage
+) -> None:
+    study = bench.json("create", *GATED, "--trials", 12)["study"]
+    serve = ("worker", "--until-idle", "--study", study, "--slots", 2, "--json")
+    allow = ("--allow-objective", "toy_objectives:gated")
+    with bench.started(*serve, *allow) as one, bench.started(*serve, *allow) as other:
+        began(bench, 4)
+        traces = [path.read_text().split() for path in sorted(bench.folder.glob("began-*"))]
+        slots, servers = ([int(trace[place]) for trace in traces] for place in (0, 1))
+        assert len(set(servers)) == 2
+        os.kill(servers[0], signal.SIGKILL)  # One worker's fork server …
+        os.kill(slots[servers.index(servers[0])], signal.SIGKILL)  # … a slot of it …
+        rest = next(slots[at] for at, server in enumerate(servers) if server != servers[0])
+        os.kill(rest, signal.SIGKILL)  # … and a slot of the other.
+        (bench.folder / "go").touch()
+        for process in (one, other):
+            assert process.wait(DEADLINE) == 0, process.stderr and process.stderr.read()
+    assert counts(bench, study) == {"finished": 12, "complete": 12}
+    history = bench.json("results", study)["history"]
+    assert [trial["trial"] for trial in history] == list(range(12))
+    assert sorted(trial["attempts"] for trial in history) == [1] * 10 + [2] * 2
+    assert studies.get(storage, study).state == "finished"
+
+
+def let_leases_run_out(storage: Storage, study: str) -> None:
+    """Let a minute pass in which nobody renewed."""
+    with storage.transaction() as connection:
+        connection.execute(
+            sa.text(
+                "UPDATE topo_lease SET renewed_at = clock_timestamp() - interval '2 s', "
+                "expires_at = clock_timestamp() - interval '1 s' WHERE study = :study"
+            ),
+            {"study": studies.get(storage, study).id},
+        )

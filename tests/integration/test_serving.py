@@ -1,0 +1,96 @@
+"""A study as a worker serves it, over a real database."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from stored_studies import claimed, optuna_trials
+
+from storage import leases, trials
+from storage.connection import Storage, connect
+from storage.rows import Lease
+from topo_search.serving import Served
+from topo_search.study import Options, create
+
+ROWS = [f"{k % 7},{k % 5},{'ab'[k % 2]}" for k in range(60)]
+TABLE = "\n".join(["p,q,y", *ROWS]).encode()
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    opened = connect(database_url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def served(storage: Storage, tmp_path: Path) -> Served:
+    options = Options(data=TABLE, file="t.csv", target="y", trials=9, epochs=9, seed=3)
+    row, _ = create(storage, options)
+    return Served(storage=storage, row=row, cache=tmp_path / "datasets")
+
+
+def leased(served: Served) -> Lease:
+    lease = leases.claim(served.storage, served.row.id, "a", served.draw)
+    assert lease is not None
+    return lease
+
+
+def test_an_assignment_has_all_that_a_slot_needs(served: Served) -> None:
+    lease = leased(served)
+    assignment = served.assignment(lease)
+    assert assignment.trial == str(lease.token)
+    assert (assignment.parameters, assignment.seed) == (lease.parameters, lease.seed)
+    assert assignment.plan == served.row.plan
+    assert assignment.dataset is not None and assignment.dataset.read_bytes() == TABLE
+    assert assignment.test_dataset is None
+
+
+def test_test_rows_that_came_apart_are_handed_over(storage: Storage, tmp_path: Path) -> None:
+    other = TABLE.replace(b"\n", b"\r\n")
+    options = Options(data=TABLE, file="t.csv", target="y", test_data=other, trials=1)
+    row, _ = create(storage, options)
+    served = Served(storage=storage, row=row, cache=tmp_path)
+    test = served.assignment(leased(served)).test_dataset
+    assert test is not None and test.read_bytes() == other
+
+
+def test_a_draw_is_a_point_of_the_space_and_described(served: Served) -> None:
+    parameters = leased(served).parameters
+    assert served.space.contains(parameters)
+    topology, _ = served.space.decode(parameters)
+    assert served.described(parameters) == {"topology": str(topology), "depth": topology.depth}
+
+
+def test_another_worker_draws_the_same_for_the_same_unit(served: Served) -> None:
+    another = Served(storage=served.storage, row=served.row, cache=served.cache)
+    assert [served.draw(unit) for unit in range(3)] == [another.draw(unit) for unit in range(3)]
+
+
+def test_a_trial_far_behind_the_others_is_pruned_at_a_rung(served: Served) -> None:
+    distributions = served.space.distributions()
+    for value in (0.9, 0.8, 0.85, 0.95):
+        lease = leased(served)
+        number = trials.begin(served.storage, lease, distributions)
+        trials.report(served.storage, lease, 1, value)
+        assert not served.prunes(number, 1, value)
+        trials.end(served.storage, lease, state="complete", value=value)
+    behind, ahead = leased(served), leased(served)
+    verdicts = []
+    for lease, value in ((behind, 0.1), (ahead, 0.99)):
+        number = trials.begin(served.storage, lease, distributions)
+        trials.report(served.storage, lease, 1, value)
+        verdicts.append(served.prunes(number, 1, value))
+    assert verdicts == [True, False]
+    assert len(optuna_trials(served.storage, served.row)) == 6
+
+
+def test_a_study_without_a_dataset_hands_none_over(storage: Storage, tmp_path: Path) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text("[parameters]\nx = {low = 0.0, high = 1000.0}\n")
+    options = Options(data=None, objective="mine:score", space_file=space, trials=1)
+    row, _ = create(storage, options)
+    served = Served(storage=storage, row=row, cache=tmp_path)
+    lease = claimed(storage, row)
+    assert served.assignment(lease).dataset is None
+    assert served.described(lease.parameters) == {}

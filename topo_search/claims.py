@@ -1,0 +1,149 @@
+"""What a worker may do next: leases of the studies it serves, each study in its turn."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from storage import leases, studies
+from storage.connection import Storage, StorageError, unavailable_as_storage_error
+from storage.leases import Lease
+from storage.rows import OPEN, StudyRow
+from topo_search.serving import Served
+
+logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 5.0  # Seconds between two tries to reach the database.
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """A lease in hand, and the study it is of."""
+
+    lease: Lease
+    served: Served
+    number: int = -1  # Of the trial, once it has begun.
+
+
+class Patience:
+    """Calls the database until it answers; slots train on meanwhile."""
+
+    def __init__(self, storage: Storage, meanwhile: Callable[[], None]) -> None:
+        self.storage, self.meanwhile = storage, meanwhile
+        self.ended = False  # No more waiting: the worker is to stop.
+
+    def __call__(self, call: Callable[[], Value]) -> Value:
+        """Return what `call` returns, trying again for as long as the database is away.
+
+        Raises:
+            StorageError: The database is away, and the worker is to stop.
+        """
+        pause = 0.1
+        while True:
+            try:
+                with unavailable_as_storage_error(self.storage.url):
+                    return call()
+            except StorageError as error:
+                if self.ended:
+                    raise
+                logger.warning("%s Trying again.", error)
+                self.meanwhile()
+                threading.Event().wait(pause * random.uniform(0.5, 1))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class Claims:
+    """Claims leases for one worker."""
+
+    def __init__(
+        self,
+        persist: Patience,
+        cache: Path,
+        owner: str,
+        *,
+        only: Collection[str],
+        objectives: Collection[str],
+        lease: float,
+    ) -> None:
+        """Make claims of a worker.
+
+        Args:
+            persist: How to reach the database.
+            cache: Folder of datasets on this machine.
+            owner: The worker's name.
+            only: Ids of the studies to serve; all open ones where there are none.
+            objectives: Names of the objectives that may run here.
+            lease: Seconds until a lease must be renewed.
+        """
+        self.persist, self.storage, self.cache = persist, persist.storage, cache
+        self.owner, self.lease_seconds = owner, lease
+        self.only, self.objectives = frozenset(only), frozenset(objectives)
+        self.serving: dict[str, Served] = {}
+        self.refused: dict[str, str] = {}  # Studies that cannot be served here, and why.
+        self.idle = False  # Whether no study that is served was open at the last look.
+        self._turns: dict[str, int] = {}  # When each study was last served, in claims.
+
+    def next(self, *, spare: int = 0) -> Held | None:
+        """Take a lease of the study whose turn it is; None where there is nothing to do now.
+
+        Args:
+            spare: Take only what leaves so many units to others, and no unit of a study with a
+                budget in time: what is claimed ahead of its time waits.
+        """
+        rows = self.persist(partial(studies.list_studies, self.storage, OPEN))
+        rows = [row for row in rows if self._serves(row)]
+        self.idle = not rows
+        self._forget({row.id for row in rows})
+        for row in sorted(rows, key=lambda row: self._turns.get(row.id, 0)):
+            if spare and (row.seconds is not None or row.trials - row.drawn <= spare):
+                continue
+            try:
+                held = self._claim(row)
+            except (LookupError, TypeError, ValueError) as error:  # Deleted, or of another version.
+                self.refuse(row.id, f"cannot be served here: {error}")
+                continue
+            if held is not None:
+                self._turns[row.id] = max(self._turns.values(), default=0) + 1
+                return held
+        return None
+
+    def refuse(self, study: str, reason: str) -> None:
+        """Serve a study no more, and say so once."""
+        if study not in self.refused:
+            logger.error("Study %s %s", study, reason)
+        self.refused[study] = reason
+        self.serving.pop(study, None)
+
+    def _claim(self, row: StudyRow) -> Held | None:
+        served = self.serving.setdefault(
+            row.id, Served(storage=self.storage, row=row, cache=self.cache)
+        )
+        claim = partial(leases.claim, self.storage, row.id, self.owner, served.draw)
+        lease = self.persist(partial(claim, lease=self.lease_seconds))
+        return None if lease is None else Held(lease=lease, served=served)
+
+    def _serves(self, row: StudyRow) -> bool:
+        if row.id in self.refused or (self.only and row.id not in self.only):
+            return False
+        objective = row.plan.get("objective")
+        if objective not in self.objectives:
+            self.refuse(
+                row.id,
+                f"runs {objective}, which this worker may not. "
+                f"Allow it here: topo-search worker --allow-objective {objective}",
+            )
+            return False
+        return True
+
+    def _forget(self, served: set[str]) -> None:
+        """Let go of studies that are no longer open, with all they keep in memory."""
+        for study in set(self.serving) - served - self.only:
+            del self.serving[study]
