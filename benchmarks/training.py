@@ -86,8 +86,9 @@ def by_trainer(table: Table, depth: int, width: int) -> float:
 
     from objectives import metrics, tabular
     from objectives.preprocessing import Arrays, Sizes
+    from objectives.program import Fold
     from objectives.topology import Recipe, Topology
-    from objectives.training import Fold, resident
+    from objectives.training import resident
 
     rows = len(table.y)
     arrays = Arrays(

@@ -23,6 +23,10 @@ class ReadingError(ValueError):
     """The bytes cannot be read as the table that is asked for."""
 
 
+class NoSuchColumnError(ReadingError):
+    """The table has no column of the name or position that was given."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DroppedRow:
     """A row that was left out."""

@@ -21,10 +21,11 @@ from objectives import metrics, splits
 from objectives.network import Weights
 from objectives.objective import Assignment, Outcome, Report
 from objectives.preprocessing import Layout, Preprocessor, TargetScaler, Variant
+from objectives.program import Fold
 from objectives.space import Space
 from objectives.table import Feature, Reading, Target, apply_reading, split_target
 from objectives.topology import Recipe
-from objectives.training import Fold, Trainer, resident
+from objectives.training import Trainer, resident
 
 
 def objective(assignment: Assignment, report: Report) -> Outcome:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from objectives.numerals import to_numbers
-from objectives.reading import ColumnRule, Reading, ReadingError
+from objectives.reading import ColumnRule, NoSuchColumnError, Reading, ReadingError
 from objectives.shape import plain_name
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def find_column(names: Sequence[str], wanted: str | int) -> str:
     is that number comes first.
 
     Raises:
-        ReadingError: there is no such column; the message suggests the nearest name.
+        NoSuchColumnError: The message suggests the nearest name.
     """
     text = plain_name(str(wanted))
     if text in names:
@@ -62,14 +62,14 @@ def find_column(names: Sequence[str], wanted: str | int) -> str:
         position = int(text)
         if 0 < abs(position) <= len(names):
             return names[position - 1 if position > 0 else position]
-        raise ReadingError(
+        raise NoSuchColumnError(
             f"Expected a column's name or a position from 1 to {len(names)} (-1 is the last). "
             f"Received: {wanted!r}."
         )
     lower = {name.lower(): name for name in reversed(names)}
     near = get_close_matches(text.lower(), list(lower), n=1, cutoff=0.5)
     hint = f"Did you mean {lower[near[0]]!r}?" if near else f"Columns: {', '.join(names[:30])}."
-    raise ReadingError(f"There is no column {wanted!r}. {hint}")
+    raise NoSuchColumnError(f"There is no column {wanted!r}. {hint}")
 
 
 def choose_target(table: Table, target: str | int, task: Task | None = None) -> Target:

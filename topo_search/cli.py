@@ -75,7 +75,9 @@ def inspect(csv: Path, target: str | None, json_: bool, **given: Any) -> None:
     from objectives.table import choose_target, describe, read_table
 
     table = read_table(csv.read_bytes(), overrides=overrides(given))
-    description = describe(table, None if target is None else choose_target(table, target))
+    with _bad_options():
+        chosen = None if target is None else choose_target(table, target)
+    description = describe(table, chosen)
     if json_:
         _echo_json(description)
         return
@@ -316,17 +318,25 @@ class BadOption(click.ClickException):
     exit_code = USAGE
 
 
-def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[StudyRow, str]:
-    """Create the study that the options ask for."""
-    from objectives.reading import ReadingError
-    from topo_search import study
+@contextmanager
+def _bad_options() -> Iterator[None]:
+    """Tell errors of the options from errors of the file."""
+    from objectives.reading import NoSuchColumnError, ReadingError
 
     try:
-        return study.create(storage, options(csv, given))
-    except ReadingError:
-        raise
+        yield
     except ValueError as error:
+        if isinstance(error, ReadingError) and not isinstance(error, NoSuchColumnError):
+            raise
         raise BadOption(str(error)) from error
+
+
+def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[StudyRow, str]:
+    """Create the study that the options ask for."""
+    from topo_search import study
+
+    with _bad_options():
+        return study.create(storage, options(csv, given))
 
 
 def _serve(

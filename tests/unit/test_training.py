@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from objectives import network, training
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
+from objectives.program import Fold, Program, learning_rate
 from objectives.space import Choice, Parameter, Range, TableFacts, Value, named_space
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED
 from objectives.topology import Recipe, Topology
-from objectives.training import Fold, Program, Trainer, Training, learning_rate, resident
+from objectives.training import Trainer, Training, resident
 
 SIZES = Sizes(numeric=3, dense=2, codes=(40,))
 ROWS, BATCH, CLASSES = 48, 16, 3

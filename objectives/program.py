@@ -1,0 +1,213 @@
+"""A whole epoch, steps and validation, as one TensorFlow function over resident data.
+
+Batches are gathered by index, AdamW works on all weights as one flat vector. Weights come in and go
+out as tensors, so that folds take turns on one function, the best epoch's weights are kept at no
+cost, and several trials of one shape could be mapped over it. What changes between recipes without
+changing shapes is an argument.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from objectives import network
+from objectives.preprocessing import Sizes
+from objectives.topology import Recipe, Topology
+
+WARM_UP = 0.05  # Share of all steps in which the learning rate rises to its highest.
+BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-7  # AdamW, as Keras has them.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One training set with its validation rows; all folds of a study have one shape."""
+
+    tensors: dict[str, tf.Tensor]  # numeric, dense, codes: all rows, preprocessed for this fold.
+    target: tf.Tensor  # (rows,): int32 class codes, or float32 standardised values.
+    weights: tf.Tensor  # (rows,) float32, mean 1 over the training rows.
+    train: NDArray[np.int32]  # Positions of training rows.
+    valid: NDArray[np.int32]  # Positions of validation rows; may be empty.
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a network in training is: tensors."""
+
+    flat: tf.Tensor  # Trainable weights, one after the other.
+    mean: tf.Tensor  # AdamW's moments of their gradients.
+    variance: tf.Tensor
+    step: tf.Tensor
+    other: tuple[tf.Tensor, ...]  # Moving statistics, dropout rates, random states.
+
+
+def learning_rate(step: Any, peak: Any, total: Any) -> Any:
+    """Return the rate of `step` (from 1): linear warm-up, then half a cosine down to 0 at `total`.
+
+    After Loshchilov and Hutter, https://arxiv.org/abs/1608.03983.
+    """
+    warm = tf.maximum(1.0, tf.floor(WARM_UP * total))
+    rise = step / warm
+    fall = 0.5 * (1 + tf.cos(math.pi * (step - warm) / tf.maximum(1.0, total - warm)))
+    return peak * tf.where(step < warm, rise, fall)
+
+
+class Program:
+    """One topology's whole-epoch function; weights in, weights out."""
+
+    def __init__(
+        self, topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, compiled: bool
+    ) -> None:
+        self.topology, self.outputs = topology, outputs
+        self.model = network.trainable(topology, sizes, outputs, dropout=dropout)
+        self.shapes = [tuple(v.shape) for v in self.model.trainable_variables]
+        self.lengths = [math.prod(shape) for shape in self.shapes]
+        # Weight decay is for kernels: not for biases, normalisations and embeddings.
+        self.decayed = tf.concat(
+            [
+                tf.fill([length], 1.0 if v.path.endswith("kernel") else 0.0)
+                for v, length in zip(self.model.trainable_variables, self.lengths, strict=True)
+            ],
+            axis=0,
+        )
+        self._epoch = tf.function(self._whole_epoch, jit_compile=compiled, autograph=False)
+
+    def start(self, recipe: Recipe, seed: int) -> State:
+        """Return a network that has not been trained."""
+        weights = network.initial_weights(self.model, self.topology, seed)
+        flat = tf.constant(
+            np.concatenate([weights[v.path].ravel() for v in self.model.trainable_variables])
+        )
+        rates = recipe.dropouts(self.topology.depth)
+        other = []
+        for index, variable in enumerate(self.model.non_trainable_variables):
+            value = variable.numpy()
+            if variable.name == "rate":
+                stack = variable.path.startswith("stack/")
+                layer = 0 if stack else int(variable.path.split("/")[-2].split("_")[-1]) - 1
+                value = np.array(rates[1:] if stack else [rates[layer]], np.float32)
+            elif variable.name == "seed_generator_state":
+                value = np.array([seed % 2**31 + index, 0], value.dtype)
+            other.append(tf.constant(value))
+        zeros = tf.zeros_like(flat)
+        return State(flat, zeros, zeros, tf.constant(0), tuple(other))
+
+    def epoch(
+        self,
+        state: State,
+        fold: Fold,
+        order: tf.Tensor,
+        rates: tf.Tensor,
+        valid: tf.Tensor | None,
+    ) -> tuple[State, tf.Tensor, tf.Tensor | None]:
+        """Train on the batches of `order` (steps, batch), then predict the rows of `valid`.
+
+        Returns:
+            The new state, the mean training loss and the outputs (rows, outputs).
+        """
+        given = (state.flat, state.mean, state.variance, state.step, state.other)
+        taken, loss, outputs = self._epoch(
+            given, fold.tensors, fold.target, fold.weights, order, rates, self.decayed, valid
+        )
+        return State(*taken), loss, outputs
+
+    def named(self, state: State) -> network.Weights:
+        """Return the weights that a network needs to predict, by name."""
+        parts = np.split(state.flat.numpy(), np.cumsum(self.lengths)[:-1])
+        named = {
+            v.path: part.reshape(shape)
+            for v, part, shape in zip(
+                self.model.trainable_variables, parts, self.shapes, strict=True
+            )
+        }
+        for variable, value in zip(self.model.non_trainable_variables, state.other, strict=True):
+            if variable.name.startswith("moving_"):
+                named[variable.path] = value.numpy()
+        return named
+
+    def _whole_epoch(
+        self,
+        state: Any,
+        tensors: dict[str, tf.Tensor],
+        target: tf.Tensor,
+        weights: tf.Tensor,
+        order: tf.Tensor,
+        rates: tf.Tensor,
+        decayed: tf.Tensor,
+        valid: tf.Tensor | None,
+    ) -> tuple[Any, tf.Tensor, tf.Tensor | None]:
+        peak, decay, smoothing, total = tf.unstack(rates)
+
+        def step(index: tf.Tensor, state: Any, sum_: tf.Tensor) -> tuple[Any, ...]:
+            flat, mean, variance, count, other = state
+            rows = order[index]
+            batch = {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
+            with tf.GradientTape() as tape:
+                tape.watch(flat)
+                outputs, other = self._forward(flat, other, batch, training=True)
+                losses = self._losses(outputs, tf.gather(target, rows), smoothing)
+                loss = tf.reduce_mean(losses * tf.gather(weights, rows))
+            gradient = tape.gradient(loss, flat)
+            count = count + 1
+            time = tf.cast(count, tf.float32)
+            rate = learning_rate(time, peak, total)
+            mean = mean + (gradient - mean) * (1 - BETA_1)
+            variance = variance + (tf.square(gradient) - variance) * (1 - BETA_2)
+            size = rate * tf.sqrt(1 - tf.pow(BETA_2, time)) / (1 - tf.pow(BETA_1, time))
+            flat = flat - flat * decayed * (decay * rate)
+            flat = flat - size * mean / (tf.sqrt(variance) + ADAM_EPSILON)
+            return index + 1, (flat, mean, variance, count, other), sum_ + loss
+
+        steps = order.shape[0]
+        _, state, sum_ = tf.while_loop(
+            lambda index, *_: index < steps,
+            step,
+            (tf.constant(0), state, tf.constant(0.0)),
+            maximum_iterations=steps,
+        )
+        if valid is None:
+            return state, sum_ / steps, None
+        flat, *_, other = state
+        return state, sum_ / steps, self._predicted(flat, other, tensors, valid)
+
+    def _predicted(
+        self,
+        flat: tf.Tensor,
+        other: tuple[tf.Tensor, ...],
+        tensors: dict[str, tf.Tensor],
+        valid: tf.Tensor,
+    ) -> tf.Tensor:
+        chunks = []
+        for rows in tf.unstack(valid):
+            batch = {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
+            outputs, _ = self._forward(flat, other, batch, training=False)
+            chunks.append(outputs[:, 0] if self.outputs == 1 else tf.nn.softmax(outputs))
+        return tf.concat(chunks, axis=0)
+
+    def _forward(
+        self,
+        flat: tf.Tensor,
+        other: tuple[tf.Tensor, ...],
+        batch: dict[str, tf.Tensor],
+        *,
+        training: bool,
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+        weights = [
+            tf.reshape(part, shape)
+            for part, shape in zip(tf.split(flat, self.lengths), self.shapes, strict=True)
+        ]
+        outputs, other = self.model.stateless_call(weights, other, batch, training=training)
+        return outputs, tuple(other)
+
+    def _losses(self, outputs: tf.Tensor, target: tf.Tensor, smoothing: tf.Tensor) -> tf.Tensor:
+        """Return each row's loss: squared error, or cross-entropy with smoothed labels."""
+        if self.outputs == 1:
+            return tf.square(outputs[:, 0] - target)
+        log = tf.nn.log_softmax(outputs)
+        hit = tf.gather(log, target, batch_dims=1)
+        return -(1 - smoothing) * hit - smoothing * tf.reduce_mean(log, axis=-1)
