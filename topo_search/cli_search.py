@@ -1,0 +1,187 @@
+"""Commands that create studies and serve them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from topo_search.cli_common import (
+    FAILED,
+    INTERRUPTED,
+    bad_options,
+    console,
+    echo_json,
+    open_storage,
+    open_study,
+)
+from topo_search.cli_options import (
+    FILE,
+    as_json,
+    more_trials,
+    options,
+    own_objective,
+    search_options,
+    serving_options,
+    storage_option,
+)
+
+if TYPE_CHECKING:
+    from storage.connection import Storage
+    from storage.rows import StudyRow
+    from topo_search.settings import Settings
+
+
+@click.command()
+@click.argument("csv", type=FILE, required=False)
+@search_options
+@own_objective
+@serving_options
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write the report page. [default: CSV's name with -report.html]",
+)
+@storage_option
+@as_json
+def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
+    """Search networks for a table; print the winner, write a report, hand over the network."""
+    with open_storage(given, warm=True) as (settings, storage):
+        row, key = _create(storage, csv, given)
+        _serve(settings, storage, row, key, _report_path(csv, row, report), json_, given)
+
+
+@click.command()
+@click.argument("csv", type=FILE, required=False)
+@search_options
+@own_objective
+@storage_option
+@as_json
+def create(csv: Path | None, json_: bool, **given: Any) -> None:
+    """Create a study for workers to serve; train nothing here. Prints its id and its key."""
+    with open_storage(given) as (_, storage):
+        row, key = _create(storage, csv, given)
+    if json_:
+        echo_json({"study": row.id, "key": key})
+        return
+    click.echo(f"study {row.id}\nkey   {key}  (opens its page; shown only now)")
+    click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle")
+
+
+@click.command()
+@click.option("--study", "wanted", multiple=True, help="Serve only this study. May be repeated.")
+@serving_options
+@click.option("--until-idle", is_flag=True, help="End when no study is open any more.")
+@storage_option
+@as_json
+def worker(wanted: tuple[str, ...], until_idle: bool, json_: bool, **given: Any) -> None:
+    """Serve open studies with this machine's cores until stopped."""
+    import logging
+
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("topo_search").setLevel(logging.INFO)
+    with open_storage(given, warm=True) as (settings, storage):
+        from storage import studies
+        from topo_search.worker import Worker
+
+        serving = Worker(
+            storage,
+            settings.home,
+            slots=given["slots"],
+            only=[studies.get(storage, name).id for name in wanted],
+            until_idle=until_idle,
+            objectives=given["allow_objective"],
+            trial_timeout=given["trial_timeout"],
+        )
+        if not json_:
+            click.echo(f"Worker {serving.name} serves with {serving.count} slots.", err=True)
+        serving.run()
+        if json_:
+            echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.ended})
+        if serving.draining and not until_idle:
+            return
+        if serving.draining:
+            sys.exit(INTERRUPTED)
+
+
+@click.command()
+@click.argument("study_id", metavar="ID")
+@more_trials
+@serving_options
+@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="As of search.")
+@storage_option
+@as_json
+def resume(
+    study_id: str,
+    trials: int,
+    timeout: float,
+    report: Path | None,
+    json_: bool,
+    **given: Any,
+) -> None:
+    """Go on with a study, with more trials where asked for, and serve it here to its end."""
+    with open_study(study_id, given, warm=True) as (settings, storage, row):
+        from storage import studies as stored
+
+        row = stored.resume(storage, row.id, trials=trials, seconds=timeout)
+        name = str(row.plan.get("dataset_name") or "")
+        csv = Path(name) if name else None
+        _serve(settings, storage, row, None, _report_path(csv, row, report), json_, given)
+
+
+def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[StudyRow, str]:
+    """Create the study that the options ask for."""
+    from topo_search import study
+
+    with bad_options():
+        return study.create(storage, options(csv, given))
+
+
+def _serve(
+    settings: Settings,
+    storage: Storage,
+    row: StudyRow,
+    key: str | None,
+    report: Path,
+    json_: bool,
+    given: dict[str, Any],
+) -> None:
+    """Serve a study here, then say what came of it, or how to go on with it."""
+    from topo_search import delivery
+    from topo_search.live import View
+    from topo_search.terminal import show_end, show_start
+
+    terminal = console(stderr=json_)
+    if not json_:
+        show_start(terminal, row)
+    view = View(terminal, row)
+    where = delivery.storage_named(given["where"])
+    with view.shown():
+        row = delivery.serve(
+            storage,
+            settings.home,
+            row.id,
+            slots=given["slots"],
+            objectives=given["allow_objective"],
+            trial_timeout=given["trial_timeout"],
+            on_tick=view.tick,
+        )
+    written, network = delivery.hand_over(storage, row, report, where)
+    if json_:
+        echo_json(delivery.to_json(storage, row, key, written))
+    else:
+        next_ = delivery.commands(row, where)
+        show_end(terminal, delivery.results(storage, row), row, written, network, next_)
+    if row.state in ("created", "running"):
+        click.echo(f"Interrupted. Go on with: topo-search resume {row.id}{where}", err=True)
+        sys.exit(INTERRUPTED)
+    if row.state != "finished" or row.outcome is None:
+        go_on = f" Go on with: topo-search resume {row.id}{where}" * (row.state == "paused")
+        click.echo(f"Error: the study is {row.state}: {row.reason}.{go_on}", err=True)
+        sys.exit(FAILED)
+
+
+def _report_path(csv: Path | None, row: StudyRow, report: Path | None) -> Path:
+    return report or Path(f"{csv.stem if csv else row.name or row.id}-report.html")
