@@ -47,7 +47,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Finish:
-    """What a slot needs to know to finish a study: its winner, or the winners so far."""
+    """What a slot needs to know to finish a study: refit its winner and look at the test rows."""
 
     trial: str  # Tag of its messages.
     plan: Mapping[str, Any]

@@ -67,7 +67,7 @@ class Program:
         self.model = network.trainable(topology, sizes, outputs, dropout=dropout)
         self.shapes = [tuple(v.shape) for v in self.model.trainable_variables]
         self.lengths = [math.prod(shape) for shape in self.shapes]
-        # Weight decay is for kernels: not for biases, normalisations and embeddings.
+        # Weight decay is for kernels: not for biases, normalisations and levels.
         self.decayed = tf.concat(
             [
                 tf.fill([length], 1.0 if v.path.endswith("kernel") else 0.0)
