@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import make_url
 
+from storage.connection import Storage, connect
 from storage.embedded import serve
 
 TEMPLATE = "topo_template"
@@ -43,8 +44,6 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _clone(server_url: str) -> Callable[[], str]:
-    from storage.connection import connect
-
     template = make_url(server_url).set(database=TEMPLATE).render_as_string(False)
     execute(server_url, f"CREATE DATABASE {TEMPLATE}")
     connect(template).engine.dispose()  # a database in use cannot be cloned
@@ -64,3 +63,11 @@ def database_url(server_url: str, _clone: Callable[[], str]) -> Iterator[str]:
     url = _clone()
     yield url
     execute(server_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    """The test's database, opened."""
+    opened = connect(database_url)
+    yield opened
+    opened.close()

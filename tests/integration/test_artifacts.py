@@ -1,17 +1,8 @@
-from collections.abc import Iterator
-
 import pytest
 from stored_studies import make_study
 
 from storage import artifacts, studies
-from storage.connection import Storage, connect
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
+from storage.connection import Storage
 
 
 def test_a_file_comes_back_as_it_was_and_is_replaced(storage: Storage) -> None:

@@ -45,13 +45,6 @@ def make_database(server_url: str) -> Iterator[Callable[[], str]]:
     admin.dispose()
 
 
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
-
-
 @pytest.mark.parametrize(
     "url",
     [

@@ -1,21 +1,13 @@
 import hashlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from storage import datasets
-from storage.connection import Storage, connect
+from storage.connection import Storage
 
 DATA = b"a,b\r\n1,\x00\xff\n"
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
 
 
 def test_bytes_come_back_as_they_were(storage: Storage, tmp_path: Path) -> None:

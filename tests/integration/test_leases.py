@@ -3,7 +3,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,13 +26,6 @@ from stored_studies import (
 from storage import leases, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.leases import Drawn, Lease, claim, open_leases, release, renew
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
 
 
 def test_units_are_claimed_in_order_with_the_parameters_drawn_for_them(storage: Storage) -> None:

@@ -1,26 +1,18 @@
 """A study as a worker serves it, over a real database."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from stored_studies import claimed, optuna_trials
 
 from storage import leases, trials
-from storage.connection import Storage, connect
+from storage.connection import Storage
 from storage.rows import Lease
 from topo_search.serving import Served
 from topo_search.study import Options, create
 
 ROWS = [f"{k % 7},{k % 5},{'ab'[k % 2]}" for k in range(60)]
 TABLE = "\n".join(["p,q,y", *ROWS]).encode()
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

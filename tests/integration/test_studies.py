@@ -1,6 +1,5 @@
 import hashlib
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import optuna
@@ -22,13 +21,6 @@ from storage import datasets, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.leases import Lease, claim, open_leases, renew
 from storage.studies import Look, StudyRow
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
 
 
 def _count(storage: Storage, table: str) -> int:

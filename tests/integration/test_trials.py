@@ -20,15 +20,8 @@ from stored_studies import (
 )
 
 from storage import studies, tables, trials
-from storage.connection import JoinedOptuna, Storage, StorageError, connect
+from storage.connection import JoinedOptuna, Storage, StorageError
 from storage.leases import claim, release
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
 
 
 class CrashError(Exception):

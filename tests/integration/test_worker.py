@@ -28,7 +28,7 @@ from stored_studies import ended_leases, let_expire, optuna_trials
 from objectives.objective import Finish
 from objectives.space import Range, Space
 from storage import leases, studies, tables, trials
-from storage.connection import Storage, connect
+from storage.connection import Storage
 from storage.rows import StudyRow
 from topo_search import pool, worker
 from topo_search.serving import Served
@@ -41,13 +41,6 @@ DEADLINE = 100.0  # Seconds that a worker of these tests may take; on an idle ma
 
 Step = Callable[[Worker], bool]
 Serve = Callable[..., Worker]
-
-
-@pytest.fixture
-def storage(database_url: str) -> Iterator[Storage]:
-    opened = connect(database_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
