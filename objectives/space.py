@@ -181,7 +181,7 @@ def named_space(
     for every layer; `depth` tries plain networks of each depth in order. Depth goes from 1 to 6
     (`layers`: 4, `depth`: 10), width from 16 to 128 below 1,000 rows, 256 below 10,000, else
     512. What cannot matter for the table is left out. Several values or a range of them limit
-    a parameter, one value fixes it.
+    a parameter, one value fixes it; in `depth`, one depth is the last of those tried.
 
     Args:
         name: `mlp`, `layers` or `depth`.
@@ -198,6 +198,8 @@ def named_space(
             f"Expected one of {', '.join(USUAL)}."
         )
     asked = {key.replace("-", "_"): text for key, text in limits.items()}
+    if name == "depth" and asked.get("depth", "").isdigit():
+        asked["depth"] = f"1:{asked['depth']}"
     usual = USUAL[name](facts)
     without = without_effect(facts)
     for key in asked:

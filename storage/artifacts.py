@@ -9,10 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from storage import tables
 from storage.connection import Storage
-from storage.datasets import MAX_BYTES
-
-KEPT = 5
-"""Of how many of the best trials the artifacts stay."""
+from storage.datasets import MAX_BYTES as MAX_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +105,7 @@ def delete(storage: Storage, study_id: str, names: Sequence[str]) -> None:
             connection.execute(sa.delete(tables.artifact).where(_is(study_id, names)))
 
 
-def keep_best(storage: Storage, study_id: str, names: Sequence[str], count: int = KEPT) -> None:
+def keep_best(storage: Storage, study_id: str, names: Sequence[str], count: int) -> None:
     """Delete all but the first `count` of these files.
 
     Args:

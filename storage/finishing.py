@@ -24,16 +24,6 @@ class Look:
     at: datetime | None = None  # None until it is kept
 
 
-def record_look(storage: Storage, study_id: str, look: Look) -> int:
-    """Keep that somebody looked at the test rows, and return how many looks there were."""
-    with storage.transaction() as connection:
-        _insert_look(connection, study_id, look)
-        return int(
-            connection.scalar(sa.select(sa.func.count()).where(tables.look.c.study == study_id))
-            or 0
-        )
-
-
 def looks(storage: Storage, study_id: str) -> list[Look]:
     """Return every look at the test rows of a study, oldest first."""
     columns = [tables.look.c[column.name] for column in fields(Look)]

@@ -14,25 +14,20 @@ from optuna.study import StudyDirection
 
 from storage import tables
 from storage.connection import JoinedOptuna, Storage
-from storage.finishing import Look, finish, looks, record_look
 from storage.rows import OPEN, STUDY_COLUMNS, State, StudyRow, change, lock, to_study
 from storage.trials import OUTCOMES, close, end_lease, with_trials
 
 __all__ = [
-    "Look",
     "Progress",
     "StudyRow",
     "by_key",
     "cancel",
     "create",
     "delete",
-    "finish",
     "get",
     "list_studies",
-    "looks",
     "pause",
     "progress",
-    "record_look",
     "resume",
 ]
 

@@ -20,7 +20,7 @@ from sqlalchemy.dialects import postgresql
 
 from storage import tables
 from storage.connection import JoinedOptuna, Storage
-from storage.rows import Lease, StudyRow
+from storage.rows import OPEN, Lease, StudyRow
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -35,7 +35,7 @@ _NOW_UTC = sa.func.timezone("UTC", sa.func.clock_timestamp())
 
 
 class LeaseLostError(RuntimeError):
-    """The lease is no longer the caller's: taken over, ended, or its study was cancelled."""
+    """The lease is no longer the caller's to begin: taken over, ended, or its study is not open."""
 
 
 def begin(storage: Storage, lease: Lease, distributions: Mapping[str, BaseDistribution]) -> int:
@@ -47,15 +47,16 @@ def begin(storage: Storage, lease: Lease, distributions: Mapping[str, BaseDistri
         distributions: Of every parameter of the lease.
 
     Raises:
-        LeaseLostError: The lease is no longer the caller's.
+        LeaseLostError: The lease is no longer the caller's, or the study is paused.
         ValueError: A parameter has no distribution, or lies outside it.
     """
     with storage.transaction() as connection:
         held = _hold(connection, lease)
-        if held is None or held.ended_at is not None:
+        if held is None or held.ended_at is not None or held.study_state not in OPEN:
             raise LeaseLostError(
-                f"Expected the lease of unit {lease.unit} of study {lease.study} to be this "
-                "worker's. Another took it over, or it has ended; drop it and claim another."
+                f"Expected the lease of unit {lease.unit} of study {lease.study}, open, to be this "
+                "worker's. Another took it over, or it has ended, or the study is paused; release "
+                "it and claim another."
             )
         if held.trial_number is None:
             return _create(connection, held, held.parameters, distributions)[1]
@@ -175,10 +176,15 @@ def end_lease(
 
 
 def with_trials() -> sa.Select[Any]:
-    """Select leases, each with its Optuna study and the state of its trial, if it has begun."""
+    """Select leases, each with its study's state and that of its trial, if it has begun."""
     trial = tables.optuna_trial.c
     return (
-        sa.select(tables.lease, tables.study.c.optuna_study_id, trial.state.label("trial_state"))
+        sa.select(
+            tables.lease,
+            tables.study.c.optuna_study_id,
+            tables.study.c.state.label("study_state"),
+            trial.state.label("trial_state"),
+        )
         .join(tables.study, tables.study.c.id == tables.lease.c.study)
         .outerjoin(tables.optuna_trial, trial.trial_id == tables.lease.c.trial_id)
     )

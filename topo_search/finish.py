@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, finishing, studies
-from storage.datasets import MAX_BYTES
 from storage.finishing import Look
 from storage.leases import Lease
 from topo_search.serving import Served
@@ -94,7 +93,7 @@ def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
     names = [f"weights/{trial.number}.npz" for trial in trials]
     name = f"weights/{number}.npz"
     if name in names[:KEPT_WEIGHTS] and outcome.weights is not None:
-        if len(outcome.weights) > MAX_BYTES:
+        if len(outcome.weights) > artifacts.MAX_BYTES:
             logger.warning("The weights of trial %d are too many to be kept.", number)
             return
         artifacts.put(served.storage, served.row.id, name, outcome.weights)

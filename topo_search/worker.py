@@ -144,8 +144,8 @@ class Worker:
                 self._start_finish(slot, held)
             else:
                 self._start_trial(slot, held)
-        except trials.LeaseLostError:
-            return
+        except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
+            self.persist(partial(leases.release, self.storage, held.lease))
         except (LookupError, TypeError, ValueError, OSError) as error:
             # Its dataset is gone, or does not fit on this disk: others may manage.
             if isinstance(error, StorageError):

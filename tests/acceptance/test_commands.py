@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COLUMNS, IRIS, Machine, Searched
+from machines import COLUMNS, IRIS, Machine, Searched
 
 from storage import studies
 from storage.connection import Storage

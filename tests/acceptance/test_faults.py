@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
-from conftest import DEADLINE, Machine, wait_until
+from machines import DEADLINE, Machine, wait_until
 
 from storage import studies
 from storage.connection import Storage

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import DEADLINE, Machine
+from machines import DEADLINE, Machine
 
 from topo_search.cli import cli
 

@@ -1,43 +1,29 @@
 """A real PostgreSQL: one server for all tests, one clone of a migrated database for each."""
 
 import itertools
-import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import psycopg2
 import pytest
+from databases import execute, remove_home
 from sqlalchemy import make_url
+from stories import DEADLINE, OBJECTIVE, TOYS, Outage, Serve, Step
 
+from storage import embedded
 from storage.connection import Storage, connect
-from storage.embedded import serve
+from topo_search import worker
+from topo_search.worker import Worker
 
 TEMPLATE = "topo_template"
-
-
-def execute(url: str, *statements: str) -> None:
-    """Run statements outside a transaction, as creating a database must."""
-    connection = psycopg2.connect(
-        make_url(url).set(drivername="postgresql").render_as_string(False)
-    )
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-    connection.close()
-
-
-def remove_home(home: Path) -> None:
-    """Remove a home and, for root, what lies for it below /var/lib/topo-search."""
-    shutil.rmtree((home / "server").resolve(), ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A private server that lasts for all tests."""
     home = tmp_path_factory.mktemp("home")
-    with serve(home) as url:
+    with embedded.serve(home) as url:
         yield url
     remove_home(home)
 
@@ -71,3 +57,43 @@ def storage(database_url: str) -> Iterator[Storage]:
     opened = connect(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the objectives leave traces and wait for the file `go`."""
+    made = tmp_path / "traces"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def serve(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Run a worker in this process until it ends, and the steps of a story meanwhile."""
+    monkeypatch.syspath_prepend(str(TOYS))
+    monkeypatch.setattr(worker, "WATCH", 0.1)
+
+    def serve(*steps: Step, slots: int = 1, prepared: Step = bool, **options: Any) -> Worker:
+        pending = list(steps)
+        deadline = time.monotonic() + DEADLINE
+
+        def take_a_step(one: Worker) -> None:
+            while pending and pending[0](one):
+                pending.pop(0)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited in vain; steps left: {[s.__name__ for s in pending]}")
+
+        given = {"until_idle": True, "objectives": [OBJECTIVE], **options}
+        one = Worker(storage, tmp_path / "home", slots=slots, on_tick=take_a_step, **given)
+        prepared(one)
+        one.run()
+        assert not pending, [step.__name__ for step in pending]
+        return one
+
+    return serve
+
+
+@pytest.fixture
+def outage(server_url: str, database_url: str) -> Outage:
+    """The power to take the test's database away and to give it back."""
+    return Outage(server_url, str(make_url(database_url).database))

@@ -23,7 +23,7 @@ from stored_studies import (
     take_over,
 )
 
-from storage import leases, studies, tables, trials
+from storage import finishing, leases, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.leases import Drawn, Lease, claim, open_leases, release, renew
 
@@ -219,8 +219,8 @@ def test_a_trial_ended_by_other_means_is_not_handed_out_again(storage: Storage) 
     lease = begun(storage, study)
     trials.optuna_study(storage, study).tell(0, 0.5)
     let_expire(storage, lease.id)
-    finishing = claimed(storage, study, "b")
-    assert finishing.kind == "finish"
+    last = claimed(storage, study, "b")
+    assert last.kind == "finish"
     assert ended_leases(storage, study) == [(0, "complete")]
 
 
@@ -231,9 +231,9 @@ def test_no_new_unit_once_the_time_is_spent(storage: Storage) -> None:
         connection.execute(sa.update(tables.study).values(spent_seconds=100.0))
     assert claim(storage, study.id, "b", draw) is None
     trials.end(storage, lease, state="complete", value=1.0)
-    finishing = claimed(storage, study)
-    assert finishing.kind == "finish"
-    studies.finish(storage, finishing, {})
+    last = claimed(storage, study)
+    assert last.kind == "finish"
+    finishing.finish(storage, last, {})
     found = studies.get(storage, study.id)
     assert (found.state, found.reason) == (
         "finished",
@@ -269,8 +269,8 @@ def test_finishing_is_handed_out_once_all_trials_have_ended(storage: Storage) ->
     trials.end(storage, first, state="complete", value=1.0)
     assert claim(storage, study.id, "a", draw) is None
     trials.end(storage, second, state="pruned", value=0.5)
-    finishing = claimed(storage, study)
-    assert (finishing.kind, finishing.unit) == ("finish", 0)
+    last = claimed(storage, study)
+    assert (last.kind, last.unit) == ("finish", 0)
     assert claim(storage, study.id, "b", draw) is None
 
 
@@ -306,7 +306,7 @@ def test_a_finishing_left_behind_is_taken_over_and_given_up_after_three_attempts
     assert found.reason is not None and found.reason.startswith(
         "finishing gave up after 3 attempts: its worker c vanished"
     )
-    assert not studies.finish(storage, lease, {"best": 1})
+    assert not finishing.finish(storage, lease, {"best": 1})
     studies.resume(storage, study.id)
     again = claimed(storage, study)
     assert (again.kind, again.unit, again.attempt) == ("finish", 1, 1)
@@ -388,7 +388,7 @@ def _work_and_crash(url: str, study_id: str, owner: str) -> list[int]:
             if lease is None:
                 continue
             if lease.kind == "finish":
-                studies.finish(storage, lease, {})
+                finishing.finish(storage, lease, {})
                 continue
             trials.begin(storage, lease, DISTRIBUTIONS)
             forgotten = lease

@@ -17,10 +17,11 @@ from stored_studies import (
     take_over,
 )
 
-from storage import datasets, studies, tables, trials
+from storage import datasets, finishing, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
+from storage.finishing import Look
 from storage.leases import Lease, claim, open_leases, renew
-from storage.studies import Look, StudyRow
+from storage.studies import StudyRow
 
 
 def _count(storage: Storage, table: str) -> int:
@@ -153,12 +154,12 @@ def test_finishing_keeps_outcome_and_look_and_closes_the_study(storage: Storage)
     lease = _finishing(storage, study)
     outcome = {"best": {"trial": 1}, "test": {"value": 0.9, "low": float("nan")}}
     look = Look(purpose="finish", trial_number=1, value={"accuracy": 0.9})
-    assert studies.finish(storage, lease, outcome, look=look)
+    assert finishing.finish(storage, lease, outcome, look=look)
     found = studies.get(storage, study.id)
     assert (found.state, found.reason) == ("finished", "all 2 trials done")
     assert found.outcome == {"best": {"trial": 1}, "test": {"value": 0.9, "low": None}}
     assert found.ended_at is not None
-    [kept] = studies.looks(storage, study.id)
+    [kept] = finishing.looks(storage, study.id)
     assert (kept.purpose, kept.trial_number, kept.value) == ("finish", 1, {"accuracy": 0.9})
     assert kept.at is not None
     assert open_leases(storage) == []
@@ -167,23 +168,23 @@ def test_finishing_keeps_outcome_and_look_and_closes_the_study(storage: Storage)
 
 def test_a_finishing_is_no_trial_and_a_trial_no_finishing(storage: Storage) -> None:
     study = make_study(storage, trials=2)
-    assert not studies.finish(storage, begun(storage, study), {})
+    assert not finishing.finish(storage, begun(storage, study), {})
     trials.end(storage, open_leases(storage)[0], state="complete", value=1.0)
     lease = _finishing(storage, study)
     with pytest.raises(trials.LeaseLostError):
         trials.begin(storage, lease, DISTRIBUTIONS)
     assert not trials.end(storage, lease, state="failed")
     assert len(optuna_trials(storage, study)) == 2
-    assert studies.finish(storage, lease, {})
+    assert finishing.finish(storage, lease, {})
 
 
 def test_an_end_of_finishing_given_again_counts_once(storage: Storage) -> None:
     study = make_study(storage, trials=1)
     lease = _finishing(storage, study)
     look = Look(purpose="finish")
-    assert studies.finish(storage, lease, {}, look=look)
-    assert studies.finish(storage, lease, {}, look=look)
-    assert len(studies.looks(storage, study.id)) == 1
+    assert finishing.finish(storage, lease, {}, look=look)
+    assert finishing.finish(storage, lease, {}, look=look)
+    assert len(finishing.looks(storage, study.id)) == 1
 
 
 @pytest.mark.parametrize("step", ["end_lease", "_insert_look", "change"])
@@ -197,11 +198,11 @@ def test_a_crash_at_any_step_of_finishing_leaves_it_to_be_done_again(
     lease = _finishing(storage, study)
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="crash"):
         patched.setattr(f"storage.finishing.{step}", crash)
-        studies.finish(storage, lease, {}, look=Look(purpose="finish"))
-    assert studies.looks(storage, study.id) == []
+        finishing.finish(storage, lease, {}, look=Look(purpose="finish"))
+    assert finishing.looks(storage, study.id) == []
     assert studies.get(storage, study.id).state == "running"
-    assert studies.finish(storage, lease, {}, look=Look(purpose="finish"))
-    assert len(studies.looks(storage, study.id)) == 1
+    assert finishing.finish(storage, lease, {}, look=Look(purpose="finish"))
+    assert len(finishing.looks(storage, study.id)) == 1
 
 
 def test_a_study_whose_finishing_failed_is_paused_and_resumed_to_try_again(
@@ -209,7 +210,7 @@ def test_a_study_whose_finishing_failed_is_paused_and_resumed_to_try_again(
 ) -> None:
     study = make_study(storage, trials=1)
     lease = _finishing(storage, study)
-    assert studies.finish(storage, lease, None, reason="finishing failed: out of memory")
+    assert finishing.finish(storage, lease, None, reason="finishing failed: out of memory")
     found = studies.get(storage, study.id)
     assert (found.state, found.reason) == ("paused", "finishing failed: out of memory")
     studies.resume(storage, study.id)
@@ -218,18 +219,18 @@ def test_a_study_whose_finishing_failed_is_paused_and_resumed_to_try_again(
 
 def test_a_finished_study_is_extended_and_finished_and_looked_at_again(storage: Storage) -> None:
     study = make_study(storage, trials=2)
-    studies.finish(storage, _finishing(storage, study), {"n": 1}, look=Look(purpose="finish"))
+    finishing.finish(storage, _finishing(storage, study), {"n": 1}, look=Look(purpose="finish"))
     with pytest.raises(ValueError, match="all 2 trials done.*--trials"):
         studies.resume(storage, study.id)
     reopened = studies.resume(storage, study.id, trials=3)
     assert (reopened.state, reopened.trials, reopened.ended_at) == ("running", 5, None)
-    assert len(studies.looks(storage, study.id)) == 1
+    assert len(finishing.looks(storage, study.id)) == 1
     lease = _finishing(storage, study)
     assert lease.unit == 1
-    studies.finish(storage, lease, {"n": 2}, look=Look(purpose="finish"))
+    finishing.finish(storage, lease, {"n": 2}, look=Look(purpose="finish"))
     found = studies.get(storage, study.id)
     assert (found.state, found.outcome) == ("finished", {"n": 2})
-    assert len(studies.looks(storage, study.id)) == 2
+    assert len(finishing.looks(storage, study.id)) == 2
     assert [trial.number for trial in optuna_trials(storage, study)] == [0, 1, 2, 3, 4]
 
 
@@ -237,7 +238,7 @@ def test_a_study_extended_while_it_is_finishing_goes_on(storage: Storage) -> Non
     study = make_study(storage, trials=1)
     lease = _finishing(storage, study)
     studies.resume(storage, study.id, trials=1)
-    assert studies.finish(storage, lease, {"n": 1}, look=Look(purpose="finish"))
+    assert finishing.finish(storage, lease, {"n": 1}, look=Look(purpose="finish"))
     found = studies.get(storage, study.id)
     assert (found.state, found.outcome) == ("running", {"n": 1})
     assert claimed(storage, study).unit == 1
@@ -248,7 +249,7 @@ def test_a_study_through_with_its_time_needs_time_to_go_on(storage: Storage) -> 
     trials.end(storage, begun(storage, study), state="complete", value=1.0)
     with storage.transaction() as connection:
         connection.execute(sa.update(tables.study).values(spent_seconds=61.0))
-    studies.finish(storage, claimed(storage, study), {})
+    finishing.finish(storage, claimed(storage, study), {})
     with pytest.raises(ValueError, match="time budget of 60 s spent.*--timeout"):
         studies.resume(storage, study.id, trials=5)
     assert studies.resume(storage, study.id, seconds=60.0).seconds == 120.0
@@ -288,7 +289,7 @@ def test_cancelling_ends_what_runs_and_shuts_its_workers_out(storage: Storage) -
 
 def test_what_has_ended_is_neither_paused_nor_cancelled_nor_resumed(storage: Storage) -> None:
     finished, cancelled = make_study(storage, trials=1), make_study(storage)
-    studies.finish(storage, _finishing(storage, finished), {})
+    finishing.finish(storage, _finishing(storage, finished), {})
     studies.cancel(storage, cancelled.id)
     for study in (finished, cancelled):
         with pytest.raises(ValueError, match=f"Study {study.id} is"):
@@ -306,18 +307,18 @@ def test_the_finishing_of_a_cancelled_study_is_refused(storage: Storage) -> None
     study = make_study(storage, trials=1)
     lease = _finishing(storage, study)
     studies.cancel(storage, study.id)
-    assert not studies.finish(storage, lease, {"n": 1}, look=Look(purpose="finish"))
+    assert not finishing.finish(storage, lease, {"n": 1}, look=Look(purpose="finish"))
     assert studies.get(storage, study.id).outcome is None
-    assert studies.looks(storage, study.id) == []
+    assert finishing.looks(storage, study.id) == []
 
 
 def test_a_finishing_that_was_taken_over_meanwhile_is_refused(storage: Storage) -> None:
     study = make_study(storage, trials=1)
     late = _finishing(storage, study)
     taken = take_over(storage, study, late)
-    assert not studies.finish(storage, late, {"by": "a"}, look=Look(purpose="finish"))
-    assert studies.looks(storage, study.id) == []
-    assert studies.finish(storage, taken, {"by": "b"})
+    assert not finishing.finish(storage, late, {"by": "a"}, look=Look(purpose="finish"))
+    assert finishing.looks(storage, study.id) == []
+    assert finishing.finish(storage, taken, {"by": "b"})
     assert studies.get(storage, study.id).outcome == {"by": "b"}
 
 
@@ -355,10 +356,11 @@ def test_cancelling_amid_busy_workers_leaves_nothing_open(
 def test_deleting_leaves_nothing_but_what_other_studies_need(storage: Storage) -> None:
     shared, own = datasets.put(storage, b"shared", "s.csv"), datasets.put(storage, b"own", "o.csv")
     other = make_study(storage, dataset=shared)
-    study = make_study(storage, dataset=shared, test_dataset=own)
-    trials.end(storage, begun(storage, study), state="complete", value=1.0)
+    study = make_study(storage, dataset=shared, test_dataset=own, trials=1)
+    lease = run_to_the_end(storage, study)
+    assert lease is not None and finishing.finish(storage, lease, {}, look=Look(purpose="score"))
+    studies.resume(storage, study.id, trials=1)
     running = begun(storage, study)
-    studies.record_look(storage, study.id, Look(purpose="by hand"))
     studies.delete(storage, study.id)
     assert studies.list_studies(storage) == [other]
     assert [found.study_name for found in optuna.get_all_study_summaries(storage.optuna)] == [
@@ -379,14 +381,6 @@ def test_who_deletes_the_optuna_study_deletes_the_whole_study(storage: Storage) 
     begun(storage, study)
     optuna.delete_study(study_name=study.optuna_name, storage=storage.optuna)
     assert _count(storage, "topo_study") == _count(storage, "topo_lease") == 0
-
-
-def test_looks_are_counted_in_order(storage: Storage) -> None:
-    study = make_study(storage)
-    assert studies.record_look(storage, study.id, Look(purpose="one", value=0.5)) == 1
-    assert studies.record_look(storage, study.id, Look(purpose="two")) == 2
-    kept = studies.looks(storage, study.id)
-    assert [(look.purpose, look.value) for look in kept] == [("one", 0.5), ("two", None)]
 
 
 def test_studies_are_listed_by_state(storage: Storage) -> None:

@@ -19,7 +19,7 @@ from stored_studies import (
     take_over,
 )
 
-from storage import studies, tables, trials
+from storage import finishing, tables, trials
 from storage.connection import JoinedOptuna, Storage, StorageError
 from storage.leases import claim, release
 
@@ -339,7 +339,7 @@ def test_a_worker_that_froze_over_a_takeover_can_change_nothing(storage: Storage
     assert not trials.report(storage, frozen, 1, 0.5)
     assert not trials.end(storage, frozen, state="failed", attributes={"reason": "a's"})
     assert not release(storage, frozen)
-    assert not studies.finish(storage, frozen, {})
+    assert not finishing.finish(storage, frozen, {})
     assert trials.end(storage, taken, state="complete", value=1.0)
 
 

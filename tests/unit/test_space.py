@@ -227,7 +227,8 @@ def test_depth_tries_plain_networks_as_wide_as_the_input_in_order() -> None:
     assert {(t.width, t.normalisation, t.residual) for t in topologies} == {(9, "none", False)}
     assert drawn.size == 1000
     assert space("depth", width="5", depth="1,4").enumerated == ({"depth": 1}, {"depth": 4})
-    assert space("depth", depth="7").enumerated == ({},)
+    assert space("depth", depth="3").enumerated == ({"depth": 1}, {"depth": 2}, {"depth": 3})
+    assert space("depth", depth="7:7").enumerated == ({},)
 
 
 def test_only_depth_enumerates_and_a_continuous_space_has_no_size() -> None:

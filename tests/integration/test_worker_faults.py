@@ -1,0 +1,217 @@
+"""A worker with real slots over a real database, and all that can happen to either."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from optuna.trial import TrialState
+from stored_studies import optuna_trials
+from stories import (
+    DEADLINE,
+    TOYS,
+    Outage,
+    Serve,
+    appears,
+    fates,
+    go,
+    lives,
+    make_study,
+    pid_in,
+    sends,
+    wait_until,
+)
+
+from storage import leases
+from storage.connection import Storage
+from topo_search import pool
+from topo_search.serving import Served
+from topo_search.worker import Worker
+
+# Faults.
+
+
+def test_work_goes_on_after_the_fork_server_was_killed(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "RECYCLED_AFTER", 1)  # So that the next trial needs a new slot.
+    study = make_study(storage, folder, trials=3, fates={"0": "gated"})
+
+    def the_fork_server_is_killed(_: Worker) -> bool:
+        server = int((folder / "began-0-1").read_text().split()[1])
+        assert server == forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        os.kill(server, signal.SIGKILL)
+        return True
+
+    serve(appears(folder / "began-0-1"), the_fork_server_is_killed, go(folder))
+    assert fates(storage, study) == ["COMPLETE"] * 3
+    assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
+
+
+def test_a_result_is_kept_while_the_database_is_away(
+    storage: Storage, folder: Path, serve: Serve, outage: Outage
+) -> None:
+    study = make_study(storage, folder, trials=3, fates={"0": "gated"})
+    looked = []
+
+    def a_view_looks_in_vain(_: Worker) -> bool:
+        if not looked:
+            looked.append(True)
+            optuna_trials(storage, study)  # Raises, as it would in a live view.
+        return True
+
+    waits = appears(folder / "began-0-1")
+    steps = (outage.begins, go(folder), outage.is_waited_out, a_view_looks_in_vain, outage.ends)
+    serve(waits, *steps)
+    assert fates(storage, study) == ["COMPLETE"] * 3
+    assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
+
+
+def test_a_database_that_goes_away_while_parameters_are_drawn_is_waited_for(
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    outage: Outage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = make_study(storage, folder, trials=2)
+    draw = Served.draw
+    begun = []
+
+    def draw_without_a_database(served: Served, unit: int) -> Any:
+        if not begun:
+            begun.append(True)
+            outage.begin()
+        return draw(served, unit)
+
+    monkeypatch.setattr(Served, "draw", draw_without_a_database)
+    serve(lambda one: bool(begun), outage.is_waited_out, outage.ends)
+    assert fates(storage, study) == ["COMPLETE"] * 2
+
+
+# Leaving.
+
+
+def test_the_first_signal_drains(storage: Storage, folder: Path, serve: Serve) -> None:
+    study = make_study(storage, folder, trials=5, fates={"rest": "gated"})
+    turns = []
+
+    def has_claimed_ahead(one: Worker) -> bool:
+        return one.ahead is not None
+
+    def one_slot_is_idle_for_a_turn(one: Worker) -> bool:
+        turns.append(one.ended)
+        return turns[-2:] == [1, 1]
+
+    first = serve(
+        appears(folder / "began-0-1"),
+        appears(folder / "began-1-1"),
+        has_claimed_ahead,
+        sends(signal.SIGINT),
+        go(folder, only=1),
+        one_slot_is_idle_for_a_turn,
+        go(folder),
+        slots=2,
+    )
+    assert (first.draining, first.stopping, first.ended) == (True, False, 2)
+    assert fates(storage, study) == ["COMPLETE"] * 2  # And none has begun beside them.
+    (ahead,) = leases.open_leases(storage, study.id)
+    assert (ahead.unit, ahead.owner, ahead.attempt) == (2, None, 0)
+    serve()
+    assert fates(storage, study) == ["COMPLETE"] * 5
+    assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
+
+
+def test_the_second_signal_stops_at_once_and_hands_the_leases_back(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=3, fates={"rest": "gated"})
+    both = [appears(folder / f"began-{x}-1") for x in (0, 1)]
+    first = serve(*both, sends(signal.SIGTERM), sends(signal.SIGINT), slots=2)
+    assert first.stopping and first.ended == 0
+    assert not [trace for trace in folder.glob("began-*") if lives(pid_in(trace))]
+    free = leases.open_leases(storage, study.id)
+    assert {(lease.owner, lease.attempt) for lease in free} == {(None, 0)}
+    assert {lease.reason for lease in free} == {"its worker was stopped"}
+    go(folder)(first)
+    serve(slots=2)
+    assert fates(storage, study) == ["COMPLETE"] * 3
+    assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
+
+
+# Workers in processes of their own.
+
+OWN_PROCESS = """
+import os
+from pathlib import Path
+with open(os.environ["TRACES"] + "/script", "a") as file:
+    file.write("was run\\n")
+from storage.connection import connect
+from topo_search.worker import Worker
+storage = connect(os.environ["URL"])
+options = dict(slots=2, until_idle=True, lease=2.0, objectives=["toy_objectives:objective"])
+Worker(storage, Path(os.environ["TRACES"]) / "home", **options).run()
+"""  # As users write: no `if __name__ == "__main__"`.
+
+
+@pytest.fixture
+def another(database_url: str, folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another worker, of two slots and leases of 2 s, in a process of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(OWN_PROCESS)
+    environment = os.environ | {
+        "URL": database_url,
+        "TRACES": str(folder),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(TOYS), os.environ.get("PYTHONPATH")])),
+    }
+    with subprocess.Popen([sys.executable, script], env=environment) as process:
+        yield process
+        process.kill()
+
+
+def test_two_workers_one_of_them_in_a_users_script_end_exactly_the_budget(
+    storage: Storage, folder: Path, serve: Serve, request: pytest.FixtureRequest
+) -> None:
+    odd = {str(x): "dies_twice" for x in range(5, 30, 8)}
+    study = make_study(
+        storage, folder, trials=30, fates={"0": "gated", "1": "gated", "2": "gated"} | odd
+    )
+    another: subprocess.Popen[bytes] = request.getfixturevalue("another")
+
+    def both_are_at_it(_: Worker) -> bool:
+        owners = {lease.owner for lease in leases.open_leases(storage, study.id)}
+        return len(owners) == 2
+
+    mine = serve(both_are_at_it, go(folder))
+    assert another.wait(DEADLINE) == 0
+    assert fates(storage, study) == ["COMPLETE"] * 30
+    assert 0 < mine.ended < 30
+    assert len({trial.user_attrs["worker"] for trial in optuna_trials(storage, study)}) == 2
+    # Slots do not run a user's script again, though it has no guard.
+    assert (folder / "script").read_text() == "was run\n"
+
+
+def test_when_a_worker_is_killed_its_processes_end_and_another_takes_its_trials_over(
+    storage: Storage, folder: Path, serve: Serve, request: pytest.FixtureRequest
+) -> None:
+    study = make_study(storage, folder, trials=4, fates={"rest": "gated"})
+    another: subprocess.Popen[bytes] = request.getfixturevalue("another")
+    traces = [folder / "began-0-1", folder / "began-1-1"]
+    wait_until(lambda: all(trace.exists() for trace in traces), "both slots train")
+    children = psutil.Process(another.pid).children(recursive=True)
+    assert {pid_in(trace) for trace in traces} <= {child.pid for child in children}
+    another.kill()
+    wait_until(lambda: not any(lives(child.pid) for child in children), "its processes end")
+    go(folder)(None)  # type: ignore[arg-type]
+    mine = serve()
+    assert mine.ended == 4
+    assert fates(storage, study) == ["COMPLETE"] * 4
+    attempts = [trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)]
+    assert attempts[:2] == [2, 2] and attempts[3] == 1
+    assert {trial.state for trial in optuna_trials(storage, study)} == {TrialState.COMPLETE}
