@@ -16,6 +16,7 @@ from keras import layers, ops
 
 from objectives.layout import LARGEST
 from objectives.preprocessing import CLIP, Preprocessor
+from objectives.quantiles import KNOTS, WIDEST, Quantiles
 from objectives.table import Feature
 
 DTYPES = {"numeric": "float64", "boolean": "float64", "categorical": "string", "text": "string"}
@@ -126,10 +127,28 @@ def _scaled(
 ) -> keras.KerasTensor:
     numbers = ops.where(missing, preprocessor.fill, ops.clip(numbers, -LARGEST, LARGEST))
     scaled = (numbers - preprocessor.centre) * preprocessor.factor
-    scaled = ops.clip(scaled, -CLIP, CLIP)
-    if preprocessor.variant.scaling == "robust":
+    bound = CLIP if preprocessor.quantiles is None else WIDEST
+    scaled = ops.clip(scaled, -bound, bound)
+    if preprocessor.quantiles is not None:
+        scaled = _along(scaled, preprocessor.quantiles)
+    elif preprocessor.variant.scaling == "robust":
         scaled = scaled / ops.sqrt(1 + ops.square(scaled / 3))
     return ops.cast(scaled, "float32")
+
+
+def _along(numbers: keras.KerasTensor, quantiles: Quantiles) -> keras.KerasTensor:
+    """Follow each column's curve: find its knot by halves, then go along the piece behind it."""
+    knots, values = quantiles.knots.ravel(), quantiles.values.ravel()
+    first = np.arange(len(quantiles.knots)) * KNOTS
+    # Below the first knot the share is negative, and clipped.
+    left = ops.cast(ops.zeros_like(numbers), "int64") + first
+    half = KNOTS // 2
+    while half:
+        left = ops.where(numbers >= ops.take(knots, left + half), left + half, left)
+        half //= 2
+    begin, start = ops.take(knots, left), ops.take(values, left)
+    share = (numbers - begin) / (ops.take(knots, left + 1) - begin)
+    return start + ops.clip(share, 0.0, 1.0) * (ops.take(values, left + 1) - start)
 
 
 def _flags(missing: keras.KerasTensor, positions: Sequence[int]) -> list[keras.KerasTensor]:

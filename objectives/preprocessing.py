@@ -19,17 +19,18 @@ from objectives.layout import (
     finite,
     rare_below,
 )
+from objectives.quantiles import WIDEST, Quantiles
 
 __all__ = ["Arrays", "Layout", "Preprocessor", "Sizes", "TargetScaler", "Variant"]
 
-CLIP = 100.0  # scaled numbers stay within ±CLIP
+CLIP = 100.0  # scaled numbers stay within ±CLIP, before a curve within ±WIDEST
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """How the same rows become different arrays: a part of the space."""
 
-    scaling: Literal["standard", "robust"] = "standard"
+    scaling: Literal["standard", "robust", "quantile"] = "standard"
     rare_levels: Literal["keep", "merge"] = "keep"
 
 
@@ -46,9 +47,9 @@ class Arrays:
 class Preprocessor:
     """What was learned from the training rows, as plain arrays that a network can carry.
 
-    A number `x` becomes `clip((x - centre) * factor)`, with `fill` for `x` where it is missing;
-    with robust scaling then `z / sqrt(1 + (z / 3)²)`, which stays within ±3 (RealMLP,
-    https://arxiv.org/abs/2407.04491).
+    A number `x` becomes `z = clip((x - centre) * factor)`, with `fill` for `x` where it is missing.
+    Standard scaling ends there; robust scaling goes on to `z / sqrt(1 + (z / 3)²)`, which stays
+    within ±3 (RealMLP, https://arxiv.org/abs/2407.04491), quantile scaling to a curve of `z`.
     """
 
     layout: Layout
@@ -56,6 +57,7 @@ class Preprocessor:
     fill: Floats  # (numeric,)
     centre: Floats  # (numeric,)
     factor: Floats  # (numeric,), 0 where the training rows are constant
+    quantiles: Quantiles | None  # of quantile scaling
     columns: tuple[Integers, ...]  # of each one-hot column: level -> column, -1 for none
     codes: tuple[Integers, ...]  # of each embedded column: level -> code, 0 for unknown
     weights: tuple[Floats, ...]  # of each text: inverse document frequencies
@@ -63,7 +65,11 @@ class Preprocessor:
     @classmethod
     def fit(cls, frame: pd.DataFrame, layout: Layout, variant: Variant) -> Preprocessor:
         """Learn medians, scales, levels and term weights from training rows."""
-        fill, centre, factor = _fit_numbers(finite(frame, layout.numeric), variant)
+        numbers = finite(frame, layout.numeric)
+        fill, centre, factor = _fit_numbers(numbers, variant)
+        quantiles = None
+        if variant.scaling == "quantile":
+            quantiles = Quantiles.fit(_linear(numbers, fill, centre, factor, WIDEST))
         merge = variant.rare_levels == "merge"
         return cls(
             layout=layout,
@@ -71,6 +77,7 @@ class Preprocessor:
             fill=fill,
             centre=centre,
             factor=factor,
+            quantiles=quantiles,
             columns=tuple(
                 _places(c, frame, merge and c.rare, first=0, rare=len(c.levels), unknown=-1)
                 for c in layout.one_hot
@@ -117,11 +124,13 @@ class Preprocessor:
         )
 
     def _scale(self, numbers: Floats) -> Floats:
-        filled = np.where(np.isnan(numbers), self.fill, numbers)
-        scaled = np.clip((filled - self.centre) * self.factor, -CLIP, CLIP)
-        if self.variant.scaling == "standard":
-            return scaled
-        return np.asarray(scaled / np.sqrt(1 + (scaled / 3) ** 2))
+        bound = CLIP if self.quantiles is None else WIDEST
+        scaled = _linear(numbers, self.fill, self.centre, self.factor, bound)
+        if self.quantiles is not None:
+            return self.quantiles.transform(scaled)
+        if self.variant.scaling == "robust":
+            scaled = scaled / np.sqrt(1 + (scaled / 3) ** 2)
+        return scaled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +153,11 @@ class TargetScaler:
     def restore(self, values: npt.NDArray[np.floating]) -> Floats:
         """Turn a network's output back into the target's units."""
         return values.astype(np.float64) * self.deviation + self.mean
+
+
+def _linear(numbers: Floats, fill: Floats, centre: Floats, factor: Floats, bound: float) -> Floats:
+    filled = np.where(np.isnan(numbers), fill, numbers)
+    return np.clip((filled - centre) * factor, -bound, bound)
 
 
 def _fit_numbers(numbers: Floats, variant: Variant) -> tuple[Floats, Floats, Floats]:

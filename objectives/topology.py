@@ -10,7 +10,7 @@ from typing import Any, Self
 ACTIVATIONS = ("relu", "gelu", "silu", "selu", "tanh", "mish")
 NORMALISATIONS = ("none", "batch", "layer")
 EMBEDDINGS = ("none", "periodic")
-SCALINGS = ("standard", "robust")
+SCALINGS = ("standard", "robust", "quantile")
 RARE_LEVELS = ("keep", "merge")
 CLASS_WEIGHTS = ("none", "balanced")
 DEEPEST = 1000  # Hidden layers; beyond it nothing has been measured.

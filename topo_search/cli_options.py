@@ -30,7 +30,7 @@ LIMITS = {
     "learning-rate": "As 0.0003:0.03.",
     "weight-decay": "As 0.00001:0.1.",
     "batch-size": "As 32:512.",
-    "scaling": "Of numeric columns: standard,robust.",
+    "scaling": "Of numeric columns: standard,robust,quantile.",
     "rare-levels": "Of categorical columns: keep,merge.",
     "class-weights": "In the loss: none,balanced.",
 }

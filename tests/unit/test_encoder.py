@@ -17,6 +17,7 @@ from objectives.table import Feature
 VARIANTS = (
     Variant(scaling="standard", rare_levels="keep"),
     Variant(scaling="robust", rare_levels="merge"),
+    Variant(scaling="quantile", rare_levels="keep"),
 )
 ODD_TEXTS = [
     "",
@@ -92,7 +93,9 @@ def assert_equal(encoded: list[np.ndarray], arrays: Arrays) -> None:
         np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=["standard keep", "robust merge"])
+@pytest.mark.parametrize(
+    "variant", VARIANTS, ids=["standard keep", "robust merge", "quantile keep"]
+)
 def test_the_encoder_gives_what_the_preprocessor_gives(variant: Variant) -> None:
     frame, features = example()
     preprocessor = Preprocessor.fit(frame[:250], Layout.of(frame[:350], features), variant)

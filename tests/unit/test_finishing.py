@@ -310,7 +310,7 @@ def exports(finished: dict[str, Finished]) -> dict[str, Export]:
 
 
 def export(data: Prepared, topology: Topology) -> Export:
-    variant = Variant(scaling="robust", rare_levels="merge")
+    variant = Variant(scaling="quantile", rare_levels="merge")
     preprocessor = Preprocessor.fit(data.rest, data.layout, variant)
     scaler = None if data.target.classes else TargetScaler.fit(data.rest_y)
     trained = network.trainable(topology, data.layout.sizes, data.outputs, dropout=False)

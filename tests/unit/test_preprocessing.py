@@ -15,6 +15,7 @@ from objectives.table import Feature
 
 STANDARD = Variant(scaling="standard", rare_levels="keep")
 ROBUST = Variant(scaling="robust", rare_levels="merge")
+QUANTILE = Variant(scaling="quantile", rare_levels="keep")
 
 
 def features(**kinds: str) -> tuple[Feature, ...]:
@@ -70,6 +71,33 @@ def test_robust_scaling_falls_back_to_the_range_where_quartiles_agree() -> None:
     assert numeric[9] == pytest.approx(2 / np.sqrt(1 + (2 / 3) ** 2))
 
 
+def test_quantile_numbers_equal_scikit_learns_ranks_turned_normal() -> None:
+    from scipy.stats import norm
+    from sklearn.preprocessing import QuantileTransformer
+
+    random = np.random.default_rng(0)
+    values = np.stack([random.lognormal(sigma=3, size=6000), random.integers(0, 4, 6000)], axis=1)
+    table = pd.DataFrame(values, columns=["a", "b"])
+    train, rest = table[:5000], table[5000:]
+    kinds = features(a="numeric", b="numeric")
+    arrays = Preprocessor.fit(train, Layout.of(table, kinds), QUANTILE).transform(rest)
+    ranks = QuantileTransformer(n_quantiles=5000 // 30, subsample=None).fit(train).transform(rest)
+    expected = norm.ppf(np.clip(ranks, 0.5 / 166, 1 - 0.5 / 166))
+    # Between two knots theirs is straight in the rank, ours in what it becomes.
+    np.testing.assert_allclose(arrays.numeric, expected, atol=0.2)
+    np.testing.assert_allclose(arrays.numeric[:, 1], expected[:, 1], atol=1e-6)
+
+
+def test_quantile_scaling_keeps_the_order_and_is_flat_beyond_the_ends() -> None:
+    values = np.random.default_rng(0).standard_cauchy(500)
+    one = fitted(frame({"x": values.tolist()}), features(x="numeric"), QUANTILE)
+    beyond = [-1e300, values.min(), *np.sort(values), values.max(), 1e300]
+    numeric = one.transform(frame({"x": beyond})).numeric[:, 0]
+    assert (np.diff(numeric) >= 0).all()
+    assert (numeric[0], numeric[-1]) == (numeric[1], numeric[-2]) == (numeric.min(), numeric.max())
+    assert 1.5 < numeric[-1] < 3
+
+
 def test_statistics_come_from_the_training_rows_only() -> None:
     table = frame(
         {
@@ -91,7 +119,7 @@ def test_statistics_come_from_the_training_rows_only() -> None:
     assert one.weights[0][three] == 0
 
 
-@pytest.mark.parametrize("variant", [STANDARD, ROBUST])
+@pytest.mark.parametrize("variant", [STANDARD, ROBUST, QUANTILE])
 @pytest.mark.parametrize(
     "values",
     [
@@ -117,7 +145,7 @@ def test_no_number_becomes_infinite_or_missing(variant: Variant, values: list[fl
 def test_a_column_constant_in_the_training_rows_says_nothing_elsewhere() -> None:
     table = frame({"x": [7.0, 7.0, 7.0, 1e6]})
     layout = Layout.of(table, features(x="numeric"))
-    for variant in (STANDARD, ROBUST):
+    for variant in (STANDARD, ROBUST, QUANTILE):
         numeric = Preprocessor.fit(table[:3], layout, variant).transform(table).numeric
         assert numeric.tolist() == [[0]] * 4
 
@@ -234,7 +262,7 @@ def test_a_fold_has_the_shapes_of_all_rows_for_every_variant() -> None:
     )
     kinds = features(x="numeric", c="categorical", big="categorical", t="text")
     layout = Layout.of(table, kinds)
-    for variant in (STANDARD, ROBUST):
+    for variant in (STANDARD, ROBUST, QUANTILE):
         for fold in (table[:40], table[40:], table):
             arrays = Preprocessor.fit(fold, layout, variant).transform(table)
             assert arrays.numeric.shape == (60, layout.sizes.numeric)
@@ -248,18 +276,16 @@ def test_a_fold_has_the_shapes_of_all_rows_for_every_variant() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     numbers=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=2, max_size=12),
-    robust=st.booleans(),
+    variant=st.sampled_from((STANDARD, ROBUST, QUANTILE)),
 )
 def test_any_float_gives_finite_arrays_without_a_warning(
-    numbers: list[float], robust: bool
+    numbers: list[float], variant: Variant
 ) -> None:
     table = frame({"x": numbers})
     layout = Layout.of(table, features(x="numeric"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fold = Preprocessor.fit(
-            table[: len(table) // 2 + 1], layout, ROBUST if robust else STANDARD
-        )
+        fold = Preprocessor.fit(table[: len(table) // 2 + 1], layout, variant)
         arrays = fold.transform(table)
     assert np.isfinite(arrays.numeric).all()
     assert np.isfinite(arrays.dense).all()
