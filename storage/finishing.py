@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage import tables
+from storage import events, tables
 from storage.artifacts import insert_artifact
 from storage.connection import Storage
 from storage.rows import Lease, change, lock_if_there
@@ -83,13 +83,15 @@ def finish(
         if look is not None:
             _insert_look(connection, study.id, look)
         if outcome is None:
-            change(connection, study.id, state="paused", reason=reason or "finishing failed")
+            reason = reason or "finishing failed"
+            change(connection, study.id, state="paused", reason=reason)
+            events.record(connection, "study paused", study=study.id, text=reason)
             return True
         changes: dict[str, Any] = {"outcome": outcome}
         if not study.budget_left and not _has_open_lease(connection, study.id):
-            changes.update(
-                state="finished", reason=reason or study.why_through, ended_at=sa.func.now()
-            )
+            reason = reason or study.why_through
+            changes.update(state="finished", reason=reason, ended_at=sa.func.now())
+            events.record(connection, "study finished", study=study.id, text=reason)
         change(connection, study.id, **changes)
         return True
 

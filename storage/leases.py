@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage import tables
+from storage import events, tables
 from storage.connection import Storage
 from storage.rows import (
     LEASE_COLUMNS,
@@ -19,6 +19,7 @@ from storage.rows import (
     Drawn,
     Lease,
     StudyRow,
+    Taker,
     change,
     hand_over,
     insert_lease,
@@ -48,11 +49,12 @@ def claim(
     owner: str,
     draw: Callable[[int], Drawn | None],
     lease: float = LEASE,
+    token: uuid.UUID | None = None,
 ) -> Lease | None:
     """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
 
     Renew what you hold first: a lease of your own that has run out is up for taking, too. A claim
-    whose answer was lost is found with `open_leases(storage, owner=…)`, or taken over in time.
+    whose answer was lost is given again to whoever asks with the same `token`.
 
     Args:
         storage: Where the study is.
@@ -62,14 +64,17 @@ def claim(
             budget to what was drawn. It may be called again for a later unit when others were
             faster, and the last time with the study locked.
         lease: Seconds until it must be renewed.
+        token: Of the lease to be, unlike any other; drawn here by default.
 
     Returns:
         The lease, or None where there is nothing to do now, or no such study.
     """
+    taker = Taker(owner=owner, token=token or uuid.uuid4(), lease=lease)
     return (
-        _take_over(storage, study_id, owner, lease)
-        or _take_unit(storage, study_id, owner, draw, lease)
-        or _take_finish(storage, study_id, owner, lease)
+        (_taken(storage, taker) if token else None)
+        or _take_over(storage, study_id, taker)
+        or _take_unit(storage, study_id, draw, taker)
+        or _take_finish(storage, study_id, taker)
     )
 
 
@@ -153,7 +158,17 @@ def open_leases(
         return [to_lease(row) for row in connection.execute(ordered)]
 
 
-def _take_over(storage: Storage, study_id: str, owner: str, lease: float) -> Lease | None:
+def _taken(storage: Storage, taker: Taker) -> Lease | None:
+    """Return the open lease that was taken with this token, if any."""
+    query = sa.select(*LEASE_COLUMNS).where(
+        tables.lease.c.token == taker.token, tables.lease.c.ended_at.is_(None)
+    )
+    with storage.transaction() as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else to_lease(row)
+
+
+def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
     """Take the first trial that was left behind; end those that need nobody any more."""
     left_behind = (
         with_trials()
@@ -180,15 +195,12 @@ def _take_over(storage: Storage, study_id: str, owner: str, lease: float) -> Lea
                 attributes = {"attempts": found.attempt, "reason": _why_given_up(found)}
                 close(connection, found, state="failed", attributes=attributes, token=uuid.uuid4())
             else:
-                return hand_over(connection, found, owner, lease)
+                _tell(connection, found, taker)
+                return hand_over(connection, found, taker)
 
 
 def _take_unit(
-    storage: Storage,
-    study_id: str,
-    owner: str,
-    draw: Callable[[int], Drawn | None],
-    lease: float,
+    storage: Storage, study_id: str, draw: Callable[[int], Drawn | None], taker: Taker
 ) -> Lease | None:
     with storage.transaction() as connection:
         study = peek(connection, study_id)
@@ -198,17 +210,17 @@ def _take_unit(
         unit = study.drawn
         drawn = draw(unit)
         with storage.transaction() as connection:
-            study = tick(connection, study_id, lease)
+            study = tick(connection, study_id, taker.lease)
             if study is not None and study.units_left and study.drawn == unit:
-                return _hand_out(connection, study, drawn, owner, lease)
+                return _hand_out(connection, study, drawn, taker)
     with storage.transaction() as connection:
-        study = tick(connection, study_id, lease)
+        study = tick(connection, study_id, taker.lease)
         if study is None or not study.units_left:
             return None
-        return _hand_out(connection, study, draw(study.drawn), owner, lease)
+        return _hand_out(connection, study, draw(study.drawn), taker)
 
 
-def _take_finish(storage: Storage, study_id: str, owner: str, lease: float) -> Lease | None:
+def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
     """Take the finishing of a study whose units are through, if nobody else is at it."""
     with storage.transaction() as connection:
         study = peek(connection, study_id)
@@ -228,20 +240,20 @@ def _take_finish(storage: Storage, study_id: str, owner: str, lease: float) -> L
             .with_for_update()
         ).one_or_none()
         if finishing is None:
-            return _start_finish(connection, study, owner, lease)
+            return _start_finish(connection, study, taker)
         if not finishing.is_free:
             return None
         if finishing.attempt < MAX_ATTEMPTS:
-            return hand_over(connection, finishing, owner, lease)
+            _tell(connection, finishing, taker)
+            return hand_over(connection, finishing, taker)
         end_lease(connection, finishing.id, "failed", token=uuid.uuid4())
         reason = f"finishing {_why_given_up(finishing)}; resume the study to try again"
         change(connection, study_id, state="paused", reason=reason)
+        events.record(connection, "study paused", study=study_id, text=reason)
         return None
 
 
-def _start_finish(
-    connection: sa.Connection, study: StudyRow, owner: str, lease: float
-) -> Lease | None:
+def _start_finish(connection: sa.Connection, study: StudyRow, taker: Taker) -> Lease | None:
     """Begin the finishing of a locked study; one in which no trial came through just ends."""
     of_study = sa.select(
         sa.func.count().filter(tables.lease.c.outcome == "complete").label("complete"),
@@ -251,13 +263,14 @@ def _start_finish(
     if counts.complete == 0:
         reason = f"{study.why_through}, none of them complete"
         change(connection, study.id, state="finished", reason=reason, ended_at=NOW)
+        events.record(connection, "study finished", study=study.id, text=reason)
         return None
     nothing = Drawn(parameters={}, seed=0)
-    return insert_lease(connection, study.id, "finish", counts.finishings, nothing, owner, lease)
+    return insert_lease(connection, study.id, "finish", counts.finishings, nothing, taker)
 
 
 def _hand_out(
-    connection: sa.Connection, study: StudyRow, drawn: Drawn | None, owner: str, lease: float
+    connection: sa.Connection, study: StudyRow, drawn: Drawn | None, taker: Taker
 ) -> Lease | None:
     """Give the next unit of a study whose row the caller has locked."""
     if drawn is None:
@@ -271,7 +284,7 @@ def _hand_out(
         state="running",
         started_at=sa.func.coalesce(tables.study.c.started_at, NOW),
     )
-    return insert_lease(connection, study.id, "trial", study.drawn, drawn, owner, lease)
+    return insert_lease(connection, study.id, "trial", study.drawn, drawn, taker)
 
 
 def _is_through(study: StudyRow | None) -> bool:
@@ -285,6 +298,14 @@ def _open_trial(connection: sa.Connection, study_id: str) -> bool:
         tables.lease.c.ended_at.is_(None),
     )
     return bool(connection.scalar(sa.select(is_open)))
+
+
+def _tell(connection: sa.Connection, found: sa.Row[Any], taker: Taker) -> None:
+    """Record that a trial, or a finishing, was lost by one worker and is taken up by another."""
+    lost = why_left(found)
+    if lost is not None and found.attempt:  # Else it was handed back before anything was lost.
+        taken = {"study": found.study, "trial": found.trial_number, "worker": taker.owner}
+        events.record(connection, "trial taken over", text=lost, **taken)
 
 
 def _why_given_up(found: sa.Row[Any]) -> str:

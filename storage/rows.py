@@ -17,7 +17,7 @@ OPEN: tuple[State, ...] = ("created", "running")
 """States in which a study hands out work."""
 
 NOW = sa.func.clock_timestamp()
-_STARTED = sa.func.pg_postmaster_start_time(type_=sa.DateTime(timezone=True))
+SERVER_STARTED = sa.func.pg_postmaster_start_time(type_=sa.DateTime(timezone=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,8 @@ class StudyRow:
     started_at: datetime | None
     ended_at: datetime | None
     outcome: dict[str, Any] | None = field(repr=False)
+    tags: list[str]  # of workers that may be limited to them
+    parent: str | None  # the study whose trials this one began with
 
     @property
     def optuna_name(self) -> str:
@@ -105,6 +107,15 @@ class Lease:
     reason: str | None  # why the attempt before came to nothing
     renewed_at: datetime  # by the database's clock, as the next
     expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taker:
+    """Who takes a lease, and for how long."""
+
+    owner: str
+    token: uuid.UUID  # of the lease to be
+    lease: float  # seconds until it must be renewed
 
 
 LEASE_COLUMNS = [tables.lease.c[column.name] for column in fields(Lease)]
@@ -177,8 +188,7 @@ def insert_lease(
     kind: str,
     unit: int,
     drawn: Drawn,
-    owner: str,
-    lease: float,
+    taker: Taker,
 ) -> Lease:
     """Add the lease of a new unit to a study the caller has locked."""
     return to_lease(
@@ -191,11 +201,11 @@ def insert_lease(
                 unit=unit,
                 parameters=drawn.parameters,
                 seed=drawn.seed,
-                owner=owner,
-                token=uuid.uuid4(),
+                owner=taker.owner,
+                token=taker.token,
                 attempt=1,
                 renewed_at=NOW,
-                expires_at=seconds_from_now(lease),
+                expires_at=seconds_from_now(taker.lease),
             )
             .returning(*LEASE_COLUMNS)
         ).one()
@@ -209,19 +219,20 @@ def why_left(found: sa.Row[Any]) -> str | None:
     return None if found.reason is None else str(found.reason)
 
 
-def hand_over(connection: sa.Connection, found: sa.Row[Any], owner: str, lease: float) -> Lease:
-    """Give a lease whose row the caller has locked to `owner`."""
+def hand_over(connection: sa.Connection, found: sa.Row[Any], taker: Taker) -> Lease:
+    """Give a lease whose row the caller has locked to another."""
     return to_lease(
         connection.execute(
             sa.update(tables.lease)
             .where(tables.lease.c.id == found.id)
             .values(
-                owner=owner,
-                token=uuid.uuid4(),
+                owner=taker.owner,
+                token=taker.token,
                 attempt=found.attempt + 1,
                 reason=why_left(found),
+                taken_at=NOW,
                 renewed_at=NOW,
-                expires_at=seconds_from_now(lease),
+                expires_at=seconds_from_now(taker.lease),
             )
             .returning(*LEASE_COLUMNS)
         ).one()
@@ -233,7 +244,7 @@ def is_free() -> sa.ColumnElement[bool]:
     column = tables.lease.c
     length = column.expires_at - column.renewed_at
     # While the server was down nobody could renew: it has to be up for as long as the lease.
-    silent = sa.and_(column.expires_at < NOW, _STARTED + length < NOW)
+    silent = sa.and_(column.expires_at < NOW, SERVER_STARTED + length < NOW)
     return sa.or_(column.owner.is_(None), silent)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from optuna.study import StudyDirection
 
-from storage import tables
+from storage import events, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.rows import OPEN, STUDY_COLUMNS, State, StudyRow, change, lock, to_study
 from storage.trials import OUTCOMES, close, end_lease, with_trials
@@ -56,6 +56,8 @@ def create(
     name: str | None = None,
     trials: int,
     seconds: float | None = None,
+    tags: Collection[str] = (),
+    parent: str | None = None,
 ) -> tuple[StudyRow, str]:
     """Create a study, Optuna's and ours at once.
 
@@ -68,6 +70,8 @@ def create(
         name: Free name, unlike every other study's.
         trials: Budget of trials, 1 or more.
         seconds: Budget of time in which some worker is at it.
+        tags: For workers that are limited to some.
+        parent: Id of the study whose trials it begins with.
 
     Returns:
         The study, and the secret key to its page, of which only the SHA-256 is kept.
@@ -99,9 +103,12 @@ def create(
                     plan=plan,
                     trials=trials,
                     seconds=seconds,
+                    tags=sorted(set(tags)),
+                    parent=parent,
                 )
                 .returning(*STUDY_COLUMNS)
             ).one()
+            events.record(connection, "study created", study=study_id, text=name or "")
     except sa.exc.IntegrityError as error:
         _explain_refusal(error, name, (dataset, test_dataset))
         raise
@@ -216,6 +223,7 @@ def pause(storage: Storage, study_id: str, reason: str | None = None) -> StudyRo
         study = lock(connection, study_id)
         if study.state not in (*OPEN, "paused"):
             raise ValueError(_wrong_state(study, "a study that is open"))
+        events.record(connection, "study paused", study=study_id, text=reason or "")
         return change(connection, study_id, state="paused", reason=reason)
 
 
@@ -240,10 +248,13 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
                 f"Study {study.id} is finished: {study.why_through}. Add to its budget: "
                 "--trials +20" + ("" if time is None else ", and time: --timeout +10m")
             )
+        more = f"{trials} more trials" if trials else ""
+        events.record(connection, "study resumed", study=study_id, text=more)
         return change(
             connection,
             study_id,
             state="running" if study.started_at else "created",
+            resumed_at=sa.func.clock_timestamp(),
             reason=None,
             trials=study.trials + trials,
             seconds=time,
@@ -269,6 +280,7 @@ def cancel(storage: Storage, study_id: str, reason: str = "cancelled") -> StudyR
             connection, study_id, state="cancelled", reason=reason, ended_at=sa.func.now()
         )
         _end_leases(connection, study_id, reason)
+        events.record(connection, "study cancelled", study=study_id, text=reason)
         return study
 
 
@@ -279,6 +291,7 @@ def delete(storage: Storage, study_id: str) -> None:
         # Its workers are shut out first: they lock a lease and then Optuna's rows, as we do here.
         _end_leases(connection, study_id, "study deleted")
         JoinedOptuna(connection).delete_study(study.optuna_study_id)
+        events.record(connection, "study deleted", study=study_id, text=study.name or "")
         using = sa.select(tables.study.c.id).where(
             sa.or_(
                 tables.study.c.dataset == tables.dataset.c.sha256,

@@ -11,6 +11,7 @@ MAX_ATTEMPTS = 3
 """How many workers may lose one unit before it is given up."""
 
 STUDY_STATES = ("created", "running", "paused", "finished", "cancelled")
+WORKER_STATES = ("serving", "draining", "left", "lost")
 LEASE_KINDS = ("trial", "finish")
 LEASE_OUTCOMES = ("complete", "pruned", "failed", "done")
 
@@ -99,6 +100,10 @@ study = sa.Table(
     sa.Column("started_at", _TIME),
     sa.Column("ended_at", _TIME),
     sa.Column("outcome", _JSON),
+    sa.Column("tags", postgresql.ARRAY(sa.Text), nullable=False, server_default="{}"),
+    # The study whose trials this one began with.
+    sa.Column("parent", sa.Text, sa.ForeignKey("topo_study.id", ondelete="SET NULL")),
+    sa.Column("resumed_at", _TIME),
     _one_of("state", STUDY_STATES, "topo_study"),
     # The budget's last line of defence: no code can draw more units than there are.
     sa.CheckConstraint("drawn BETWEEN 0 AND trials", name="topo_study_budget"),
@@ -120,14 +125,17 @@ lease = sa.Table(
     # A new one at every change of hands: who holds an old one holds nothing.
     sa.Column("token", sa.Uuid, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),
-    # Why the last attempt came to nothing.
+    # Why the last attempt came to nothing, or why the trial failed.
     sa.Column("reason", sa.Text),
+    # When its owner took it.
+    sa.Column("taken_at", _TIME, nullable=False, server_default=sa.func.clock_timestamp()),
     sa.Column("renewed_at", _TIME, nullable=False),
     sa.Column("expires_at", _TIME, nullable=False),
     sa.Column("ended_at", _TIME),
     sa.Column("outcome", sa.Text),
     sa.UniqueConstraint("study", "kind", "unit", name="topo_lease_once"),
     sa.Index("topo_lease_open", "study", postgresql_where=sa.text("ended_at IS NULL")),
+    sa.Index("topo_lease_ended", "ended_at"),
     _one_of("kind", LEASE_KINDS, "topo_lease"),
     _one_of("outcome", LEASE_OUTCOMES, "topo_lease"),
     sa.CheckConstraint(f"attempt BETWEEN 0 AND {MAX_ATTEMPTS}", name="topo_lease_attempt"),
@@ -155,4 +163,33 @@ artifact = sa.Table(
     sa.Column("bytes", sa.LargeBinary, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     _created_at(),
+)
+
+worker = sa.Table(
+    "topo_worker",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("device", sa.Text, nullable=False),
+    sa.Column("slots", sa.Integer, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="serving"),
+    sa.Column("joined_at", _TIME, nullable=False, server_default=sa.func.now()),
+    sa.Column("seen_at", _TIME, nullable=False, server_default=sa.func.now()),
+    _one_of("state", WORKER_STATES, "topo_worker"),
+)
+
+event = sa.Table(
+    "topo_event",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("at", _TIME, nullable=False, server_default=sa.func.clock_timestamp()),
+    sa.Column("kind", sa.Text, nullable=False),
+    # Not a reference: what happened to a study stays known when it is deleted.
+    sa.Column("study", sa.Text),
+    sa.Column("trial", sa.Integer),
+    sa.Column("worker", sa.Text),
+    sa.Column("text", sa.Text, nullable=False, server_default=""),
+    sa.Index("topo_event_at", "at"),
+    sa.Index("topo_event_study", "study"),
 )

@@ -18,7 +18,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy.dialects import postgresql
 
-from storage import tables
+from storage import events, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.rows import OPEN, Lease, StudyRow
 
@@ -144,9 +144,9 @@ def close(
     Raises:
         UpdateFinishedTrialError: The trial has ended; the transaction is then undone.
     """
-    trial_id = held.trial_id
+    trial_id, number = held.trial_id, held.trial_number
     if trial_id is None:
-        trial_id, _ = _create(connection, held, {}, {})
+        trial_id, number = _create(connection, held, {}, {})
         attributes = {**attributes, "parameters": held.parameters}
     _set_attributes(connection, trial_id, attributes)
     JoinedOptuna(connection).set_trial_state_values(
@@ -157,11 +157,20 @@ def close(
         .where(tables.optuna_trial.c.trial_id == trial_id)
         .values(datetime_complete=_NOW_UTC)  # Optuna took this machine's clock
     )
-    end_lease(connection, held.id, state, token=token)
+    reason = attributes.get("reason") if state == "failed" else None
+    if state == "failed":
+        failed = {"study": held.study, "worker": held.owner, "text": str(reason or "")}
+        events.record(connection, "trial failed", trial=number, **failed)
+    end_lease(connection, held.id, state, token=token, reason=reason)
 
 
 def end_lease(
-    connection: sa.Connection, lease_id: uuid.UUID, outcome: str, *, token: uuid.UUID | None = None
+    connection: sa.Connection,
+    lease_id: uuid.UUID,
+    outcome: str,
+    *,
+    token: uuid.UUID | None = None,
+    reason: str | None = None,
 ) -> None:
     """End a lease whose row the caller has locked; a new `token` shuts its owner out."""
     connection.execute(
@@ -170,6 +179,7 @@ def end_lease(
         .values(
             ended_at=sa.func.clock_timestamp(),
             outcome=outcome,
+            reason=reason,
             **({} if token is None else {"token": token}),
         )
     )

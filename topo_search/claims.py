@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import logging
-import random
-import threading
-from collections.abc import Callable, Collection
+import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from storage import leases, studies
-from storage.connection import Storage, StorageError, unavailable_as_storage_error
 from storage.leases import Lease
 from storage.rows import OPEN, StudyRow
+from topo_search.patience import Patience
 from topo_search.serving import Served
+from topo_search.settings import VERSION
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PAUSE = 5.0  # Seconds between two tries to reach the database.
-
-Value = TypeVar("Value")
+MAJOR = VERSION.split(".")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,32 +30,15 @@ class Held:
     served: Served
     number: int = -1  # Of the trial, once it has begun.
 
+    def __str__(self) -> str:
+        if self.lease.kind == "finish":
+            return f"Study {self.lease.study}"
+        return f"Trial {self.number} of study {self.lease.study}"
 
-class Patience:
-    """Calls the database until it answers; slots train on meanwhile."""
-
-    def __init__(self, storage: Storage, meanwhile: Callable[[], None]) -> None:
-        self.storage, self.meanwhile = storage, meanwhile
-        self.ended = False  # No more waiting: the worker is to stop.
-
-    def __call__(self, call: Callable[[], Value]) -> Value:
-        """Return what `call` returns, trying again for as long as the database is away.
-
-        Raises:
-            StorageError: The database is away, and the worker is to stop.
-        """
-        pause = 0.1
-        while True:
-            try:
-                with unavailable_as_storage_error(self.storage.url):
-                    return call()
-            except StorageError as error:
-                if self.ended:
-                    raise
-                logger.warning("%s Trying again.", error)
-                self.meanwhile()
-                threading.Event().wait(pause * random.uniform(0.5, 1))
-                pause = min(2 * pause, LONGEST_PAUSE)
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a line of the log is about."""
+        return {"study": self.lease.study, "trial": None if self.number < 0 else self.number}
 
 
 class Claims:
@@ -70,6 +51,7 @@ class Claims:
         owner: str,
         *,
         only: Collection[str],
+        tags: Collection[str],
         objectives: Collection[str],
         lease: float,
     ) -> None:
@@ -80,12 +62,14 @@ class Claims:
             cache: Folder of datasets on this machine.
             owner: The worker's name.
             only: Ids of the studies to serve; all open ones where there are none.
+            tags: Tags, one of which a study must have to be served; any where there are none.
             objectives: Names of the objectives that may run here.
             lease: Seconds until a lease must be renewed.
         """
         self.persist, self.storage, self.cache = persist, persist.storage, cache
         self.owner, self.lease_seconds = owner, lease
-        self.only, self.objectives = frozenset(only), frozenset(objectives)
+        self.only, self.tags = frozenset(only), frozenset(tags)
+        self.objectives = frozenset(objectives)
         self.serving: dict[str, Served] = {}
         self.refused: dict[str, str] = {}  # Studies that cannot be served here, and why.
         self.idle = False  # Whether no study that is served was open at the last look.
@@ -118,7 +102,7 @@ class Claims:
     def refuse(self, study: str, reason: str) -> None:
         """Serve a study no more, and say so once."""
         if study not in self.refused:
-            logger.error("Study %s %s", study, reason)
+            logger.error("Study %s %s", study, reason, extra={"study": study})
         self.refused[study] = reason
         self.serving.pop(study, None)
 
@@ -126,12 +110,22 @@ class Claims:
         served = self.serving.setdefault(
             row.id, Served(storage=self.storage, row=row, cache=self.cache)
         )
+        # The token is the same at every try: a claim whose answer was lost is found by it.
         claim = partial(leases.claim, self.storage, row.id, self.owner, served.draw)
-        lease = self.persist(partial(claim, lease=self.lease_seconds))
+        lease = self.persist(partial(claim, lease=self.lease_seconds, token=uuid.uuid4()))
         return None if lease is None else Held(lease=lease, served=served)
 
     def _serves(self, row: StudyRow) -> bool:
         if row.id in self.refused or (self.only and row.id not in self.only):
+            return False
+        if self.tags and self.tags.isdisjoint(row.tags):
+            return False
+        if (made_by := str(row.plan.get("version", VERSION))).split(".")[0] != MAJOR:
+            self.refuse(
+                row.id,
+                f"was made by topo-search {made_by}, and this is {VERSION}. "
+                f"Let them agree: pip install topo-search=={made_by.split('.')[0]}.*",
+            )
             return False
         objective = row.plan.get("objective")
         if objective not in self.objectives:

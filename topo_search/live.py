@@ -38,7 +38,7 @@ class View:
         self.metric = str(row.plan["metric"])
         self._live: Live | None = None
         self._next = 0.0
-        self._told: set[int] = set()
+        self._told: set[int] | None = None
         self._started = time.monotonic()
         self._finished_before: int | None = None
 
@@ -60,10 +60,10 @@ class View:
             return
         self._next = now + REFRESH
         found = served.study.get_trials(deepcopy=False)
-        if self._live is None:
-            self._tell(found)
-            return
         progress = studies.progress(worker.storage, self.row.id)
+        if self._live is None:
+            self._tell(found, worker, progress)
+            return
         if self._finished_before is None:
             self._finished_before = progress.finished
         best = next(iter(ranked(found, self.row.plan["direction"])), None)
@@ -72,13 +72,18 @@ class View:
                 self._head(progress, now),
                 self._best(best),
                 _slots(worker, self.metric),
-                _hint(worker),
+                _hint(worker, progress),
             )
         )
 
-    def _tell(self, found: list[FrozenTrial]) -> None:
-        for trial in found:
-            if trial.state.is_finished() and trial.number not in self._told:
+    def _tell(self, found: list[FrozenTrial], worker: Worker, progress: studies.Progress) -> None:
+        ended = [trial for trial in found if trial.state.is_finished()]
+        if self._told is None:  # Those of a study that is resumed were told before.
+            self._told = {trial.number for trial in ended}
+            if elsewhere := _elsewhere(worker, progress):
+                self.console.print(elsewhere)
+        for trial in ended:
+            if trial.number not in self._told:
                 self._told.add(trial.number)
                 line = _line(trial, self.metric)
                 self.console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
@@ -152,10 +157,23 @@ def _assigned(worker: Worker, slot: Slot) -> tuple[str, str]:
     return str(held.number), described.get("topology") or format_parameters(held.lease.parameters)
 
 
-def _hint(worker: Worker) -> Text:
+def _elsewhere(worker: Worker, progress: studies.Progress) -> str:
+    """Say what is waited for where other workers have all that is left."""
+    if worker.held or not progress.running:
+        return ""
+    trials = "a trial" if progress.running == 1 else f"{progress.running} trials"
+    return (
+        f"Another worker has {trials}. If it is gone, this one takes over "
+        f"within {format_seconds(worker.lease_seconds)}."
+    )
+
+
+def _hint(worker: Worker, progress: studies.Progress) -> Text:
     if worker.draining:
         text = "Ending: running trials go on to their end. Press Ctrl-C again to stop at once."
         return Text(text, style="yellow")
+    if elsewhere := _elsewhere(worker, progress):
+        return Text(elsewhere, style="yellow")
     return Text("Ctrl-C ends it after the running trials; nothing is lost.", style="dim")
 
 

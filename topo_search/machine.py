@@ -22,15 +22,22 @@ def usable_cores() -> int:
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
 
 
-def usable_slots() -> int:
-    """Return how many slots this machine has room for: one a GPU, or without GPUs one a core."""
+def usable_slots(per_gpu: int = 1) -> int:
+    """Return how many slots this machine has room for: `per_gpu` a GPU, or without one a core."""
     room = max(1, int(FREE_SHARE * available_memory()) // NEEDED)
-    return min(len(usable_gpus()) or usable_cores(), room)
+    return min(per_gpu * len(usable_gpus()) or usable_cores(), room)
 
 
 def memory_for_each(count: int) -> int:
     """Return the bytes each of `count` slots may have of what this machine has free."""
     return max(NEEDED, int(FREE_SHARE * available_memory() / count))
+
+
+def device() -> str:
+    """Return what slots work with here, as "2 cores" or "1 GPU"."""
+    gpus = len(usable_gpus())
+    count, what = (gpus, "GPU") if gpus else (usable_cores(), "core")
+    return f"{count} {what}" + "s" * (count > 1)
 
 
 def usable_gpus() -> list[str]:

@@ -3,6 +3,8 @@
 Nothing here may run an operation: TensorFlow survives a fork only before its first one.
 """
 
+import gc
+
 import keras  # noqa: F401
 import sklearn.ensemble  # noqa: F401
 import sklearn.impute  # noqa: F401
@@ -12,3 +14,8 @@ import tensorflow  # noqa: F401
 
 import objectives.finishing
 import objectives.tabular  # noqa: F401
+
+# What is loaded here is never freed. Were it collected in the slots, each would have a copy of it:
+# https://docs.python.org/3/library/gc.html#gc.freeze
+gc.collect()
+gc.freeze()

@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from storage.connection import Storage
+
+
+VERSION = metadata.version("topo-search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +26,20 @@ class Settings:
 
     @classmethod
     def read(cls, *, storage: str | None = None) -> Settings:
-        """Read TOPO_SEARCH_STORAGE, unless `storage` names one, and TOPO_SEARCH_HOME."""
+        """Read where the storage is, unless `storage` says so, and TOPO_SEARCH_HOME.
+
+        TOPO_SEARCH_STORAGE is a URL, TOPO_SEARCH_STORAGE_FILE a file whose first line is one.
+
+        Raises:
+            OSError: That file cannot be read.
+        """
         home = os.environ.get("TOPO_SEARCH_HOME")
         if not home:
             from platformdirs import user_data_dir
 
             home = user_data_dir("topo-search")
         return cls(
-            storage=storage or os.environ.get("TOPO_SEARCH_STORAGE") or None,
+            storage=storage or os.environ.get("TOPO_SEARCH_STORAGE") or _in_file(),
             home=Path(home).expanduser().absolute(),
         )
 
@@ -37,6 +47,25 @@ class Settings:
     def log(self) -> Path:
         """File for what the slots' libraries print."""
         return self.home / "slots.log"
+
+
+def _in_file() -> str | None:
+    path = os.environ.get("TOPO_SEARCH_STORAGE_FILE")
+    if not path:
+        return None
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise OSError(
+            f"Expected a file with the storage's URL. TOPO_SEARCH_STORAGE_FILE names {path}, "
+            f"which cannot be read: {error.strerror}."
+        ) from error
+    if not lines or not lines[0].strip():
+        raise ValueError(
+            f"Expected the storage's URL in the first line of {path}, which "
+            "TOPO_SEARCH_STORAGE_FILE names. Received an empty one."
+        )
+    return lines[0].strip()
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from objectives.table import (
 from storage import datasets, studies
 from storage.connection import Storage
 from storage.rows import StudyRow
+from topo_search.settings import VERSION
 
 FEWEST_LEFT = 10  # Rows beside the test rows; with fewer nothing can be trained and validated.
 MOST_TRIALS = 1_000_000
@@ -162,6 +163,7 @@ def own_plan(options: Options) -> dict[str, Any]:
 
 def _common(options: Options, space: Space) -> dict[str, Any]:
     return {
+        "version": VERSION,
         "objective": options.objective,
         "space": space.to_json(),
         "epochs": options.epochs,

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
-import signal
-import socket
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from objectives.objective import Final, Outcome
-from storage import finishing, leases, trials
+from storage import failures, finishing, leases, trials
 from storage.connection import Storage, StorageError, unavailable_as_storage_error
 from topo_search import finish
-from topo_search.claims import Claims, Held, Patience
+from topo_search.claims import Claims, Held
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
+from topo_search.patience import Patience
 from topo_search.pool import Died, Pool, Slot
+from topo_search.presence import Presence
+from topo_search.signals import asked_to_end
 from topo_search.slot import Ended, Reported, Surroundings
 
 logger = logging.getLogger(__name__)
@@ -43,9 +40,12 @@ class Worker:
         *,
         slots: int | None = None,
         only: Collection[str] = (),
+        tags: Collection[str] = (),
         until_idle: bool = False,
+        drain: float | None = None,
         objectives: Collection[str] = (),
         trial_timeout: float | None = None,
+        slots_per_gpu: int = 1,
         lease: float = leases.LEASE,
         on_tick: Callable[[Worker], None] = lambda worker: None,
     ) -> None:
@@ -56,16 +56,18 @@ class Worker:
             home: Folder of this machine's data: datasets fetched, the slots' log.
             slots: Training processes; by default one for each GPU, or without one for each core.
             only: Ids of the studies to serve; all open ones by default.
+            tags: Tags, one of which a study must have to be served; any by default.
             until_idle: Whether to end when no study it serves is open any more.
+            drain: Seconds that running trials have when it is asked to end; no end by default.
             objectives: Names of own objectives that may run here, beside the built-in one.
             trial_timeout: Seconds after which a trial is failed.
+            slots_per_gpu: Slots on each GPU, where there are any.
             lease: Seconds of silence after which others may take its trials over.
             on_tick: Called a few times a second, for a live view.
         """
         self.storage, self.until_idle, self.lease_seconds = storage, until_idle, lease
         self.trial_timeout, self.on_tick = trial_timeout, on_tick
-        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-        self.count = slots or usable_slots()
+        self.count = slots or usable_slots(slots_per_gpu)
         self.pool = Pool(
             self.count,
             Surroundings(log=home / "slots.log"),
@@ -73,25 +75,32 @@ class Worker:
             gpus=usable_gpus(),
         )
         self.persist = Patience(storage, self._show)
+        self.presence = Presence(self.persist, slots=self.count, lease=lease)
+        self.name = self.presence.worker.name
         self.claims = Claims(
             self.persist,
             home / "datasets",
             self.name,
             only=only,
+            tags=tags,
             objectives={"tabular", *objectives},
             lease=lease,
         )
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
         self.ahead: Held | None = None  # Claimed while all slots train.
-        self.ended = 0  # Trials it delivered the end of.
-        self.draining = False
-        self._due = {"poll": 0.0, "watch": 0.0, "renewal": 0.0}
+        self.outcomes = Counter[str]()  # Trials it delivered the end of, by how they ended.
+        self.slots_lost = 0
+        self.turned_at = time.monotonic()
+        self.draining, self.longest_drain = False, drain
+        self._due = {"poll": 0.0, "watch": 0.0, "renewal": 0.0, "presence": 0.0}
 
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
-        with self._signals(), self.pool:
+        with asked_to_end(self.drain), self.pool:
             try:
                 while not self._through():
+                    self.turned_at = time.monotonic()
+                    self._tell()
                     self._hand_out()
                     for slot, message in self.pool.messages(TICK):
                         self._take(slot, message)
@@ -103,8 +112,17 @@ class Worker:
 
     def drain(self) -> None:
         """Take nothing new and let running trials end; called again, stop at once."""
-        self.persist.ended = self.draining
+        if self.draining:
+            self.persist.until = 0.0
+        elif self.longest_drain is not None:
+            self.persist.until = time.monotonic() + self.longest_drain
         self.draining = True
+        self._due["presence"] = 0.0
+
+    @property
+    def ended(self) -> int:
+        """How many trials it delivered the end of."""
+        return self.outcomes.total()
 
     @property
     def stopping(self) -> bool:
@@ -174,6 +192,7 @@ class Worker:
             case Reported():
                 self._judge(slot, held, message)
             case Died():
+                self.slots_lost += 1
                 self._hand_back(held, message)
             case Ended(result=Outcome() as outcome):
                 attributes = {**outcome.metrics, **outcome.attributes}
@@ -209,11 +228,20 @@ class Worker:
         end = partial(trials.end, self.storage, held.lease, state=state, value=value)
         stands = self.persist(partial(end, attributes=attributes))
         if stands:
-            self.ended += 1
+            self.outcomes[state] += 1
             what = attributes.get("reason") or (value if value is None else f"{value:.6g}")
-            logger.info("Trial %s of study %s: %s, %s.", held.number, held.lease.study, state, what)
+            logger.info(
+                "Trial %s of study %s: %s, %s.",
+                held.number,
+                held.lease.study,
+                state,
+                what,
+                extra=held.about,
+            )
         else:
-            logger.info("Trial %s of study %s had ended.", held.number, held.lease.study)
+            logger.info(
+                "Trial %s of study %s had ended.", held.number, held.lease.study, extra=held.about
+            )
         self._drop(held)
         return stands
 
@@ -221,18 +249,29 @@ class Worker:
         """End a trial that failed by its own fault; a study that cannot be finished is paused."""
         if held.lease.kind == "finish":
             reason = f"finishing failed: {reason}"
-            logger.error("Study %s: %s\n%s", held.lease.study, reason, traceback or "")
+            logger.error(
+                "Study %s: %s\n%s", held.lease.study, reason, traceback or "", extra=held.about
+            )
             self.persist(partial(finishing.finish, self.storage, held.lease, None, reason=reason))
             self._drop(held)
             return
-        self._end(held, "failed", None, {"reason": reason, "traceback": traceback or ""})
+        if self._end(held, "failed", None, {"reason": reason, "traceback": traceback or ""}):
+            pause = partial(failures.pause_failing, self.storage, held.lease.study)
+            if why := self.persist(pause):
+                logger.error("Study %s is paused: %s.", held.lease.study, why, extra=held.about)
 
     def _hand_back(self, held: Held, died: Died) -> None:
         """Let a trial whose slot died be tried again, unless it was ended for its own fault."""
         if not died.again:
             self._fail(held, died.reason, None)
             return
-        logger.warning("Trial %s of study %s: %s.", held.number, held.lease.study, died.reason)
+        logger.warning(
+            "Trial %s of study %s: %s.",
+            held.number,
+            held.lease.study,
+            died.reason,
+            extra=held.about,
+        )
         release = partial(leases.release, self.storage, held.lease, spent=True)
         self.persist(partial(release, reason=died.reason))
         self._drop(held)
@@ -311,6 +350,12 @@ class Worker:
                 leases.release(self.storage, held.lease, reason="its worker was stopped")
             except StorageError as error:  # Then it is taken over when the lease has run out.
                 logger.warning("%s", error)
+        self.presence.leave()
+
+    def _tell(self) -> None:
+        """Tell the fleet that this worker is there."""
+        if self._is_due("presence", self.lease_seconds / 3):
+            self.presence.tell("draining" if self.draining else "serving")
 
     def _show(self) -> None:
         """Let a view look; what it cannot see while the database is away it sees later."""
@@ -330,20 +375,3 @@ class Worker:
             return False
         self._due[what] = now + seconds
         return True
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        def handle(number: int, frame: FrameType | None) -> None:
-            self.drain()
-
-        if threading.current_thread() is not threading.main_thread():
-            yield  # Handlers belong to the main thread; `drain` can be called from any.
-            return
-        before = {
-            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -130,7 +130,7 @@ def test_our_history_is_apart_from_optunas(storage: Storage) -> None:
     with storage.transaction() as connection:
         ours = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
         optunas = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
-    assert ours == "0001"
+    assert ours == "0002"
     assert optunas.startswith("v")
 
 

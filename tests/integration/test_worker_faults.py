@@ -1,5 +1,6 @@
 """A worker with real slots over a real database, and all that can happen to either."""
 
+import io
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ from typing import Any
 import psutil
 import pytest
 from optuna.trial import TrialState
-from stored_studies import optuna_trials
+from rich.console import Console
+from stored_studies import let_expire, optuna_trials
 from stories import (
     DEADLINE,
     TOYS,
@@ -28,9 +30,11 @@ from stories import (
     wait_until,
 )
 
-from storage import leases
+from objectives.space import Space
+from storage import leases, trials
 from storage.connection import Storage
 from topo_search import pool
+from topo_search.live import View
 from topo_search.serving import Served
 from topo_search.worker import Worker
 
@@ -215,3 +219,36 @@ def test_when_a_worker_is_killed_its_processes_end_and_another_takes_its_trials_
     attempts = [trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)]
     assert attempts[:2] == [2, 2] and attempts[3] == 1
     assert {trial.state for trial in optuna_trials(storage, study)} == {TrialState.COMPLETE}
+
+
+def test_a_view_says_what_is_waited_for_and_tells_no_trial_twice(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=2)
+
+    def draw(unit: int) -> leases.Drawn:
+        return leases.Drawn(parameters={"x": unit}, seed=1)
+
+    first, second = (leases.claim(storage, study.id, "gone", draw) for _ in range(2))
+    assert first is not None and second is not None
+    distributions = Space.from_json(study.plan["space"]).distributions()
+    trials.begin(storage, first, distributions)
+    assert trials.end(storage, first, state="complete", value=0.0)
+    printed = io.StringIO()
+    view = View(Console(file=printed, width=100), study)
+
+    def it_is_said(one: Worker) -> bool:
+        view.tick(one)
+        return "Another worker has a trial." in printed.getvalue()
+
+    def the_lease_runs_out(_: Worker) -> bool:
+        let_expire(storage, second.id)
+        return True
+
+    def the_end_is_told(one: Worker) -> bool:
+        view.tick(one)
+        return "trial   1  complete" in printed.getvalue()
+
+    serve(it_is_said, the_lease_runs_out, the_end_is_told)
+    assert "trial   0" not in printed.getvalue()
+    assert fates(storage, study) == ["COMPLETE"] * 2

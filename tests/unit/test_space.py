@@ -236,7 +236,7 @@ def test_only_depth_enumerates_and_a_continuous_space_has_no_size() -> None:
     assert space().size is None
     finite = {"learning_rate": "0.001", "weight_decay": "0", "dropout": "0", "batch_size": "32"}
     assert space(facts=NUMBERS, depth="1:3", width="16:32", **finite).size == (
-        3 * 3 * len(BOUNDS["activation"]) * 3 * 2 * 2 * 2  # type: ignore[arg-type]
+        3 * 3 * len(BOUNDS["activation"]) * 3 * 2 * 2 * 3  # type: ignore[arg-type]
     )
 
 

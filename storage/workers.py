@@ -1,0 +1,169 @@
+"""Workers: who serves, since when, with what; who has left and who was lost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from storage import events, tables
+from storage.connection import Storage
+from storage.rows import NOW, SERVER_STARTED
+
+State = Literal["serving", "draining", "left", "lost"]
+HERE: tuple[State, ...] = ("serving", "draining")
+SHOWN = timedelta(hours=1)
+"""How long a worker that is gone is still shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker as it makes itself known."""
+
+    name: str
+    host: str
+    version: str  # of topo-search
+    device: str  # what its slots work with, as "2 cores"
+    slots: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trial, or the finishing of a study, that a worker has a lease of."""
+
+    study: str
+    kind: Literal["trial", "finish"]
+    trial: int | None  # its number; None of a finishing, and of what has not begun
+    attempt: int
+    seconds: float  # since the lease was taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the database knows of a worker."""
+
+    worker: Worker
+    state: State
+    joined_at: datetime
+    seen_at: datetime
+    silence: float  # seconds since it was seen, by the database's clock
+    trials_last_hour: int  # that it ended
+    trains: Sequence[Trained]
+
+
+def heard(storage: Storage, worker: Worker, *, lease: float, state: State = "serving") -> None:
+    """Keep that a worker is there, or leaves; and which others have not been heard of for long."""
+    told = {"version": worker.version, "device": worker.device, "slots": worker.slots}
+    row = {"name": worker.name, "host": worker.host, **told, "state": state}
+    with storage.transaction() as connection:
+        before = connection.scalar(
+            sa.select(tables.worker.c.state).where(tables.worker.c.name == worker.name)
+        )
+        connection.execute(
+            postgresql.insert(tables.worker)
+            .values(**row)
+            .on_conflict_do_update(
+                index_elements=["name"], set_={**told, "state": state, "seen_at": NOW}
+            )
+        )
+        if state == "left":
+            events.record(connection, "worker left", worker=worker.name)
+        elif before is None:
+            what = f"{worker.slots} slots, {worker.device}"
+            events.record(connection, "worker joined", worker=worker.name, text=what)
+        elif before == "lost":
+            events.record(connection, "worker back", worker=worker.name)
+        _find_lost(connection, lease)
+
+
+def known(storage: Storage) -> list[Known]:
+    """Return the workers that serve, and those gone lately; by host, then by age."""
+    worker, lease = tables.worker.c, tables.lease.c
+    ended = (
+        sa.select(lease.owner, sa.func.count().label("count"))
+        .where(lease.ended_at > NOW - timedelta(hours=1), lease.kind == "trial")
+        .group_by(lease.owner)
+        .subquery()
+    )
+    silence = sa.func.extract("epoch", NOW - worker.seen_at)
+    query = (
+        sa.select(
+            tables.worker,
+            silence.label("silence"),
+            sa.func.coalesce(ended.c.count, 0).label("trials_last_hour"),
+        )
+        .outerjoin(ended, ended.c.owner == worker.name)
+        .where(sa.or_(worker.state.in_(HERE), worker.seen_at > NOW - SHOWN))
+        .order_by(worker.host, worker.joined_at, worker.name)
+    )
+    with storage.transaction() as connection:
+        rows = connection.execute(query).all()
+        leased = connection.execute(
+            sa.select(
+                lease.owner,
+                lease.study,
+                lease.kind,
+                lease.trial_number,
+                lease.attempt,
+                sa.func.extract("epoch", NOW - lease.taken_at).label("seconds"),
+            )
+            .where(lease.ended_at.is_(None), lease.owner.is_not(None))
+            .order_by(lease.taken_at)
+        ).all()
+    trains: dict[str, list[Trained]] = {}
+    for row in leased:
+        trains.setdefault(row.owner, []).append(
+            Trained(
+                study=row.study,
+                kind=row.kind,
+                trial=row.trial_number,
+                attempt=row.attempt,
+                seconds=float(row.seconds),
+            )
+        )
+    return [_known(row, trains.get(row.name, ())) for row in rows]
+
+
+def _known(row: sa.Row[Any], trains: Sequence[Trained]) -> Known:
+    return Known(
+        worker=Worker(
+            name=row.name,
+            host=row.host,
+            version=row.version,
+            device=row.device,
+            slots=row.slots,
+        ),
+        state=row.state,
+        joined_at=row.joined_at,
+        seen_at=row.seen_at,
+        silence=float(row.silence),
+        trials_last_hour=row.trials_last_hour,
+        trains=tuple(trains),
+    )
+
+
+def _find_lost(connection: sa.Connection, lease: float) -> None:
+    """Note the workers that have been silent for two leases while the server was there."""
+    worker = tables.worker.c
+    silence = timedelta(seconds=2 * lease)
+    silent = (
+        sa.select(worker.name)
+        .where(
+            worker.state.in_(HERE),
+            worker.seen_at < NOW - silence,
+            SERVER_STARTED < NOW - silence,
+        )
+        .order_by(worker.name)
+        .with_for_update(skip_locked=True)
+        .cte("silent")
+    )
+    lost = connection.scalars(
+        sa.update(tables.worker)
+        .where(worker.name == silent.c.name)
+        .values(state="lost")
+        .returning(worker.name)
+    ).all()
+    for name in lost:
+        events.record(connection, "worker lost", worker=name)

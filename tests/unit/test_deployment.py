@@ -1,0 +1,199 @@
+"""The files that deploy a fleet, as far as they can be checked without a container engine."""
+
+import configparser
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from storage import system_account
+from topo_search.cli import cli
+from topo_search.cli_options import Duration
+
+ROOT = Path(__file__).parents[2]
+IRIS = ROOT / "examples" / "iris.csv"
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+EXAMPLE = (ROOT / ".env.example").read_text()
+UNIT = (ROOT / "deploy" / "topo-search-worker.service").read_text()
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+FILES = {
+    "docker-compose.yml": COMPOSE,
+    "Dockerfile": DOCKERFILE,
+    ".env.example": EXAMPLE,
+    "topo-search-worker.service": UNIT,
+    "operations.md": OPERATIONS,
+}
+VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+SETTINGS = dict(re.findall(r"^(\w+)=(.*)$", EXAMPLE, re.MULTILINE))
+SERVICES: dict[str, Any] = yaml.safe_load(VARIABLE.sub(r"\2", COMPOSE))["services"]
+OURS = [name for name, service in SERVICES.items() if service["image"].startswith("topo-search:")]
+
+
+def parsed(arguments: list[str]) -> dict[str, Any]:
+    """Return what click makes of the words after `topo-search`, without running anything."""
+    name: str | None = "topo-search"
+    command: click.Command | None = cli
+    words = [str(IRIS) if word.endswith(".csv") else word for word in arguments]
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(click.Context(command), words)
+    assert command is not None
+    return command.make_context(name, words).params
+
+
+def seconds(text: str) -> float:
+    return Duration().convert(text, None, None)
+
+
+def worker_unit() -> configparser.SectionProxy:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(UNIT)
+    return unit["Service"]
+
+
+def documented() -> Iterator[str]:
+    """Yield every command line of ours in the page, as the words after `topo-search`."""
+    fenced = r"^```(\w*)\n(.*?)^```"
+    blocks = re.findall(fenced, OPERATIONS, re.MULTILINE | re.DOTALL)
+    lines = [line for kind, block in blocks if kind == "sh" for line in block.splitlines()]
+    prose = re.sub(fenced, "", OPERATIONS, flags=re.MULTILINE | re.DOTALL)
+    for line in (*lines, *re.findall(r"`([^`\n]+)`", prose)):
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        for between, words in groupby(lexer, lambda word: set(word) <= set("();<>|&")):
+            if not between and (ours := after_program(list(words))):
+                yield shlex.join(ours)
+
+
+def after_program(words: list[str]) -> list[str]:
+    """Return what a command line hands to `topo-search`, itself or as a service's entry point."""
+    for index, word in enumerate(words):
+        if Path(word).name == "topo-search" or (
+            words[:3] == ["docker", "compose", "run"] and word in OURS
+        ):
+            return words[index + 1 :]
+    return []
+
+
+def test_compose_accepts_the_file(tmp_path: Path) -> None:
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("needs docker-compose (Debian's package of that name), which CI installs")
+    files = ["-f", str(ROOT / "docker-compose.yml"), "--env-file", str(ROOT / ".env.example")]
+    done = subprocess.run(
+        [program, *files, "config"],
+        env={"PATH": str(Path(program).parent), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["services"].keys() == SERVICES.keys()
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_services_run_commands_that_there_are(service: str) -> None:
+    parsed(shlex.split(SERVICES[service]["command"]))
+
+
+def test_systemd_runs_a_command_that_there_is() -> None:
+    program, *arguments = shlex.split(worker_unit()["ExecStart"])
+    assert program == "/opt/topo-search/.venv/bin/topo-search"
+    parsed(arguments)
+
+
+@pytest.mark.parametrize("line", sorted({*documented()}))
+def test_the_operators_page_names_commands_that_there_are(line: str) -> None:
+    parsed(shlex.split(line))
+
+
+def test_the_operators_page_names_what_operators_need() -> None:
+    needed = {"storage upgrade", "storage check", "fleet --watch", "pause ID", "resume ID"}
+    needed |= {"cancel ID", "delete ID --yes", "worker --drain 60s", "studies", "status ID"}
+    assert needed <= {*documented()}
+
+
+@pytest.mark.parametrize("text", [SERVICES["worker"]["command"], worker_unit()["ExecStart"]])
+def test_a_stop_leaves_time_to_drain(text: str) -> None:
+    words = shlex.split(text)
+    drain = seconds(words[words.index("--drain") + 1])
+    assert seconds(SERVICES["worker"]["stop_grace_period"]) > drain
+    assert seconds(worker_unit()["TimeoutStopSec"]) > drain
+
+
+def test_postgresql_keeps_its_data_and_says_when_it_is_up() -> None:
+    postgres = SERVICES["postgres"]
+    volume, _, folder = postgres["volumes"][0].partition(":")
+    assert volume in yaml.safe_load(COMPOSE)["volumes"]
+    assert folder == "/var/lib/postgresql"  # Where the images have it from version 18 on.
+    assert postgres["image"].startswith("postgres:18")
+    assert postgres["healthcheck"]["test"][1] == "pg_isready"
+
+
+def test_the_tables_are_there_before_the_workers() -> None:
+    migrate, worker = SERVICES["migrate"], SERVICES["worker"]
+    assert migrate["depends_on"]["postgres"]["condition"] == "service_healthy"
+    assert worker["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+
+
+def test_workers_can_be_many() -> None:
+    assert not {"container_name", "ports", "hostname"} & SERVICES["worker"].keys()
+
+
+def test_a_worker_is_asked_for_its_health_where_it_answers() -> None:
+    words = shlex.split(SERVICES["worker"]["command"])
+    port = words[words.index("--metrics-port") + 1]
+    assert f"127.0.0.1:{port}/healthz" in SERVICES["worker"]["healthcheck"]["test"][-1]
+    assert SERVICES["worker"]["expose"] == [port]
+
+
+def test_every_variable_is_explained_and_every_explained_one_used() -> None:
+    assert dict(VARIABLE.findall(COMPOSE)) == SETTINGS
+    lines = EXAMPLE.splitlines()
+    for before, line in zip(lines, lines[1:], strict=False):
+        assert before.startswith("#") or "=" not in line or line.startswith("#"), line
+
+
+def test_secrets_come_from_files_that_stay_on_the_machine() -> None:
+    for name, secret in yaml.safe_load(COMPOSE)["secrets"].items():
+        assert secret == {"file": f"./secrets/{name}"}
+    assert {"/secrets/", "/.env"} <= {*(ROOT / ".gitignore").read_text().splitlines()}
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert next(line for line in ignored if not line.startswith("#")) == "*"
+    copied = {word for line in re.findall(r"^COPY ([^-].*) \S+$", DOCKERFILE, re.M) for word in
+              line.split()}  # fmt: skip
+    assert copied == {line[1:] for line in ignored if line.startswith("!")}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_secret_stands_in_a_file(name: str) -> None:
+    passwords = re.findall(r"postgres(?:ql)?(?:\+\w+)?://[^:@/\s]+:([^@\s]+)@", FILES[name])
+    assert {*passwords} <= {"PASSWORD", "%s"}
+    assert not re.search(r"\b\w*(PASSWORD|SECRET|TOKEN|KEY)\b *[=:] *\S", FILES[name])
+    for secret in (ROOT / "secrets").glob("*"):
+        assert secret.read_text().strip() not in FILES[name]
+
+
+def test_the_image_runs_as_a_user_who_owns_its_volume() -> None:
+    (home,) = re.findall(r"TOPO_SEARCH_HOME=(\S+)", DOCKERFILE)
+    assert re.search(rf"^VOLUME {home}$", DOCKERFILE, re.M)
+    assert re.search(rf"install -d -m 700 -o topo-search -g topo-search {home}$", DOCKERFILE, re.M)
+    assert all(f"home:{home}" in SERVICES[name]["volumes"] for name in OURS)
+    assert re.search(r"^USER [1-9]\d*:[1-9]\d*$", DOCKERFILE, re.M)
+    assert re.search(r"^STOPSIGNAL SIGTERM$", DOCKERFILE, re.M)
+
+
+def test_systemds_worker_keeps_clear_of_the_private_servers_account() -> None:
+    unit = worker_unit()
+    assert unit["User"] != system_account.ACCOUNT
+    assert unit["StateDirectory"] != system_account.SYSTEM_HOME.name
+    assert f"TOPO_SEARCH_HOME=/var/lib/{unit['StateDirectory']}" in UNIT

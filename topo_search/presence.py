@@ -1,0 +1,45 @@
+"""A worker's presence: what the fleet knows of it, kept true while it lives."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from functools import partial
+
+from storage import workers
+from storage.connection import StorageError
+from topo_search.machine import device
+from topo_search.patience import Patience
+from topo_search.settings import VERSION
+
+
+class Presence:
+    """Tells the fleet that a worker is there."""
+
+    def __init__(self, persist: Patience, *, slots: int, lease: float) -> None:
+        """Make the presence of a worker with so many slots, whose leases last `lease` seconds."""
+        self.persist, self.lease_seconds = persist, lease
+        host = socket.gethostname()
+        self.worker = workers.Worker(
+            name=f"{host}-{os.getpid()}-{secrets.token_hex(2)}",
+            host=host,
+            version=VERSION,
+            device=device(),
+            slots=slots,
+        )
+
+    def tell(self, state: workers.State = "serving") -> None:
+        """Say that it is there, and in which state."""
+        self.persist(self._heard(state))
+
+    def leave(self) -> None:
+        """Say that it is gone; if nobody hears it now, it is found lost later."""
+        try:
+            self._heard("left")()
+        except StorageError:
+            return
+
+    def _heard(self, state: workers.State) -> partial[None]:
+        storage = self.persist.storage
+        return partial(workers.heard, storage, self.worker, lease=self.lease_seconds, state=state)
