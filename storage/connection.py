@@ -120,28 +120,39 @@ def hidden(url: str) -> str:
     return sa.make_url(url).render_as_string(hide_password=True)
 
 
-def connect(url: str) -> Storage:
-    """Open the database at `url`, making or upgrading its tables where needed.
+def connect(url: str, *, upgrade: bool = False) -> Storage:
+    """Open the database at `url`, making its tables where there are none.
 
     Any number of processes may do so at once on an empty database.
+
+    Args:
+        url: Of a PostgreSQL database.
+        upgrade: Whether to bring tables of an older topo-search to the form that this one needs;
+            workers of the older one then cannot go on.
 
     Raises:
         ValueError: Not a PostgreSQL URL.
         StorageError: No such server or database, wrong password, missing rights, server too old,
-            or tables of a newer topo-search.
+            or tables of another topo-search.
     """
     url = normalise(url)
     logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.WARNING)
     with unavailable_as_storage_error(url):
-        backend = _open(url)
+        backend = _open(url, upgrade)
     return Storage(url=url, engine=backend.engine, optuna=optuna.storages.get_storage(backend))
 
 
-def _open(url: str) -> RDBStorage:
+def schema(storage: Storage) -> str:
+    """Return the version of our tables."""
+    with storage.transaction() as connection:
+        return str(_version(connection))
+
+
+def _open(url: str, upgrade: bool) -> RDBStorage:
     guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS)
     with guard.begin() as connection:
         _check_server(connection)
-        if _is_current(connection):
+        if _is_usable(connection, upgrade):
             return _backend(url, make_tables=False)
         # Of the transaction, not the session, so that it works behind PgBouncer too.
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
@@ -179,16 +190,32 @@ def _alembic(connection: sa.Connection | None) -> Config:
     return config
 
 
-def _is_current(connection: sa.Connection) -> bool:
-    script = ScriptDirectory.from_config(_alembic(connection))
+def _version(connection: sa.Connection) -> str | None:
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    version = context.get_current_revision()
-    if version is not None and version not in {step.revision for step in script.walk_revisions()}:
+    return context.get_current_revision()
+
+
+def _is_usable(connection: sa.Connection, upgrade: bool) -> bool:
+    """Tell whether the tables are there; they are to be made or upgraded where not.
+
+    Raises:
+        StorageError: They are of another topo-search.
+    """
+    script = ScriptDirectory.from_config(_alembic(connection))
+    version, needed = _version(connection), script.get_current_head()
+    if version is None or version == needed:
+        return version is not None
+    if version not in {step.revision for step in script.walk_revisions()}:
         raise StorageError(
-            f"The database has the tables of a newer topo-search (schema {version}, this one knows "
-            f"up to {script.get_current_head()}). Upgrade this machine: pip install -U topo-search"
+            f"The database has the tables of a newer topo-search (schema {version}, this one needs "
+            f"{needed}). Upgrade this machine: pip install -U topo-search"
         )
-    return version == script.get_current_head()
+    if not upgrade:
+        raise StorageError(
+            f"The database has the tables of an older topo-search (schema {version}, this one "
+            f"needs {needed}). Upgrade them when no older worker runs: topo-search storage upgrade"
+        )
+    return False
 
 
 def _check_server(connection: sa.Connection) -> None:

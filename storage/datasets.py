@@ -3,6 +3,8 @@
 import hashlib
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,6 +15,12 @@ from storage.connection import Storage
 
 MAX_BYTES = 400 * 2**20
 """PostgreSQL takes a value of 1 GB, and on its way there every byte is two hexadecimal digits."""
+
+
+CACHED = 5 * 2**30
+"""Bytes of datasets that a machine keeps, the least recently used dropped."""
+
+_INTACT: dict[Path, tuple[int, int, int]] = {}  # Files whose bytes were looked at, as they were.
 
 
 def put(storage: Storage, data: bytes, name: str) -> str:
@@ -48,7 +56,7 @@ def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
         OSError: The folder cannot be written.
     """
     path = cache / sha256
-    if path.is_file() and _sha256(path) == sha256:
+    if _is_intact(path, sha256):
         return path
     with storage.transaction() as connection:
         data = connection.scalar(
@@ -57,6 +65,7 @@ def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
     if data is None:
         raise LookupError(f"Expected a dataset in the storage. Received {sha256}: not there.")
     cache.mkdir(parents=True, exist_ok=True)
+    _make_room(cache, len(data))
     handle, unfinished = tempfile.mkstemp(dir=cache, prefix=f".{sha256[:8]}-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -68,6 +77,32 @@ def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
     return path
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _is_intact(path: Path, sha256: str) -> bool:
+    """Tell whether a file holds what its name says, and note that it was used."""
+    try:
+        found = path.stat()
+        mark = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if _INTACT.get(path) != mark:
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+                    return False
+            _INTACT[path] = mark
+        os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
+    except OSError:
+        return False  # Not there, or not to be read: it is fetched anew.
+    return True
+
+
+def _make_room(cache: Path, size: int) -> None:
+    """Delete the files used longest ago until `size` bytes more stay within the bound."""
+    files = []
+    for path in cache.iterdir():
+        with suppress(FileNotFoundError):  # Another process of this machine was faster.
+            found = path.stat()
+            files.append((found.st_atime_ns, found.st_size, path))
+    total = size + sum(held for _, held, _ in files)
+    for _, held, path in sorted(files):
+        if total <= CACHED:
+            return
+        path.unlink(missing_ok=True)
+        total -= held

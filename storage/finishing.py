@@ -25,11 +25,26 @@ class Look:
 
 
 def looks(storage: Storage, study_id: str) -> list[Look]:
-    """Return every look at the test rows of a study, oldest first."""
+    """Return every look at the test rows of a study, oldest first.
+
+    Those of the studies it began with are among them: they set the same rows aside.
+    """
     columns = [tables.look.c[column.name] for column in fields(Look)]
+    line = (
+        sa.select(tables.study.c.id, tables.study.c.parent)
+        .where(tables.study.c.id == study_id)
+        .cte("line", recursive=True)
+    )
+    line = line.union_all(
+        sa.select(tables.study.c.id, tables.study.c.parent).join(
+            line, tables.study.c.id == line.c.parent
+        )
+    )
     with storage.transaction() as connection:
         rows = connection.execute(
-            sa.select(*columns).where(tables.look.c.study == study_id).order_by(tables.look.c.id)
+            sa.select(*columns)
+            .where(tables.look.c.study.in_(sa.select(line.c.id)))
+            .order_by(tables.look.c.id)
         )
         return [Look(**row._mapping) for row in rows]
 

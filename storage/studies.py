@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
 
 from storage import events, tables
 from storage.connection import JoinedOptuna, Storage
@@ -22,6 +23,7 @@ __all__ = [
     "StudyRow",
     "by_key",
     "cancel",
+    "children",
     "create",
     "delete",
     "get",
@@ -58,6 +60,7 @@ def create(
     seconds: float | None = None,
     tags: Collection[str] = (),
     parent: str | None = None,
+    known: Sequence[FrozenTrial] = (),
 ) -> tuple[StudyRow, str]:
     """Create a study, Optuna's and ours at once.
 
@@ -72,6 +75,7 @@ def create(
         seconds: Budget of time in which some worker is at it.
         tags: For workers that are limited to some.
         parent: Id of the study whose trials it begins with.
+        known: Those trials, ended, as trials of this study.
 
     Returns:
         The study, and the secret key to its page, of which only the SHA-256 is kept.
@@ -89,13 +93,17 @@ def create(
     key = secrets.token_urlsafe(16)
     try:
         with storage.transaction() as connection:
+            joined = JoinedOptuna(connection)
+            optuna_id = joined.create_new_study(
+                [StudyDirection[direction.upper()]], f"topo-{study_id}"
+            )
+            for trial in known:
+                joined.create_new_trial(optuna_id, trial)
             row = connection.execute(
                 sa.insert(tables.study)
                 .values(
                     id=study_id,
-                    optuna_study_id=JoinedOptuna(connection).create_new_study(
-                        [StudyDirection[direction.upper()]], f"topo-{study_id}"
-                    ),
+                    optuna_study_id=optuna_id,
                     key_hash=_hash(key),
                     name=name,
                     dataset=dataset,
@@ -169,6 +177,13 @@ def list_studies(storage: Storage, states: Collection[State] | None = None) -> l
         query = query.where(tables.study.c.state.in_(states))
     with storage.transaction() as connection:
         return [to_study(row) for row in connection.execute(query)]
+
+
+def children(storage: Storage, study_id: str) -> list[str]:
+    """Return the ids of the studies that began with the trials of this one, oldest first."""
+    query = sa.select(tables.study.c.id).where(tables.study.c.parent == study_id)
+    with storage.transaction() as connection:
+        return list(connection.scalars(query.order_by(tables.study.c.created_at)))
 
 
 def progress(storage: Storage, study_id: str) -> Progress:

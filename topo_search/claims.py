@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -71,7 +73,7 @@ class Claims:
         self.only, self.tags = frozenset(only), frozenset(tags)
         self.objectives = frozenset(objectives)
         self.serving: dict[str, Served] = {}
-        self.refused: dict[str, str] = {}  # Studies that cannot be served here, and why.
+        self.refused: dict[str, float] = {}  # Studies not served here, until when (monotonic).
         self.idle = False  # Whether no study that is served was open at the last look.
         self._turns: dict[str, int] = {}  # When each study was last served, in claims.
 
@@ -99,11 +101,10 @@ class Claims:
                 return held
         return None
 
-    def refuse(self, study: str, reason: str) -> None:
-        """Serve a study no more, and say so once."""
-        if study not in self.refused:
-            logger.error("Study %s %s", study, reason, extra={"study": study})
-        self.refused[study] = reason
+    def refuse(self, study: str, reason: str, *, seconds: float = math.inf) -> None:
+        """Serve a study no more, or not for a while, and say so."""
+        logger.error("Study %s %s", study, reason, extra={"study": study})
+        self.refused[study] = time.monotonic() + seconds
         self.serving.pop(study, None)
 
     def _claim(self, row: StudyRow) -> Held | None:
@@ -116,7 +117,9 @@ class Claims:
         return None if lease is None else Held(lease=lease, served=served)
 
     def _serves(self, row: StudyRow) -> bool:
-        if row.id in self.refused or (self.only and row.id not in self.only):
+        if self.only and row.id not in self.only:
+            return False
+        if time.monotonic() < self.refused.get(row.id, 0.0):
             return False
         if self.tags and self.tags.isdisjoint(row.tags):
             return False

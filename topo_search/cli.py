@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from topo_search import cli_search, cli_studies
+from topo_search import cli_fleet, cli_life, cli_search, cli_studies
 from topo_search.cli_common import FAILED, INTERRUPTED
 
 
@@ -47,12 +47,17 @@ for command in (
     cli_search.create,
     cli_search.worker,
     cli_search.resume,
+    cli_life.pause,
+    cli_life.cancel,
+    cli_life.delete,
     cli_studies.studies,
     cli_studies.status,
     cli_studies.results,
     cli_studies.export,
     cli_studies.predict,
     cli_studies.dashboard,
+    cli_fleet.fleet,
+    cli_fleet.storage,
 ):
     cli.add_command(command)
 

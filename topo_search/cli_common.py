@@ -40,7 +40,7 @@ def bad_options() -> Iterator[None]:
 
 @contextmanager
 def open_storage(
-    given: dict[str, Any], *, warm: bool = False
+    given: dict[str, Any], *, warm: bool = False, upgrade: bool = False
 ) -> Iterator[tuple[Settings, Storage]]:
     """Open the storage that the options and the environment name."""
     from topo_search.settings import Settings, opened
@@ -56,7 +56,7 @@ def open_storage(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with opened(settings) as storage:
+    with opened(settings, upgrade=upgrade) as storage:
         yield settings, storage
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from objectives.reading import Overrides
@@ -33,6 +34,13 @@ LIMITS = {
     "scaling": "Of numeric columns: standard,robust,quantile.",
     "rare-levels": "Of categorical columns: keep,merge.",
     "class-weights": "In the loss: none,balanced.",
+}
+
+
+# What a study that begins with another's trials may have of its own, beside limits.
+FREE_WITH_A_PARENT = {
+    *("trials", "timeout", "space", "epochs", "pruner", "sampler", "name", "tags", "parent"),
+    *("slots", "slots_per_gpu", "trial_timeout", "allow_objective", "report", "storage", "json_"),
 }
 
 
@@ -127,9 +135,7 @@ search_options = _all(
         type=click.Choice(["binary", "multiclass", "regression"]),
         help="[default: as the target's values suggest]",
     ),
-    click.option(
-        "--space", default="mlp", show_default=True, type=click.Choice(["mlp", "layers", "depth"])
-    ),
+    click.option("--space", type=click.Choice(["mlp", "layers", "depth"]), help="[default: mlp]"),
     *(click.option(f"--{name}", metavar="LIMIT", help=text) for name, text in LIMITS.items()),
     click.option("--epochs", default=100, show_default=True, type=click.IntRange(1)),
     click.option("--seed", default=0, show_default=True),
@@ -149,6 +155,13 @@ search_options = _all(
         "--sampler", default="tpe", show_default=True, type=click.Choice(["tpe", "random"])
     ),
     click.option("--name", help="A name for the study."),
+    click.option("--tag", "tags", multiple=True, help="For workers limited to it. Repeatable."),
+    click.option(
+        "--from",
+        "parent",
+        metavar="ID",
+        help="Begin with the trials of this study, on its table, in another space.",
+    ),
     table_options,
 )
 own_objective = _all(
@@ -164,6 +177,7 @@ own_objective = _all(
 )
 serving_options = _all(
     click.option("--slots", default="auto", show_default=True, type=Slots()),
+    click.option("--slots-per-gpu", default=1, show_default=True, type=click.IntRange(1)),
     click.option("--trial-timeout", type=Duration(), help="Fail a trial that takes longer."),
     click.option(
         "--allow-objective",
@@ -200,7 +214,9 @@ def options(csv: Path | None, given: dict[str, Any]) -> Options:
     """
     from topo_search.study import Options
 
-    if given["objective"] == "tabular":
+    if given["parent"] is not None:
+        _refuse_what_the_parent_has()
+    elif given["objective"] == "tabular":
         if csv is None:
             raise click.UsageError("Missing argument 'CSV'.")
         if given["target"] is None:
@@ -210,7 +226,8 @@ def options(csv: Path | None, given: dict[str, Any]) -> Options:
     test = given["test_file"]
     limits = {name: given[name.replace("-", "_")] for name in LIMITS}
     same = ("target", "task", "metric", "trials", "space", "epochs", "seed", "test_share")
-    also = ("validation", "drop", "pruner", "sampler", "name", "objective", "space_file")
+    also = ("validation", "drop", "pruner", "sampler", "name", "tags", "parent")
+    own = ("objective", "space_file")
     return Options(
         data=None if csv is None else csv.read_bytes(),
         file="" if csv is None else csv.name,
@@ -219,8 +236,27 @@ def options(csv: Path | None, given: dict[str, Any]) -> Options:
         test_data=None if test is None else test.read_bytes(),
         overrides=overrides(given),
         direction=given["direction"],
-        **{name: given[name] for name in (*same, *also)},
+        **{name: given[name] for name in (*same, *also, *own)},
     )
+
+
+def _refuse_what_the_parent_has() -> None:
+    """Refuse options that a study which begins with another's trials cannot have of its own.
+
+    Raises:
+        click.UsageError: Where there are such.
+    """
+    context = click.get_current_context()
+    free = {*FREE_WITH_A_PARENT, *(name.replace("-", "_") for name in LIMITS)}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        said = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if said and name not in free:
+            what = "the table" if name == "csv" else parameter.opts[0]
+            raise click.UsageError(
+                f"A study --from another has its table, target and split, or their scores would "
+                f"not compare. Leave out {what}."
+            )
 
 
 def _kind(text: str) -> tuple[str, Any]:

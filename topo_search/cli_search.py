@@ -19,6 +19,7 @@ from topo_search.cli_common import (
 )
 from topo_search.cli_options import (
     FILE,
+    Duration,
     as_json,
     more_trials,
     options,
@@ -72,32 +73,54 @@ def create(csv: Path | None, json_: bool, **given: Any) -> None:
 
 @click.command()
 @click.option("--study", "wanted", multiple=True, help="Serve only this study. May be repeated.")
+@click.option("--tag", "tags", multiple=True, help="Serve only studies with this tag. Repeatable.")
 @serving_options
 @click.option("--until-idle", is_flag=True, help="End when no study is open any more.")
+@click.option(
+    "--drain",
+    default="60s",
+    show_default=True,
+    type=Duration(),
+    help="Time that running trials have when it is asked to end.",
+)
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@click.option(
+    "--metrics-port", type=click.IntRange(1, 65535), help="Answer /metrics and /healthz there."
+)
 @storage_option
 @as_json
-def worker(wanted: tuple[str, ...], until_idle: bool, json_: bool, **given: Any) -> None:
-    """Serve open studies with this machine's cores until stopped."""
-    import logging
-
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("topo_search").setLevel(logging.INFO)
+def worker(
+    wanted: tuple[str, ...],
+    tags: tuple[str, ...],
+    until_idle: bool,
+    drain: float,
+    log_json: bool,
+    metrics_port: int | None,
+    json_: bool,
+    **given: Any,
+) -> None:
+    """Serve open studies with this machine's cores or GPUs until stopped."""
     with open_storage(given, warm=True) as (settings, storage):
         from storage import studies
+        from topo_search.logs import log_to_stderr
+        from topo_search.monitoring import monitored
         from topo_search.worker import Worker
 
         serving = Worker(
             storage,
             settings.home,
             slots=given["slots"],
+            slots_per_gpu=given["slots_per_gpu"],
             only=[studies.get(storage, name).id for name in wanted],
+            tags=tags,
             until_idle=until_idle,
+            drain=drain,
             objectives=given["allow_objective"],
             trial_timeout=given["trial_timeout"],
         )
-        if not json_:
-            click.echo(f"Worker {serving.name} serves with {serving.count} slots.", err=True)
-        serving.run()
+        log_to_stderr(serving.name, as_json=log_json)
+        with monitored(serving, metrics_port):
+            serving.run()
         if json_:
             echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.ended})
         if serving.draining and not until_idle:
@@ -164,6 +187,7 @@ def _serve(
             settings.home,
             row.id,
             slots=given["slots"],
+            slots_per_gpu=given["slots_per_gpu"],
             objectives=given["allow_objective"],
             trial_timeout=given["trial_timeout"],
             on_tick=view.tick,

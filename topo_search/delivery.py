@@ -22,6 +22,7 @@ def serve(
     study_id: str,
     *,
     slots: int | None = None,
+    slots_per_gpu: int = 1,
     objectives: Collection[str] = (),
     trial_timeout: float | None = None,
     on_tick: Callable[[Worker], None] = lambda worker: None,
@@ -31,6 +32,7 @@ def serve(
         storage,
         home,
         slots=slots,
+        slots_per_gpu=slots_per_gpu,
         only=[study_id],
         until_idle=True,
         # Whoever starts a study here means its objective to run here.
@@ -49,6 +51,8 @@ def results(storage: Storage, row: StudyRow) -> Results:
         "state": row.state,
         "reason": row.reason,
         "created_at": row.created_at,
+        "parent": row.parent,
+        "children": studies.children(storage, row.id),
     }
     outcome = None
     if row.outcome is not None:

@@ -23,6 +23,7 @@ from objectives.objective import Assignment, Finish
 from topo_search.slot import Ended, Reported, Stop, Surroundings, main
 
 RECYCLED_AFTER = 300  # Assignments; TensorFlow keeps a little of every graph it ever traced.
+RECYCLED_ABOVE = 320 * 2**20  # Bytes of its own, or twice what its first trial left it with.
 LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
 STILLBORN = 3  # Slots in a row for each one wanted, before the machine is held to be unfit.
 PRELOAD = "topo_search.preload"
@@ -47,6 +48,7 @@ class Slot:
         self.since = 0.0  # When it got the assignment, on this machine's monotonic clock.
         self.step, self.value = 0, float("nan")  # Of the last report.
         self.given = 0
+        self.bytes = self.first_bytes = 0  # Memory of its own when last looked at; in its second.
         self.killed_for: Died | None = None
         context = multiprocessing.get_context("forkserver")
         self.connection, other = context.Pipe()
@@ -60,6 +62,12 @@ class Slot:
     def idle(self) -> bool:
         """Whether it lives and has nothing to do."""
         return self.assignment is None and self.killed_for is None
+
+    @property
+    def worn(self) -> bool:
+        """Whether a new one would serve better: it has done much, or has grown."""
+        grown = self.bytes > max(RECYCLED_ABOVE, 2 * self.first_bytes)
+        return self.given >= RECYCLED_AFTER or (self.given > 1 and grown)
 
     @property
     def seconds(self) -> float:
@@ -161,7 +169,7 @@ class Pool:
     def idle(self) -> list[Slot]:
         """Return the slots that have nothing to do, worn-out ones replaced."""
         for slot in self.slots:
-            if slot.idle and slot.given >= RECYCLED_AFTER:
+            if slot.idle and slot.worn:
                 self._replace(slot)
         return [slot for slot in self.slots if slot.idle]
 
@@ -193,7 +201,10 @@ class Pool:
     def watch_memory(self) -> None:
         """End slots that have more memory than they may."""
         for slot in self.slots:
-            if self.memory is not None and slot.own_bytes() > self.memory:
+            slot.bytes = slot.own_bytes()
+            if slot.given == 2 and not slot.first_bytes:
+                slot.first_bytes = slot.bytes
+            if self.memory is not None and slot.bytes > self.memory:
                 slot.kill(f"used more than its {self.memory / 2**30:.1f} GiB of memory")
 
     def _new(self, index: int) -> Slot:

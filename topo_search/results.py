@@ -53,6 +53,8 @@ class Results:
     state: str
     reason: str  # Why the study is in that state; "" where there is nothing to say.
     created_at: str  # ISO 8601; "" where unknown.
+    parent: str  # Id of the study whose trials this one began with; "" without one.
+    children: tuple[str, ...]  # Ids of the studies that began with this one's.
     plan: Mapping[str, Any]
     outcome: Mapping[str, Any] | None  # None until the study has finished.
     metric: str
@@ -102,6 +104,8 @@ class Results:
             "state": self.state,
             "reason": self.reason,
             "created_at": self.created_at,
+            "parent": self.parent or None,
+            "children": list(self.children),
             **{name: self.plan.get(name) for name in ("objective", "target", "task", "seed")},
             "metric": self.metric,
             "direction": self.direction,
@@ -139,7 +143,8 @@ def results_of(
     Args:
         study: The plain Optuna study; read, never changed.
         plan: The study's plan.
-        identity: Its `id`, `name`, `state`, `reason` and `created_at`, as far as known.
+        identity: Its `id`, `name`, `state`, `reason`, `created_at`, `parent` and `children`, as far
+            as known.
         outcome: The winner's scores; None until the study has finished.
     """
     ended = study.get_trials(deepcopy=False)
@@ -154,6 +159,8 @@ def results_of(
         name=str(identity.get("name") or ""),
         state=str(identity.get("state") or ""),
         reason=str(identity.get("reason") or ""),
+        parent=str(identity.get("parent") or ""),
+        children=tuple(identity.get("children") or ()),
         created_at=created_at.isoformat() if isinstance(created_at, date) else str(created_at),
         plan=plan,
         outcome=outcome,

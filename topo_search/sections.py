@@ -180,6 +180,8 @@ def foot(results: Results) -> Markup:
     name = f" ({format_name(results.name)})" if results.name else ""
     facts = {
         "Study": f"{format_name(results.study)}{name}",
+        **({"Began with": f"the trials of study {results.parent}"} if results.parent else {}),
+        **({"Goes on in": f"study {', '.join(results.children)}"} if results.children else {}),
         "Created": results.created_at.replace("T", " ")[:16],
         "Trials": f"{counts['finished']:,} ended: {ended}" if ended else "none ended",
         "Time": format_seconds(results.seconds),

@@ -46,7 +46,8 @@ class Served:
     @cached_property
     def _sampler(self) -> Sampler:
         plan = self.plan
-        return Sampler(self.space, plan["direction"], plan["sampler"], plan["seed"])
+        seed = plan.get("sampling_seed", plan["seed"])
+        return Sampler(self.space, plan["direction"], plan["sampler"], seed)
 
     def draw(self, unit: int) -> Drawn | None:
         """Return what the unit is to try; None where the space is through."""
@@ -64,7 +65,7 @@ class Served:
             test_dataset=test,
         )
 
-    @cached_property
+    @property
     def datasets(self) -> tuple[Path | None, Path | None]:
         """Return the files with the dataset's bytes and with those of a test file, if any."""
         dataset, test = (

@@ -69,18 +69,22 @@ def _in_file() -> str | None:
 
 
 @contextmanager
-def opened(settings: Settings) -> Iterator[Storage]:
-    """Open the storage, starting this machine's private server where none is named."""
+def opened(settings: Settings, *, upgrade: bool = False) -> Iterator[Storage]:
+    """Open the storage, starting this machine's private server where none is named.
+
+    The private one's tables are this version's alone and are upgraded when they are old; those of
+    a server that others use too, only where `upgrade` says so.
+    """
     from storage import connection, embedded
     from storage.private_files import claim_home
 
     claim_home(settings.home)
     if settings.storage is None:
         with embedded.serve(settings.home) as url:
-            with _connected(connection.connect(url)) as storage:
+            with _connected(connection.connect(url, upgrade=True)) as storage:
                 yield storage
     else:
-        with _connected(connection.connect(settings.storage)) as storage:
+        with _connected(connection.connect(settings.storage, upgrade=upgrade)) as storage:
             yield storage
 
 

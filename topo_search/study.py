@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from objectives.table import (
 from storage import datasets, studies
 from storage.connection import Storage
 from storage.rows import StudyRow
+from topo_search import inheritance
 from topo_search.settings import VERSION
 
 FEWEST_LEFT = 10  # Rows beside the test rows; with fewer nothing can be trained and validated.
@@ -45,7 +46,7 @@ class Options:
     metric: str | None = None  # By default accuracy, or RMSE for a regression.
     trials: int = 50
     seconds: float | None = None  # Time the study may use.
-    space: str = "mlp"
+    space: str | None = None  # By default the parent's, or `mlp`.
     limits: Mapping[str, str] = field(default_factory=dict)  # Of the space, by parameter.
     epochs: int = 100  # At most, for every trial.
     seed: int = 0
@@ -60,6 +61,8 @@ class Options:
     objective: str = "tabular"
     space_file: Path | None = None  # Of an own objective.
     direction: Literal["maximize", "minimize"] = "maximize"  # Of an own objective's value.
+    tags: tuple[str, ...] = ()  # For workers that are limited to some.
+    parent: str | None = None  # A study to begin with: its table, target, split and trials.
 
 
 def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
@@ -73,20 +76,39 @@ def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
         raise ValueError(f"Expected a seed from 0 to {HIGHEST_SEED}. Received: {options.seed}.")
     if options.trials > MOST_TRIALS:
         raise ValueError(f"Expected at most {MOST_TRIALS:,} trials. Received: {options.trials:,}.")
+    if options.parent is not None:
+        return _create_child(storage, options, studies.get(storage, options.parent))
     plan = own_plan(options) if options.objective != "tabular" else tabular_plan(options)
     dataset, test = (
         None if data is None else datasets.put(storage, data, options.file)
         for data in (options.data, options.test_data)
     )
+    return _store(storage, options, plan, dataset=dataset, test_dataset=test)
+
+
+def _create_child(storage: Storage, options: Options, parent: StudyRow) -> tuple[StudyRow, str]:
+    """Create a study that begins with the trials of another, on the same rows."""
+    space, limits = inheritance.space_of(parent, options.space, options.limits, options.epochs)
+    known = inheritance.known_trials(storage, parent, space)
+    own = {"epochs": options.epochs, "sampler": options.sampler, "limits": dict(limits)}
+    pruner = "none" if space.enumerates else options.pruner
+    plan = {**inheritance.plan_of(parent, known, space), **own, "pruner": pruner}
+    same = {"dataset": parent.dataset, "test_dataset": parent.test_dataset}
+    return _store(storage, options, plan, **same, parent=parent.id, known=known)
+
+
+def _store(
+    storage: Storage, options: Options, plan: dict[str, Any], **given: Any
+) -> tuple[StudyRow, str]:
     return studies.create(
         storage,
         plan=plan,
         direction=plan["direction"],
-        dataset=dataset,
-        test_dataset=test,
         name=options.name,
         trials=options.trials,
         seconds=options.seconds,
+        tags=options.tags,
+        **given,
     )
 
 
@@ -126,9 +148,12 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         inputs=sizes.numeric + sizes.dense + len(sizes.codes),
         classes=len(target.classes),
     )
-    space = named_space(options.space, limits=options.limits, facts=facts, epochs=options.epochs)
+    name = options.space or "mlp"
+    space = named_space(name, limits=options.limits, facts=facts, epochs=options.epochs)
     return {
         **_common(options, space),
+        "facts": asdict(facts),
+        "limits": dict(options.limits),
         "dataset_name": options.file,
         "target": target.column,
         "task": target.task,

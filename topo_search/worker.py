@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 TICK = 0.25  # Seconds between looks at the clock while slots are silent.
 POLL = 1.0  # Seconds between looks for work while there is none.
+REFUSED = 60.0  # Seconds until a study is tried again that this machine could not serve.
 WATCH = 2.0  # Seconds between looks at memory, at time limits and at budgets in time.
 
 
@@ -97,6 +98,7 @@ class Worker:
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
         with asked_to_end(self.drain), self.pool:
+            logger.info("Worker %s serves with %d slots.", self.name, self.count)
             try:
                 while not self._through():
                     self.turned_at = time.monotonic()
@@ -170,7 +172,8 @@ class Worker:
                 raise
             self._drop(held)
             self.persist(partial(leases.release, self.storage, held.lease, reason=str(error)))
-            self.claims.refuse(held.lease.study, f"cannot be served here: {error}")
+            reason = f"cannot be served here now: {error}"
+            self.claims.refuse(held.lease.study, reason, seconds=REFUSED)
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
         assignment = self.persist(partial(held.served.assignment, held.lease))

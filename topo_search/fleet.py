@@ -1,0 +1,181 @@
+"""The fleet as an operator sees it: workers, what they train, and what happened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from storage import events, studies, workers
+from storage.connection import Storage, StorageError
+from storage.events import Event
+from storage.rows import OPEN
+from storage.workers import Known, Trained
+from topo_search.formats import NOTHING, format_count, format_name, format_seconds
+from topo_search.signals import asked_to_end
+
+REFRESH = 2.0  # Seconds between two looks.
+STYLES = {"serving": "green", "draining": "yellow", "left": "dim", "lost": "bold red"}
+BAD = ("worker lost", "trial failed", "study paused", "trial taken over")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fleet:
+    """One look at the fleet."""
+
+    workers: Sequence[Known]
+    events: Sequence[Event]  # The latest, oldest first.
+    open_studies: int
+    waiting: int  # Trials of open studies that nobody trains yet.
+
+    @property
+    def here(self) -> list[Known]:
+        """The workers that serve or drain."""
+        return [known for known in self.workers if known.state in workers.HERE]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "workers": [_worker_json(known) for known in self.workers],
+            "studies": {"open": self.open_studies, "waiting": self.waiting},
+            "events": [
+                {
+                    "at": event.at.isoformat(),
+                    **{
+                        name: getattr(event, name)
+                        for name in ("kind", "study", "trial", "worker", "text")
+                    },
+                }
+                for event in self.events
+            ],
+        }
+
+
+def look(storage: Storage, count: int) -> Fleet:
+    """Look at the fleet and its last `count` events."""
+    rows = studies.list_studies(storage, OPEN)
+    return Fleet(
+        workers=workers.known(storage),
+        events=events.latest(storage, count=count) if count else (),
+        open_studies=len(rows),
+        waiting=sum(studies.progress(storage, row.id).waiting for row in rows),
+    )
+
+
+def watch(console: Console, storage: Storage, count: int) -> None:
+    """Show the fleet until Ctrl-C; while the database is away, say so."""
+    ended = threading.Event()
+    with asked_to_end(ended.set), Live(console=console, auto_refresh=False, screen=False) as live:
+        while not ended.is_set():
+            try:
+                live.update(shown(look(storage, count)), refresh=True)
+            except StorageError as error:
+                live.update(Text(str(error), style="red"), refresh=True)
+            ended.wait(REFRESH)
+
+
+def shown(fleet: Fleet) -> RenderableType:
+    """Return the fleet for a terminal."""
+    slots = sum(known.worker.slots for known in fleet.here)
+    rate = sum(known.trials_last_hour for known in fleet.workers)
+    head = Text.assemble(
+        (format_count(len(fleet.here), "worker"), "bold"),
+        f", {format_count(slots, 'slot')}, {format_count(rate, 'trial')} in the last hour, "
+        f"{format_count(fleet.open_studies, 'open study', 'open studies')}, "
+        f"{format_count(fleet.waiting, 'trial')} waiting",
+    )
+    parts: list[RenderableType] = [head]
+    if fleet.workers:
+        parts += [Text(), _workers(fleet.workers)]
+    elif fleet.waiting:
+        parts.append(Text("Nobody serves them: start a worker with: topo-search worker"))
+    if fleet.events:
+        parts += [Text(), _events(fleet.events)]
+    return Group(*parts)
+
+
+def _workers(known: Sequence[Known]) -> Table:
+    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim", expand=True)
+    table.add_column("worker", no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column("state", width=8)
+    table.add_column("slots", justify="right", width=5)
+    table.add_column("device", width=8, no_wrap=True, overflow="ellipsis")
+    table.add_column("trains", ratio=3, overflow="fold")
+    table.add_column("per hour", justify="right", width=8)
+    table.add_column("seen", justify="right", width=9, no_wrap=True)
+    for one in known:
+        table.add_row(
+            format_name(one.worker.name),
+            Text(one.state, style=STYLES[one.state]),
+            str(one.worker.slots),
+            one.worker.device,
+            "\n".join(_training(trained) for trained in one.trains) or NOTHING,
+            str(one.trials_last_hour),
+            "now" if one.silence < 1 else f"{format_seconds(one.silence)}",
+        )
+    return table
+
+
+def _training(trained: Trained) -> str:
+    if trained.kind == "finish":
+        what = f"{trained.study}: the winner"
+    elif trained.trial is None:
+        what = f"{trained.study}: next"
+    else:
+        what = f"{trained.study}: trial {trained.trial}"
+    return what + (f" (attempt {trained.attempt})" if trained.attempt > 1 else "")
+
+
+def _events(found: Sequence[Event]) -> Table:
+    table = Table(box=None, padding=(0, 1), show_edge=False, show_header=False, expand=True)
+    table.add_column(style="dim", width=11, no_wrap=True)
+    table.add_column(width=16, no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for event in found:
+        about = [event.study or event.worker or ""]
+        if event.trial is not None:
+            about.append(f"trial {event.trial}")
+        words = " ".join(filter(None, about))
+        text = Text(": ".join(filter(None, (words, event.text))))
+        style = "red" if event.kind in BAD else ""
+        table.add_row(_when(event.at), Text(event.kind, style=style), text)
+    return table
+
+
+def _when(at: datetime) -> str:
+    """Return a moment in this machine's time zone, the day only where it is another."""
+    local, now = at.astimezone(), datetime.now().astimezone()
+    return local.strftime("%H:%M:%S" if local.date() == now.date() else "%d %b %H:%M")
+
+
+def _worker_json(known: Known) -> dict[str, Any]:
+    worker = known.worker
+    return {
+        "worker": worker.name,
+        "host": worker.host,
+        "version": worker.version,
+        "device": worker.device,
+        "slots": worker.slots,
+        "state": known.state,
+        "joined_at": known.joined_at.isoformat(),
+        "seen_at": known.seen_at.isoformat(),
+        "silence": round(known.silence, 3),
+        "trials_last_hour": known.trials_last_hour,
+        "trains": [
+            {
+                "study": trained.study,
+                "kind": trained.kind,
+                "trial": trained.trial,
+                "attempt": trained.attempt,
+                "seconds": round(trained.seconds, 3),
+            }
+            for trained in known.trains
+        ],
+    }
