@@ -21,11 +21,8 @@ RULES = {
         FROM topo_study WHERE drawn > trials""",
     "one trial for each unit that began": """
         SELECT l.study, 'unit ' || l.unit || ' has ' || count(a.trial_id) || ' trials' AS what
-        FROM topo_lease l
-        JOIN topo_study s ON s.id = l.study
-        LEFT JOIN trials t ON t.study_id = s.optuna_study_id
-        LEFT JOIN trial_user_attributes a
-            ON a.trial_id = t.trial_id AND a.key = 'lease' AND a.value_json = '"' || l.id || '"'
+        FROM topo_lease l LEFT JOIN trial_user_attributes a
+            ON a.key = 'lease' AND a.value_json = '"' || l.id || '"'
         WHERE l.kind = 'trial'
         GROUP BY l.id
         HAVING count(a.trial_id) <> (CASE WHEN l.trial_id IS NULL THEN 0 ELSE 1 END)""",

@@ -64,14 +64,14 @@ def sickness(worker: Worker) -> str | None:
 
 
 @contextmanager
-def monitored(worker: Worker, port: int | None) -> Iterator[None]:
-    """Answer on a port, of every address of this machine, while the block runs.
+def monitored(worker: Worker, port: int | None) -> Iterator[str]:
+    """Answer on a port, of every address of this machine, while the block runs; yields its URL.
 
     Raises:
         OSError: The port is taken.
     """
     if port is None:
-        yield
+        yield ""
         return
     registry = CollectorRegistry()
     registry.register(WorkerMetrics(worker))
@@ -105,7 +105,7 @@ def monitored(worker: Worker, port: int | None) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

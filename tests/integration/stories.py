@@ -32,7 +32,7 @@ Serve = Callable[..., Worker]
 
 def make_study(storage: Storage, folder: Path, *, trials: int, **changes: Any) -> StudyRow:
     """Make a study of the toy objectives, whose unit N has the parameter x = N."""
-    seconds = changes.pop("seconds", None)
+    budget = {name: changes.pop(name) for name in ("seconds", "tags") if name in changes}
     space = Space(name="own", parameters={"x": Range(low=0, high=999)}, enumerates=True)
     plan = {
         "objective": OBJECTIVE,
@@ -47,7 +47,7 @@ def make_study(storage: Storage, folder: Path, *, trials: int, **changes: Any) -
         **changes,
     }
     return studies.create(
-        storage, plan=plan, direction="maximize", dataset=None, trials=trials, seconds=seconds
+        storage, plan=plan, direction="maximize", dataset=None, trials=trials, **budget
     )[0]
 
 

@@ -470,3 +470,26 @@ def test_the_database_itself_refuses_a_unit_beyond_the_budget(storage: Storage) 
     )
     with pytest.raises(sa.exc.IntegrityError), storage.transaction() as connection:
         connection.execute(twice)
+
+
+def test_a_claim_whose_answer_was_lost_is_given_again(storage: Storage) -> None:
+    study = make_study(storage, trials=3)
+    token = uuid.uuid4()
+    lost = claim(storage, study.id, "a", draw, token=token)
+    again = claim(storage, study.id, "a", draw, token=token)
+    assert lost is not None and again is not None
+    assert (again.id, again.token, again.attempt) == (lost.id, token, 1)
+    assert studies.get(storage, study.id).drawn == 1
+    trials.begin(storage, again, DISTRIBUTIONS)
+    assert trials.end(storage, again, state="complete", value=1.0)
+    after = claim(storage, study.id, "a", draw, token=token)
+    assert after is not None and after.id != lost.id  # What has ended is not given again.
+
+
+def test_a_takeover_whose_answer_was_lost_is_given_again(storage: Storage) -> None:
+    study = make_study(storage, trials=3)
+    let_expire(storage, begun(storage, study, "gone").id)
+    token = uuid.uuid4()
+    first, again = (claim(storage, study.id, "a", draw, token=token) for _ in range(2))
+    assert first is not None and again is not None
+    assert (first.id, first.attempt) == (again.id, again.attempt) == (again.id, 2)

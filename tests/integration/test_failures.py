@@ -1,0 +1,66 @@
+import pytest
+from stored_studies import begun, make_study
+
+from storage import events, studies, trials
+from storage.connection import Storage
+from storage.failures import pause_failing
+from storage.rows import StudyRow
+
+
+def end(storage: Storage, study: StudyRow, *reasons: str | None) -> None:
+    """End trials: with their reasons as failed, with None as complete."""
+    for reason in reasons:
+        lease = begun(storage, study)
+        if reason is None:
+            assert trials.end(storage, lease, state="complete", value=1.0)
+        else:
+            attributes = {"reason": reason}
+            assert trials.end(storage, lease, state="failed", attributes=attributes)
+
+
+def test_ten_first_failures_for_one_reason_pause_a_study(storage: Storage) -> None:
+    study = make_study(storage, trials=200)
+    end(storage, study, *["no GPU"] * 9)
+    assert pause_failing(storage, study.id) is None
+    end(storage, study, "no GPU")
+    reason = "the first 10 trials all failed: no GPU"
+    assert pause_failing(storage, study.id) == reason
+    found = studies.get(storage, study.id)
+    assert (found.state, found.reason) == ("paused", reason)
+    last = events.latest(storage, study=study.id)[-1]
+    assert (last.kind, last.text) == ("study paused", reason)
+    assert pause_failing(storage, study.id) is None  # It is paused already.
+
+
+@pytest.mark.parametrize("other", ["no disk", None], ids=["another reason", "one success"])
+def test_ten_failures_are_borne_if_one_is_another(storage: Storage, other: str | None) -> None:
+    study = make_study(storage, trials=200)
+    end(storage, study, *["no GPU"] * 5, other, *["no GPU"] * 9)
+    assert pause_failing(storage, study.id) is None
+
+
+def test_more_than_half_of_the_last_fifty_pause_a_study(storage: Storage) -> None:
+    study = make_study(storage, trials=200)
+    end(storage, study, *["odd"] * 20, *[None] * 25, *["even"] * 5)
+    assert pause_failing(storage, study.id) is None  # 25 of 50.
+    end(storage, study, *[None] * 20, *["even"] * 20)
+    assert pause_failing(storage, study.id) is None  # 25 again: the odd ones are long ago.
+    end(storage, study, "even")
+    assert pause_failing(storage, study.id) == (
+        "26 of the last 50 trials failed, most of them: even"
+    )
+
+
+def test_after_a_resumption_a_study_has_a_new_chance(storage: Storage) -> None:
+    study = make_study(storage, trials=200)
+    end(storage, study, *["no GPU"] * 10)
+    assert pause_failing(storage, study.id) is not None
+    studies.resume(storage, study.id)
+    end(storage, study, *["no GPU"] * 9)
+    assert pause_failing(storage, study.id) is None
+    end(storage, study, "no GPU")
+    assert pause_failing(storage, study.id) is not None
+
+
+def test_no_study_no_pause(storage: Storage) -> None:
+    assert pause_failing(storage, "nosuch") is None

@@ -1,0 +1,148 @@
+"""Studies that begin with the trials of another."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from stored_studies import optuna_trials
+
+from objectives.space import Space
+from storage import finishing, leases, studies, trials
+from storage.check import violations
+from storage.connection import Storage
+from storage.finishing import Look
+from storage.rows import StudyRow
+from topo_search import delivery, inheritance
+from topo_search.report import write_report
+from topo_search.serving import Served
+from topo_search.study import Options, create
+
+ROWS = [f"{k % 7},{k % 5},{'ab'[k % 2]}" for k in range(60)]
+OPTIONS = Options(
+    data="\n".join(["p,q,y", *ROWS]).encode(),
+    file="t.csv",
+    target="y",
+    trials=14,
+    limits={"depth": "1:4", "width": "16:64"},
+    seed=3,
+)
+
+
+@pytest.fixture
+def parent(storage: Storage, tmp_path: Path) -> StudyRow:
+    """A finished study, whose trials scored by their depth and one of which was pruned."""
+    row, _ = create(storage, OPTIONS)
+    served = Served(storage=storage, row=row, cache=tmp_path)
+    distributions = served.space.distributions()
+    while (lease := leases.claim(storage, row.id, "a", served.draw)) is not None:
+        if lease.kind == "finish":
+            look = Look(purpose="score the winner", trial_number=0, value=0.5)
+            assert finishing.finish(storage, lease, {}, look=look)
+            break
+        trials.begin(storage, lease, distributions)
+        depth = lease.parameters["depth"]
+        attributes = {"topology": f"{depth} ×", "best_epoch": 1, "losses": [0.1], "seed": 5}
+        trials.report(storage, lease, 1, float(depth))
+        state = "pruned" if lease.unit == 5 else "complete"
+        trials.end(
+            storage,
+            lease,
+            state=state,  # type: ignore[arg-type]
+            value=float(depth),
+            attributes=attributes,
+        )
+    return studies.get(storage, row.id)
+
+
+def child_of(storage: Storage, parent: StudyRow, **changes: object) -> StudyRow:
+    asked = replace(Options(data=None), trials=5, parent=parent.id, **changes)  # type: ignore[arg-type]
+    return create(storage, asked)[0]
+
+
+def test_a_child_knows_its_parents_trials_under_its_own_distributions(
+    storage: Storage, parent: StudyRow
+) -> None:
+    child = child_of(storage, parent, limits={"depth": "1:9"})
+    known = optuna_trials(storage, child)
+    assert len(known) == 14
+    assert {trial.distributions["depth"] for trial in known} == {
+        optuna.distributions.IntDistribution(1, 9)
+    }
+    space = Space.from_json(child.plan["space"])
+    assert space.distributions() == known[0].distributions  # Limits of the parent's stay.
+    pairs = {(t.user_attrs["known_from"], t.value, t.state.name) for t in known}
+    assert pairs == {
+        (f"{parent.id}/{t.number}", t.value, t.state.name) for t in optuna_trials(storage, parent)
+    }
+    assert not {"lease", "unit", "worker"} & known[0].user_attrs.keys()
+    assert studies.progress(storage, child.id).finished == 0
+    assert violations(storage) == []
+
+
+def test_trials_outside_the_childs_space_are_left_behind(
+    storage: Storage, parent: StudyRow
+) -> None:
+    child = child_of(storage, parent, limits={"depth": "2:3"})
+    inside = [t for t in optuna_trials(storage, parent) if t.params["depth"] in (2, 3)]
+    assert 0 < len(inside) < 14
+    assert len(optuna_trials(storage, child)) == len(inside)
+    fixed = child_of(storage, parent, limits={"depth": "2"})
+    assert len(optuna_trials(storage, fixed)) == sum(t.params["depth"] == 2 for t in inside)
+
+
+def test_a_child_has_the_split_of_its_parent_and_other_draws(
+    storage: Storage, parent: StudyRow, tmp_path: Path
+) -> None:
+    child = child_of(storage, parent)
+    same = ("target", "task", "classes", "metric", "seed", "test_share", "validation", "reading")
+    assert {name: child.plan[name] for name in same} == {name: parent.plan[name] for name in same}
+    assert (child.dataset, child.parent) == (parent.dataset, parent.id)
+    served = Served(storage=storage, row=child, cache=tmp_path)
+    lease = leases.claim(storage, child.id, "a", served.draw)
+    assert lease is not None and lease.unit == 0
+    # It knows more than the portfolio, and draws what its parent did not.
+    assert lease.parameters not in [dict(t.params) for t in optuna_trials(storage, parent)]
+    assert trials.begin(storage, lease, served.space.distributions()) == 14
+    grandchild = child_of(storage, child)
+    assert grandchild.plan["sampling_seed"] != child.plan["sampling_seed"]
+    origins = {t.user_attrs["known_from"].split("/")[0] for t in optuna_trials(storage, grandchild)}
+    assert origins == {parent.id}
+
+
+def test_looks_of_a_line_of_studies_are_counted_together(
+    storage: Storage, parent: StudyRow
+) -> None:
+    child = child_of(storage, parent)
+    grandchild = child_of(storage, child)
+    assert len(finishing.looks(storage, grandchild.id)) == 1
+    assert len(finishing.looks(storage, parent.id)) == 1
+
+
+def test_only_the_best_trials_are_taken_over(
+    storage: Storage, parent: StudyRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inheritance, "KNOWN", 3)
+    known = optuna_trials(storage, child_of(storage, parent))
+    best = sorted((t.value or 0.0 for t in optuna_trials(storage, parent)), reverse=True)
+    assert [t.value for t in known] == best[:3]
+
+
+def test_the_pages_of_both_name_each_other(
+    storage: Storage, parent: StudyRow, tmp_path: Path
+) -> None:
+    child = child_of(storage, parent)
+    pages = {}
+    for row in (parent, child):
+        path = tmp_path / f"{row.id}.html"
+        pages[row.id] = write_report(delivery.results(storage, row), path, commands={}).read_text()
+    assert f"study {child.id}" in pages[parent.id]
+    assert f"the trials of study {parent.id}" in pages[child.id]
+
+
+def test_the_parent_of_a_child_can_be_deleted(storage: Storage, parent: StudyRow) -> None:
+    child = child_of(storage, parent)
+    studies.delete(storage, parent.id)
+    found = studies.get(storage, child.id)
+    assert (found.parent, found.dataset) == (None, child.dataset)
+    assert len(optuna_trials(storage, found)) == 14

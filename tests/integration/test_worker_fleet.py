@@ -1,0 +1,170 @@
+"""A worker as one of a fleet: what it serves, how it leaves, what it tells of itself."""
+
+import io
+import json
+import logging
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from stored_studies import optuna_trials
+from stories import Outage, Serve, appears, fates, go, make_study, sends
+
+from storage import events, leases, studies, workers
+from storage.connection import Storage, StorageError
+from topo_search import logs, monitoring, patience
+from topo_search.monitoring import monitored
+from topo_search.worker import Worker
+
+PORT = 0  # Any that is free.
+
+
+def test_a_worker_with_a_tag_serves_only_studies_that_have_it(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    tagged = make_study(storage, folder, trials=2, tags=["gpu", "big"])
+    other, plain = (make_study(storage, folder, trials=2, tags=tags) for tags in (["x"], []))
+    one = serve(tags=["gpu"])
+    assert one.ended == 2
+    assert fates(storage, tagged) == ["COMPLETE"] * 2
+    assert [studies.get(storage, row.id).drawn for row in (other, plain)] == [0, 0]
+    serve()  # A worker without one serves all.
+    assert fates(storage, other) == fates(storage, plain) == ["COMPLETE"] * 2
+
+
+def test_studies_take_turns(storage: Storage, folder: Path, serve: Serve) -> None:
+    rows = [make_study(storage, folder, trials=3) for _ in range(3)]
+    serve()
+    begun = sorted(
+        (trial.datetime_start, place)
+        for place, row in enumerate(rows)
+        for trial in optuna_trials(storage, row)
+        if trial.datetime_start is not None
+    )
+    places = [place for _, place in begun]
+    assert [sorted(places[turn : turn + 3]) for turn in (0, 3, 6)] == [[0, 1, 2]] * 3
+
+
+def test_a_drain_that_takes_too_long_hands_back_what_runs(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=2, fates={"0": "gated"})
+    first = serve(appears(folder / "began-0-1"), sends(signal.SIGTERM), drain=0.5)
+    assert (first.draining, first.ended) == (True, 0)
+    (lease, *_) = leases.open_leases(storage, study.id)
+    assert (lease.unit, lease.owner, lease.attempt) == (0, None, 0)
+    go(folder)(first)
+    serve()
+    assert fates(storage, study) == ["COMPLETE"] * 2
+    assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
+
+
+def test_the_fleet_knows_who_is_there_and_what_it_trains(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=1, fates={"0": "gated"})
+    seen: list[workers.Known] = []
+
+    def the_fleet_is_looked_at(_: Worker) -> bool:
+        seen.extend(workers.known(storage))
+        return bool(seen)
+
+    def it_drains(_: Worker) -> bool:
+        return workers.known(storage)[0].state == "draining"
+
+    waits = appears(folder / "began-0-1")
+    one = serve(waits, the_fleet_is_looked_at, sends(signal.SIGTERM), it_drains, go(folder))
+    (known,) = seen
+    assert (known.worker.name, known.worker.slots, known.state) == (one.name, 1, "serving")
+    assert [(t.study, t.trial, t.attempt) for t in known.trains] == [(study.id, 0, 1)]
+    told = [(event.kind, event.worker) for event in events.latest(storage) if event.worker]
+    assert told == [("worker joined", one.name), ("worker left", one.name)]
+    assert workers.known(storage)[0].state == "left"
+
+
+def test_a_study_whose_every_trial_fails_is_paused_with_the_reason(
+    storage: Storage, folder: Path, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = make_study(storage, folder, trials=40, fates={"rest": "raises"})
+    serve(slots=2)
+    row = studies.get(storage, study.id)
+    assert row.state == "paused" and row.reason is not None
+    assert row.reason.endswith("trials all failed: RuntimeError: no such layer")
+    assert 10 <= row.drawn <= 13
+    assert f"Study {study.id} is paused: {row.reason}" in caplog.text
+
+
+def test_an_outage_that_never_ends_ends_the_worker(
+    storage: Storage, folder: Path, serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LONGEST_OUTAGE", 0.3)
+    make_study(storage, folder, trials=2, fates={"0": "gated"})
+    with pytest.raises(StorageError, match="PostgreSQL at"):
+        serve(appears(folder / "began-0-1"), outage.begins, go(folder))
+    outage.ends(None)  # type: ignore[arg-type]
+
+
+def asked(server: str, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"{server}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_metrics_and_health_are_told_on_a_port(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(storage, folder, trials=3, fates={"0": "raises", "2": "gated"})
+    told: dict[str, tuple[int, str]] = {}
+
+    def they_are_asked_for(one: Worker) -> bool:
+        with monitored(one, PORT) as server:
+            told["metrics"] = asked(server, "/metrics")
+            told["health"] = asked(server, "/healthz")
+            told["other"] = asked(server, "/nothing")
+            monkeypatch.setattr(monitoring, "LONGEST_SILENCE", -1.0)
+            told["sick"] = asked(server, "/healthz")
+        return True
+
+    serve(appears(folder / "began-2-1"), they_are_asked_for, go(folder))
+    status, text = told["metrics"]
+    assert status == 200
+    lines = text.splitlines()
+    for line in (
+        "topo_search_slots 1.0",
+        "topo_search_slots_busy 1.0",
+        'topo_search_trials_total{outcome="failed"} 1.0',
+        'topo_search_trials_total{outcome="complete"} 1.0',
+    ):
+        assert line in lines
+    assert told["health"] == (200, "ok\n")
+    assert told["other"][0] == 404
+    assert told["sick"][0] == 503 and "has not answered" in told["sick"][1]
+
+
+def test_a_log_for_machines_names_worker_study_and_trial_in_every_line(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=2, fates={"0": "raises"})
+    lines = io.StringIO()
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(logs.JsonLines("me"))
+    logger = logging.getLogger("topo_search")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        serve()
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert all({"time", "level", "message", "worker", "study", "trial"} == set(t) for t in told)
+    assert {t["worker"] for t in told} == {"me"}
+    assert [(t["study"], t["trial"]) for t in told if t["trial"] is not None] == [
+        (study.id, 0),
+        (study.id, 1),
+    ]

@@ -1,0 +1,109 @@
+import sqlalchemy as sa
+from stored_studies import begun, make_study
+
+from storage import events, tables, trials, workers
+from storage.connection import Storage
+from storage.workers import Worker
+
+LEASE = 60.0
+SHORT = 0.01  # A lease of which the tests' server has been up for two.
+
+
+def worker(name: str, **changes: object) -> Worker:
+    told = {"host": "h", "version": "1", "device": "2 cores", "slots": 2, **changes}
+    return Worker(name=name, **told)  # type: ignore[arg-type]
+
+
+def silent_for(storage: Storage, name: str, seconds: float) -> None:
+    ago = sa.func.now() - sa.text(f"interval '{seconds} seconds'")
+    with storage.transaction() as connection:
+        mine = tables.worker.c.name == name
+        connection.execute(sa.update(tables.worker).where(mine).values(seen_at=ago))
+
+
+def kinds(storage: Storage) -> list[tuple[str, str | None]]:
+    return [(event.kind, event.worker) for event in events.latest(storage)]
+
+
+def test_a_worker_joins_serves_and_leaves(storage: Storage) -> None:
+    one = worker("a")
+    for state in ("serving", "serving", "draining", "left"):
+        workers.heard(storage, one, lease=LEASE, state=state)  # type: ignore[arg-type]
+    assert kinds(storage) == [("worker joined", "a"), ("worker left", "a")]
+    (known,) = workers.known(storage)
+    assert (known.worker, known.state, list(known.trains)) == (one, "left", [])
+
+
+def test_who_is_silent_for_two_leases_is_lost_and_welcome_back(storage: Storage) -> None:
+    workers.heard(storage, worker("a"), lease=LEASE)
+    silent_for(storage, "a", 10.0)
+    workers.heard(storage, worker("b"), lease=LEASE)
+    assert {known.state for known in workers.known(storage)} == {"serving"}
+    for _ in range(2):
+        workers.heard(storage, worker("b"), lease=SHORT)
+    assert {known.worker.name: known.state for known in workers.known(storage)} == {
+        "a": "lost",
+        "b": "serving",
+    }
+    workers.heard(storage, worker("a"), lease=LEASE)
+    assert kinds(storage)[2:] == [("worker lost", "a"), ("worker back", "a")]
+    assert {known.state for known in workers.known(storage)} == {"serving"}
+
+
+def test_nobody_is_lost_while_the_server_has_just_started(storage: Storage) -> None:
+    workers.heard(storage, worker("a"), lease=1e9)
+    silent_for(storage, "a", 3600)
+    # The server of the tests has not been up for as long as two of these leases.
+    workers.heard(storage, worker("b"), lease=1700)
+    assert {known.state for known in workers.known(storage)} == {"serving"}
+
+
+def test_what_a_worker_trains_and_has_ended_is_known(storage: Storage) -> None:
+    workers.heard(storage, worker("a"), lease=LEASE)
+    study = make_study(storage, trials=5)
+    for _ in range(2):
+        trials.end(storage, begun(storage, study, "a"), state="complete", value=1.0)
+    running = begun(storage, study, "a")
+    (known,) = workers.known(storage)
+    assert known.trials_last_hour == 2
+    (trained,) = known.trains
+    assert (trained.study, trained.kind, trained.trial) == (study.id, "trial", running.unit)
+    assert (trained.attempt, 0 <= trained.seconds < 60) == (1, True)
+    with storage.transaction() as connection:
+        earlier = sa.func.now() - sa.text("interval '2 hours'")
+        connection.execute(sa.update(tables.lease).values(ended_at=earlier, outcome="complete"))
+    (known,) = workers.known(storage)
+    assert (known.trials_last_hour, list(known.trains)) == (0, [])
+
+
+def test_who_left_long_ago_is_not_shown(storage: Storage) -> None:
+    workers.heard(storage, worker("a"), lease=LEASE)
+    workers.heard(storage, worker("a"), lease=LEASE, state="left")
+    assert [known.worker.name for known in workers.known(storage)] == ["a"]
+    silent_for(storage, "a", 3700)
+    assert workers.known(storage) == []
+
+
+def test_events_are_told_in_order_of_one_study_or_after_one(storage: Storage) -> None:
+    first, second = make_study(storage), make_study(storage)
+    trials.end(
+        storage, begun(storage, first), state="failed", attributes={"reason": "no such layer"}
+    )
+    told = events.latest(storage, study=first.id)
+    assert [(event.kind, event.trial, event.text) for event in told] == [
+        ("study created", None, ""),
+        ("trial failed", 0, "no such layer"),
+    ]
+    assert events.latest(storage, after=told[0].id)[0].study == second.id
+    assert len(events.latest(storage, count=1)) == 1
+
+
+def test_old_events_are_forgotten(storage: Storage) -> None:
+    make_study(storage)
+    events.forget(storage)
+    assert len(events.latest(storage)) == 1
+    with storage.transaction() as connection:
+        long_ago = sa.func.now() - sa.text("interval '91 days'")
+        connection.execute(sa.update(tables.event).values(at=long_ago))
+    events.forget(storage)
+    assert events.latest(storage) == []
