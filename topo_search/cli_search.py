@@ -133,6 +133,7 @@ def worker(
 @click.argument("study_id", metavar="ID")
 @more_trials
 @serving_options
+@click.option("--no-serve", is_flag=True, help="Only open it again, for workers elsewhere.")
 @click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="As of search.")
 @storage_option
 @as_json
@@ -140,15 +141,22 @@ def resume(
     study_id: str,
     trials: int,
     timeout: float,
+    no_serve: bool,
     report: Path | None,
     json_: bool,
     **given: Any,
 ) -> None:
     """Go on with a study, with more trials where asked for, and serve it here to its end."""
-    with open_study(study_id, given, warm=True) as (settings, storage, row):
+    with open_study(study_id, given, warm=not no_serve) as (settings, storage, row):
         from storage import studies as stored
 
         row = stored.resume(storage, row.id, trials=trials, seconds=timeout)
+        if no_serve:
+            if json_:
+                echo_json({"study": row.id, "state": row.state, "trials": row.trials})
+            else:
+                click.echo(f"Study {row.id} is open again.")
+            return
         name = str(row.plan.get("dataset_name") or "")
         csv = Path(name) if name else None
         _serve(settings, storage, row, None, _report_path(csv, row, report), json_, given)

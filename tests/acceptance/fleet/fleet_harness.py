@@ -1,0 +1,230 @@
+"""A fleet: workers as real processes that are started, killed, frozen and waited for."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import sqlalchemy as sa
+
+from storage import tables
+from storage.connection import Storage, StorageError
+
+HERE = Path(__file__).parent
+TREE = Path(__file__).parents[3]  # The code under test, wherever it was copied to.
+DEADLINE = 120.0  # Seconds that anything is waited for; on an idle machine a few do.
+LEASE = 2.0  # Seconds.
+LABELS = itertools.count(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """One worker of the fleet."""
+
+    label: str
+    home: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def alive(self) -> bool:
+        """Whether its supervisor runs."""
+        return self.process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What it has logged so far."""
+        return (self.home / "log").read_text(errors="replace")
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What it said of itself last: its name, how much it holds and ended, its slots."""
+        try:
+            said: dict[str, Any] = json.loads((self.home / "status.json").read_text())
+        except FileNotFoundError:
+            return {"name": None, "held": 0, "ended": 0, "slots": []}
+        return said
+
+    @property
+    def fork_server(self) -> int | None:
+        """The process its slots are forked from."""
+        parents = {psutil.Process(slot).ppid() for slot in self.status["slots"] if slot}
+        return next(iter(parents), None)
+
+    def kill(self, *, with_slots: bool = False) -> None:
+        """Kill -9 its supervisor, or all of its processes at once, as a power cut does."""
+        if with_slots:
+            self.signal(signal.SIGKILL)
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+    def freeze(self) -> None:
+        """Stop the supervisor, the fork server and the slots, all at the same moment."""
+        self.signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """Let them go on."""
+        self.signal(signal.SIGCONT)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signal all of its processes."""
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def join(self) -> None:
+        """Wait until it has ended, which must be well."""
+        code = self.process.wait(DEADLINE)
+        assert code == 0, f"worker {self.label} ended with {code}:\n{self.log[-3000:]}"
+
+
+class Fleet:
+    """All workers of a test, over one database."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        """Make a fleet without workers, whose homes lie in `folder`."""
+        self.url, self.folder = url, folder
+        self.members: list[Member] = []
+
+    def start(
+        self,
+        *,
+        slots: int = 1,
+        only: Sequence[str] = (),
+        until_idle: bool = True,
+        lease: float = LEASE,
+        tensorflow: bool = False,
+        url: str | None = None,
+        cache: Path | None = None,
+        clock: float = 0.0,
+        prefix: Sequence[str] = (),
+    ) -> Member:
+        """Start a worker.
+
+        Args:
+            slots: Training processes.
+            only: Ids of the studies it serves; all by default.
+            until_idle: Whether it ends when there is no more to do.
+            lease: Seconds it may be silent.
+            tensorflow: Whether its slots load TensorFlow, as the built-in objective needs.
+            url: The database as this worker sees it.
+            cache: The folder of its datasets and its slots' log, by default in its home.
+            clock: Seconds by which its clock is wrong.
+            prefix: A command that runs the worker's, as in a network of its own.
+        """
+        label = f"w{next(LABELS)}"
+        home = self.folder / label
+        home.mkdir(parents=True)
+        told = {
+            "url": url or self.url,
+            "home": str(home),
+            "cache": str(cache or home),
+            "slots": slots,
+            "only": list(only),
+            "until_idle": until_idle,
+            "lease": lease,
+            "tensorflow": tensorflow,
+        }
+        command = [*prefix, sys.executable, "-P", str(HERE / "fleet_worker.py"), json.dumps(told)]
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment() | {"FLEET_LABEL": label, "FLEET_CLOCK_OFFSET": str(clock)},
+                start_new_session=True,  # A group of its own, to be signalled as one.
+            )
+        member = Member(label=label, home=home, process=process)
+        self.members.append(member)
+        return member
+
+    @property
+    def alive(self) -> list[Member]:
+        """The workers that run, frozen or not."""
+        return [member for member in self.members if member.alive]
+
+    def join(self) -> None:
+        """Wait until every worker that was not killed has ended well."""
+        for member in self.members:
+            if member.process.returncode != -signal.SIGKILL:
+                member.join()
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for member in self.members:
+            member.kill(with_slots=True)
+
+
+def environment() -> dict[str, str]:
+    """Return what the processes of a fleet see: the code under test, and few threads each."""
+    kept = {name: value for name, value in os.environ.items() if name[:5] != "TOPO_"}
+    path = [str(TREE), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    few = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
+    return kept | few | {"PYTHONPATH": os.pathsep.join(path)}
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:
+    """Wait until something is true; what never is fails by this name.
+
+    A database that is away meanwhile is asked again.
+    """
+    deadline = time.monotonic() + seconds
+    while not _answers(true):
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        threading.Event().wait(0.02)
+
+
+def passes(seconds: float) -> Callable[[], bool]:
+    """Return what becomes true when so much time has passed."""
+    until = time.monotonic() + seconds
+    return lambda: time.monotonic() > until
+
+
+def is_finished(storage: Storage, *studies: str) -> Callable[[], bool]:
+    """Return what becomes true when these studies are finished."""
+    query = sa.select(tables.study.c.state).where(tables.study.c.id.in_(studies))
+
+    def finished() -> bool:
+        with storage.transaction() as connection:
+            return set(connection.scalars(query)) == {"finished"}
+
+    return finished
+
+
+def ended(storage: Storage, study: str) -> int:
+    """Return how many trials of a study have ended."""
+    lease = tables.lease.c
+    query = sa.select(sa.func.count()).where(
+        lease.study == study, lease.kind == "trial", lease.ended_at.is_not(None)
+    )
+    with storage.transaction() as connection:
+        return connection.scalar(query) or 0
+
+
+def ran_out(storage: Storage, study: str) -> bool:
+    """Tell whether the open leases of a study have all run out, by the database's clock."""
+    lease = tables.lease.c
+    alive = sa.exists().where(
+        lease.study == study, lease.ended_at.is_(None), lease.expires_at > sa.func.now()
+    )
+    with storage.transaction() as connection:
+        return not connection.scalar(sa.select(alive))
+
+
+def _answers(true: Callable[[], bool]) -> bool:
+    try:
+        return true()
+    except StorageError:
+        return False

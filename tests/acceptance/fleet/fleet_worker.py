@@ -1,0 +1,73 @@
+"""A worker of the tests as a program; its one argument says in JSON what worker it is to be.
+
+Its short leases shorten all that the product measures in parts of a lease.
+"""
+
+import fleet_clock  # noqa: F401  # isort: skip  (before anything that could read the clock)
+import json
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from storage import connection, leases
+from storage.connection import Storage, StorageError, connect
+from topo_search import patience, pool, worker
+
+USUAL_PAUSE = patience.LONGEST_PAUSE
+HALF_A_LEASE = leases.LEASE / 2
+
+
+def shorten(lease: float) -> None:
+    """Bring what is half a lease, or a small part of one, to that part of a shorter lease."""
+    share = lease / leases.LEASE
+    milliseconds = int(1000 * HALF_A_LEASE * share)
+    patience.LONGEST_PAUSE = USUAL_PAUSE * share
+    connection._CONNECT_ARGS["tcp_user_timeout"] = milliseconds
+    connection._TIMEOUTS = connection._TIMEOUTS.replace("'30s'", f"'{milliseconds}ms'")
+
+
+def opened(url: str) -> Storage:
+    """Open the storage when it answers, as a service manager's new starts would."""
+    while True:
+        try:
+            return connect(url)
+        except StorageError as error:
+            logging.warning("%s", error)
+            threading.Event().wait(0.1)
+
+
+def main(told: dict[str, Any]) -> None:
+    """Serve as told."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    home, lease = Path(told["home"]), float(told["lease"])
+    shorten(lease)
+    if not told["tensorflow"]:
+        pool.PRELOAD = "fleet_preload"
+    last: list[dict[str, Any]] = []
+
+    def tell(one: worker.Worker) -> None:
+        """Keep a file that says what the worker holds."""
+        said = {"name": one.name, "held": len(one.held), "ended": one.ended}
+        said["slots"] = [slot.process.pid for slot in one.pool.slots]
+        if last != [said]:
+            last[:] = [said]
+            unfinished = home / f".status-{os.getpid()}"
+            unfinished.write_text(json.dumps(said))
+            unfinished.rename(home / "status.json")
+
+    worker.Worker(
+        opened(told["url"]),
+        Path(told["cache"]),
+        slots=told["slots"],
+        only=told["only"],
+        until_idle=told["until_idle"],
+        objectives=["fleet_objectives:timed", "fleet_objectives:gated"],
+        lease=lease,
+        on_tick=tell,
+    ).run()
+
+
+main(json.loads(sys.argv[1]))

@@ -1,0 +1,67 @@
+"""A database that crashes, stays away and cuts its connections while trials are trained."""
+
+import random
+
+from fleet_checks import as_drawn, essence, exact, make_study, none_open
+from fleet_harness import LEASE, Fleet, ended, is_finished, passes, wait_until
+from fleet_server import Server
+
+from storage.connection import Storage
+
+SEED = 11
+
+
+def test_crashes_of_the_database_change_nothing(
+    server: Server, storage: Storage, fleet: Fleet
+) -> None:
+    undisturbed = make_study(storage, trials=14, seconds=0.05, sampler="tpe").id
+    fleet.start(only=[undisturbed]).join()
+    study = make_study(storage, trials=14, seconds=0.3, sampler="tpe").id
+    chance = random.Random(SEED)
+    fleet.start()
+    for crash in range(4):
+        wait_until(lambda crash=crash: ended(storage, study) > 2 * crash, "a trial ends")  # type: ignore[misc]
+        wait_until(passes(chance.uniform(0, 0.4)), "some moment of a trial comes")
+        server.restart("immediate")
+    fleet.join()
+    seen = exact(storage, study)
+    none_open(storage)
+    assert essence(seen) == essence(exact(storage, undisturbed))
+    assert {trial.attempts for trial in seen} == {1}
+
+
+def test_a_database_away_for_longer_than_a_lease_costs_no_attempt(
+    server: Server, storage: Storage, fleet: Fleet
+) -> None:
+    study = make_study(storage, trials=16, seconds=0.5).id
+    workers = [fleet.start() for _ in range(3)]
+    wait_until(lambda: all(worker.status["ended"] for worker in workers), "all are at work")
+    server.stop("immediate")
+    wait_until(passes(2 * LEASE), "every lease runs out")
+    assert all("Trying again." in worker.log for worker in workers)
+    server.start()
+    fleet.join()
+    seen = exact(storage, study)
+    none_open(storage)
+    as_drawn(storage, study, seen)
+    assert {trial.attempts for trial in seen} == {1}
+
+
+def test_connections_cut_again_and_again_cost_no_attempt(
+    server: Server, database: str, storage: Storage, fleet: Fleet
+) -> None:
+    study = make_study(storage, trials=30, seconds=0.4).id
+    chance = random.Random(SEED)
+    workers = [fleet.start() for _ in range(3)]
+    wait_until(lambda: all(worker.status["name"] for worker in workers), "all are there")
+    finished, cut = is_finished(storage, study), 0
+    while not finished():
+        cut += server.cut_connections(database)
+        moment = passes(chance.uniform(0.02, 0.25))
+        wait_until(lambda moment=moment: moment() or finished(), "a moment passes")  # type: ignore[misc]
+    fleet.join()
+    seen = exact(storage, study)
+    none_open(storage)
+    as_drawn(storage, study, seen)
+    assert cut > 20
+    assert {trial.attempts for trial in seen} == {1}

@@ -1,0 +1,89 @@
+"""Workers killed at random moments, again and again, and new ones that join.
+
+A slot over its memory limit is shown in tests/integration/test_worker.py.
+"""
+
+import os
+import random
+import signal
+
+from fleet_checks import as_drawn, essence, exact, fates, make_study, none_open
+from fleet_harness import Fleet, ended, is_finished, passes, ran_out, wait_until
+
+from storage.connection import Storage
+
+SEED = 7
+
+
+def test_workers_killed_every_second_end_exactly_the_budget(storage: Storage, fleet: Fleet) -> None:
+    chance = random.Random(SEED)
+    study = make_study(storage, trials=60, seconds=0.5, pruner="asha").id
+    finished = is_finished(storage, study)
+    for _ in range(4):
+        fleet.start()
+    kills = 0
+    while not finished():
+        second = passes(chance.uniform(0.5, 1.5))
+        wait_until(lambda second=second: second() or finished(), "a second passes")  # type: ignore[misc]
+        at_work = [member for member in fleet.alive if member.status["name"]]
+        if len(at_work) > 2:
+            chance.choice(at_work).kill(with_slots=chance.random() < 0.5)
+            kills += 1
+        for _ in range(min(chance.randint(1, 2), 8 - len(fleet.alive))):
+            if ended(storage, study) < 50:
+                fleet.start()
+    fleet.join()
+    seen = exact(storage, study)
+    none_open(storage)
+    as_drawn(storage, study, seen)
+    assert kills > 3
+    assert max(trial.attempts for trial in seen) > 1
+    assert fates(seen)["COMPLETE"] and fates(seen)["PRUNED"]
+
+
+def test_slots_and_fork_servers_killed_cost_attempts_and_nothing_else(
+    storage: Storage, fleet: Fleet
+) -> None:
+    chance = random.Random(SEED)
+    study = make_study(storage, trials=24, seconds=0.4).id
+    finished = is_finished(storage, study)
+    workers = [fleet.start(slots=2) for _ in range(2)]
+    wait_until(lambda: all(worker.status["held"] for worker in workers), "both are at work")
+    kills = 0
+    while ended(storage, study) < 20:
+        before = ended(storage, study)
+        worker = chance.choice(workers)
+        victims = [*worker.status["slots"], worker.fork_server]
+        os.kill(chance.choice([victim for victim in victims if victim]), signal.SIGKILL)
+        kills += 1
+        wait_until(lambda before=before: ended(storage, study) > before + 1, "work goes on")  # type: ignore[misc]
+    fleet.join()
+    assert finished()
+    seen = exact(storage, study)
+    none_open(storage)
+    as_drawn(storage, study, seen)
+    assert kills > 3
+    spent = [trial for trial in seen if trial.attempts > 1]
+    assert spent and len(spent) <= kills
+
+
+def test_one_worker_after_another_repeats_what_one_worker_does(
+    storage: Storage, fleet: Fleet
+) -> None:
+    undisturbed = make_study(storage, trials=16, seconds=0.05, sampler="tpe").id
+    fleet.start(only=[undisturbed]).join()
+    study = make_study(storage, trials=16, seconds=0.3, sampler="tpe").id
+    chance = random.Random(SEED)
+    for after in (2, 6, 11, 14):
+        worker = fleet.start(only=[study])
+        wait_until(lambda after=after: ended(storage, study) >= after, f"{after} have ended")  # type: ignore[misc]
+        moment = passes(chance.uniform(0, 0.3))
+        wait_until(moment, "some moment of a trial comes")
+        worker.kill()
+        wait_until(lambda: ran_out(storage, study), "its leases run out")
+    fleet.start(only=[study]).join()
+    seen = exact(storage, study)
+    none_open(storage)
+    assert essence(seen) == essence(exact(storage, undisturbed))
+    assert [trial.unit for trial in seen] == list(range(16))
+    assert max(trial.attempts for trial in seen) > 1

@@ -1,0 +1,109 @@
+"""What whoever runs a fleet types."""
+
+import json
+import os
+from pathlib import Path
+
+import psycopg2
+import pytest
+from machines import COLUMNS, Machine, wait_until
+
+from storage import studies
+from storage.connection import Storage
+
+GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
+ALLOW = ("--allow-objective", "toy_objectives:gated")
+
+
+@pytest.fixture
+def bench(machine: Machine, storage: Storage, tmp_path: Path) -> Machine:
+    """The machine, with a folder of the test's own."""
+    (tmp_path / "space.toml").write_text("[parameters]\nx = {low = 0, high = 99999}\n")
+    return Machine(home=machine.home, folder=tmp_path)
+
+
+def made(bench: Machine, *options: object) -> str:
+    return str(bench.json("create", *GATED, *options)["study"])
+
+
+def test_a_study_is_paused_resumed_cancelled_and_deleted(bench: Machine, storage: Storage) -> None:
+    study = made(bench, "--trials", 3, "--name", f"life-{os.urandom(3).hex()}")
+    assert bench.json("pause", study)["state"] == "paused"
+    assert bench.json("status", study)["reason"] == "paused by hand"
+    assert bench.json("worker", "--study", study, "--until-idle", *ALLOW)["trials"] == 0
+    opened = bench.json("resume", study, "--trials", "+2", "--no-serve")
+    assert (opened["state"], opened["trials"]) == ("created", 5)
+    assert "cancelled" in bench.run("cancel", study, "--reason", "wrong data").stdout
+    assert bench.json("status", study)["reason"] == "wrong data"
+    assert "cancelled: wrong data" in bench.run("resume", study, code=1).stderr
+    refused = bench.run("delete", study, code=2).stderr
+    assert f"topo-search delete {study} --yes" in refused
+    bench.run("delete", study, "--yes")
+    assert study not in {row.id for row in studies.list_studies(storage)}
+    kinds = [event["kind"] for event in bench.json("fleet", "--events", 100)["events"]]
+    kept = [kind for kind in kinds if kind.startswith("study ")]
+    assert kept[-5:] == [
+        "study created",
+        "study paused",
+        "study resumed",
+        "study cancelled",
+        "study deleted",
+    ]
+
+
+def test_the_fleet_shows_who_trains_what(bench: Machine) -> None:
+    study = made(bench, "--trials", 2, "--tag", "night")
+    serve = ("worker", "--tag", "night", "--slots", 2, "--until-idle", "--log-json", *ALLOW)
+    with bench.started(*serve) as process:
+        wait_until(lambda: len(list(bench.folder.glob("began-*"))) == 2, "both trials begin")
+        told = bench.json("fleet")
+        (worker,) = [one for one in told["workers"] if one["trains"]]
+        assert (worker["slots"], worker["state"]) == (2, "serving")
+        assert sorted(one["trial"] for one in worker["trains"]) == [0, 1]
+        shown = bench.run("fleet").stdout
+        assert f"{study}: trial 0" in shown and "worker joined" in shown
+        assert [line for line in shown.splitlines() if len(line) > COLUMNS] == []
+        (bench.folder / "go").touch()
+        _, logged = process.communicate(timeout=100)
+    lines = [json.loads(line) for line in logged.splitlines()]
+    ended = [line["trial"] for line in lines if line["study"] == study and "complete" in str(line)]
+    assert sorted(ended) == [0, 1]
+    assert {line["worker"] for line in lines} == {worker["worker"]}
+
+
+def test_the_storage_is_checked_and_its_url_opens_it(bench: Machine) -> None:
+    made(bench, "--trials", 2)
+    assert bench.run("storage", "check").stdout == "All is well.\n"
+    assert bench.json("storage", "check") == []
+    assert bench.json("storage", "upgrade") == {"schema": "0002"}
+    url = bench.run("storage", "url").stdout.strip()
+    assert url.startswith("postgresql+psycopg2://")
+    with (
+        psycopg2.connect(url.replace("+psycopg2", "")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("SELECT count(*) FROM studies")
+        assert cursor.fetchone()[0] > 0
+
+
+def test_a_study_begins_with_the_trials_of_another(bench: Machine, storage: Storage) -> None:
+    (bench.folder / "go").touch()
+    parent = made(bench, "--trials", 3)
+    bench.json("worker", "--study", parent, "--until-idle", *ALLOW)
+    child = bench.json("create", "--from", parent, "--trials", 2)["study"]
+    assert studies.get(storage, child).parent == parent
+    history = bench.json("results", child)["history"]
+    assert [trial["state"] for trial in history] == ["complete"] * 3
+    refused = bench.run("create", "--from", parent, "--target", "y", code=2).stderr
+    assert "Leave out --target." in refused
+    assert bench.json("worker", "--study", child, "--until-idle", *ALLOW)["trials"] == 2
+
+
+def test_a_drained_worker_ends_well(bench: Machine) -> None:
+    study = made(bench, "--trials", 2)
+    with bench.started("worker", "--study", study, "--drain", "0s", *ALLOW) as process:
+        wait_until(lambda: bool(list(bench.folder.glob("began-*"))), "a trial begins")
+        process.terminate()
+        assert process.wait(100) == 0
+    told = bench.json("status", study)["trials"]
+    assert (told["running"], told["waiting"]) == (0, 2)
