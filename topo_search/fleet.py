@@ -103,19 +103,17 @@ def shown(fleet: Fleet) -> RenderableType:
 
 def _workers(known: Sequence[Known]) -> Table:
     table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim", expand=True)
-    table.add_column("worker", no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column("worker", overflow="fold", ratio=2)
     table.add_column("state", width=8)
-    table.add_column("slots", justify="right", width=5)
-    table.add_column("device", width=8, no_wrap=True, overflow="ellipsis")
+    table.add_column("slots", width=12, overflow="fold")
     table.add_column("trains", ratio=3, overflow="fold")
-    table.add_column("per hour", justify="right", width=8)
+    table.add_column("trials/h", justify="right", width=8)
     table.add_column("seen", justify="right", width=9, no_wrap=True)
     for one in known:
         table.add_row(
             format_name(one.worker.name),
             Text(one.state, style=STYLES[one.state]),
-            str(one.worker.slots),
-            one.worker.device,
+            f"{one.worker.slots} on {one.worker.device}",
             "\n".join(_training(trained) for trained in one.trains) or NOTHING,
             str(one.trials_last_hour),
             "now" if one.silence < 1 else f"{format_seconds(one.silence)}",

@@ -46,10 +46,10 @@ class WorkerMetrics(Collector):
             "topo_search_trials", "Trials ended here, by how.", labels=["outcome"]
         )
         for outcome in ("complete", "pruned", "failed"):
-            trials.add_metric([outcome], worker.outcomes[outcome])
+            trials.add_metric([outcome], worker.hands.outcomes[outcome])
         yield trials
         yield CounterMetricFamily(
-            "topo_search_slots_lost", "Slots that died at work.", value=worker.slots_lost
+            "topo_search_slots_lost", "Slots that died at work.", value=worker.hands.slots_lost
         )
 
 

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from objectives.objective import Final, Outcome
-from storage import failures, finishing, leases, trials
+from storage import leases
 from storage.connection import Storage, StorageError, unavailable_as_storage_error
 from topo_search import finish
 from topo_search.claims import Claims, Held
+from topo_search.hands import Hands
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
 from topo_search.patience import Patience
-from topo_search.pool import Died, Pool, Slot
+from topo_search.pool import Pool
 from topo_search.presence import Presence
 from topo_search.signals import asked_to_end
-from topo_search.slot import Ended, Reported, Surroundings
+from topo_search.slot import Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +84,8 @@ class Worker:
             objectives={"tabular", *objectives},
             lease=lease,
         )
-        self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
+        self.hands = Hands(self.persist, partial(self.claims.refuse, seconds=REFUSED))
         self.ahead: Held | None = None  # Claimed while all slots train.
-        self.outcomes = Counter[str]()  # Trials it delivered the end of, by how they ended.
-        self.slots_lost = 0
         self.turned_at = time.monotonic()
         self.draining, self.longest_drain = False, drain
         self._due = {"poll": 0.0, "watch": 0.0, "renewal": 0.0, "presence": 0.0}
@@ -105,7 +100,7 @@ class Worker:
                     self._tell()
                     self._hand_out()
                     for slot, message in self.pool.messages(TICK):
-                        self._take(slot, message)
+                        self.hands.take(slot, message)
                     self._renew()
                     self._watch()
                     self._show()
@@ -124,14 +119,17 @@ class Worker:
     @property
     def ended(self) -> int:
         """How many trials it delivered the end of."""
-        return self.outcomes.total()
+        return self.hands.outcomes.total()
+
+    @property
+    def held(self) -> dict[str, Held]:
+        """What its slots train, by the tag that their messages carry."""
+        return self.hands.held
 
     @property
     def stopping(self) -> bool:
         """Whether it stops at once."""
         return self.persist.ended
-
-    # The life of a trial: claimed, handed to a slot, judged at its rungs, ended once.
 
     def _hand_out(self) -> None:
         """Give every idle slot a trial, then claim one ahead while all of them train."""
@@ -141,7 +139,7 @@ class Worker:
             held, self.ahead = self.ahead or self._claim(), None
             if held is None:
                 return
-            self._start(slot, held)
+            self.hands.start(slot, held)
         if self.ahead is None and not self.pool.idle():
             self.ahead = self._claim(spare=self.count)
 
@@ -156,151 +154,6 @@ class Worker:
         if held is None:
             self._is_due("poll", POLL)
         return held
-
-    def _start(self, slot: Slot, held: Held) -> None:
-        """Hand a leased trial, or the finishing of a study, to a slot."""
-        try:
-            if held.lease.kind == "finish":
-                self._start_finish(slot, held)
-            else:
-                self._start_trial(slot, held)
-        except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
-            self.persist(partial(leases.release, self.storage, held.lease))
-        except (LookupError, TypeError, ValueError, OSError) as error:
-            # Its dataset is gone, or does not fit on this disk: others may manage.
-            if isinstance(error, StorageError):
-                raise
-            self._drop(held)
-            self.persist(partial(leases.release, self.storage, held.lease, reason=str(error)))
-            reason = f"cannot be served here now: {error}"
-            self.claims.refuse(held.lease.study, reason, seconds=REFUSED)
-
-    def _start_trial(self, slot: Slot, held: Held) -> None:
-        assignment = self.persist(partial(held.served.assignment, held.lease))
-        distributions = held.served.space.distributions()
-        begin = partial(trials.begin, self.storage, held.lease, distributions)
-        self.held[assignment.trial] = replace(held, number=self.persist(begin))
-        slot.give(assignment)
-
-    def _take(self, slot: Slot, message: Reported | Ended | Died) -> None:
-        """Act on what a slot said; what it says of a trial that has ended is dropped."""
-        if slot.assignment is None:
-            return
-        held = self.held.get(slot.assignment.trial)
-        if not isinstance(message, Reported):
-            slot.assignment = None
-        if held is None:
-            return
-        match message:
-            case Reported():
-                self._judge(slot, held, message)
-            case Died():
-                self.slots_lost += 1
-                self._hand_back(held, message)
-            case Ended(result=Outcome() as outcome):
-                attributes = {**outcome.metrics, **outcome.attributes}
-                if self._end(held, "complete", outcome.value, attributes) and outcome.weights:
-                    self.persist(partial(finish.keep_weights, held.served, held.number, outcome))
-            case Ended(result=Final() as final):
-                self._finish(held, final)
-            case Ended(diverged=True) if held.lease.kind == "trial":
-                self._end(held, "pruned", None, {"reason": "diverged", "seconds": slot.seconds})
-            case Ended():
-                self._fail(held, message.reason or "the loss is not finite", message.traceback)
-
-    def _judge(self, slot: Slot, held: Held, report: Reported) -> None:
-        """Keep a report; where it is not good enough, end the trial with its value."""
-        step, value = report.step, report.value
-        if not self.persist(partial(trials.report, self.storage, held.lease, step, value)):
-            slot.stop_trial()
-            self._drop(held)
-        elif self.persist(partial(held.served.prunes, held.number, step, value)):
-            self._prune(slot, held, f"pruned at step {step}")
-
-    def _prune(self, slot: Slot, held: Held, reason: str) -> None:
-        """End a running trial with the value it has reached."""
-        slot.stop_trial()
-        attributes = {"reason": reason, "epochs": slot.step, "seconds": slot.seconds}
-        self._end(held, "pruned", slot.value if slot.step else None, attributes)
-
-    def _end(
-        self, held: Held, state: trials.State, value: float | None, attributes: dict[str, Any]
-    ) -> bool:
-        """Deliver how a trial ended; the first end stands. Returns whether this one does."""
-        attributes = held.served.described(held.lease.parameters) | attributes
-        end = partial(trials.end, self.storage, held.lease, state=state, value=value)
-        stands = self.persist(partial(end, attributes=attributes))
-        if stands:
-            self.outcomes[state] += 1
-            what = attributes.get("reason") or (value if value is None else f"{value:.6g}")
-            logger.info(
-                "Trial %s of study %s: %s, %s.",
-                held.number,
-                held.lease.study,
-                state,
-                what,
-                extra=held.about,
-            )
-        else:
-            logger.info(
-                "Trial %s of study %s had ended.", held.number, held.lease.study, extra=held.about
-            )
-        self._drop(held)
-        return stands
-
-    def _fail(self, held: Held, reason: str, traceback: str | None) -> None:
-        """End a trial that failed by its own fault; a study that cannot be finished is paused."""
-        if held.lease.kind == "finish":
-            reason = f"finishing failed: {reason}"
-            logger.error(
-                "Study %s: %s\n%s", held.lease.study, reason, traceback or "", extra=held.about
-            )
-            self.persist(partial(finishing.finish, self.storage, held.lease, None, reason=reason))
-            self._drop(held)
-            return
-        if self._end(held, "failed", None, {"reason": reason, "traceback": traceback or ""}):
-            pause = partial(failures.pause_failing, self.storage, held.lease.study)
-            if why := self.persist(pause):
-                logger.error("Study %s is paused: %s.", held.lease.study, why, extra=held.about)
-
-    def _hand_back(self, held: Held, died: Died) -> None:
-        """Let a trial whose slot died be tried again, unless it was ended for its own fault."""
-        if not died.again:
-            self._fail(held, died.reason, None)
-            return
-        logger.warning(
-            "Trial %s of study %s: %s.",
-            held.number,
-            held.lease.study,
-            died.reason,
-            extra=held.about,
-        )
-        release = partial(leases.release, self.storage, held.lease, spent=True)
-        self.persist(partial(release, reason=died.reason))
-        self._drop(held)
-        self._due["poll"] = 0.0
-
-    # The end of a study.
-
-    def _start_finish(self, slot: Slot, held: Held) -> None:
-        winner = self.persist(partial(finish.best_of, held.served.study))
-        if winner is None or held.served.space.name == "own":
-            outcome = {"best": winner}
-            self.persist(partial(finishing.finish, self.storage, held.lease, outcome))
-            return
-        assignment = finish.finish_assignment
-        self.held[str(held.lease.token)] = held
-        slot.give(self.persist(partial(assignment, held.served, held.lease, winner)))
-
-    def _finish(self, held: Held, final: Final) -> None:
-        """Keep what finishing gave; what is too large to be kept pauses the study."""
-        try:
-            self.persist(partial(finish.keep, held.served, held.lease, final))
-        except ValueError as error:
-            self._fail(held, str(error), None)
-        self._drop(held)
-
-    # Clockwork.
 
     def _through(self) -> bool:
         busy = bool(self.held)
@@ -321,10 +174,10 @@ class Worker:
         if self.ahead is not None and self.ahead.lease.id not in kept:
             self.ahead = None
         for slot in self.pool.slots:
-            mine = self.held.get(slot.assignment.trial) if slot.assignment else None
+            mine = self.hands.of(slot)
             if mine is not None and mine.lease.id not in kept:
                 slot.stop_trial()
-                self._drop(mine)
+                self.hands.drop(mine)
 
     def _watch(self) -> None:
         """End what takes too much memory or too long."""
@@ -337,13 +190,13 @@ class Worker:
             if served.row.seconds is not None and self.persist(partial(finish.is_time_up, served))
         }
         for slot in self.pool.slots:
-            held = self.held.get(slot.assignment.trial) if slot.assignment else None
+            held = self.hands.of(slot)
             if slot.idle or (held is not None and held.lease.kind == "finish"):
                 continue
             if self.trial_timeout is not None and slot.seconds > self.trial_timeout:
                 slot.kill(f"took longer than {self.trial_timeout:g} s", again=False)
             elif held is not None and held.lease.study in spent:
-                self._prune(slot, held, "the study's time is up")
+                self.hands.prune(slot, held, "the study's time is up")
                 slot.kill("the study's time is up")  # Its next report may be long in coming.
 
     def _leave(self) -> None:
@@ -367,9 +220,6 @@ class Worker:
                 self.on_tick(self)
         except StorageError as error:
             logger.debug("%s", error)
-
-    def _drop(self, held: Held) -> None:
-        self.held.pop(str(held.lease.token), None)
 
     def _is_due(self, what: str, seconds: float) -> bool:
         """Tell whether something is due, and if so set when it is due again."""

@@ -1,0 +1,171 @@
+"""The life of a trial in a worker's hands: given to a slot, judged at its rungs, ended once."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from objectives.objective import Final, Outcome
+from storage import failures, finishing, leases, trials
+from storage.connection import StorageError
+from topo_search import finish
+from topo_search.claims import Held
+from topo_search.patience import Patience
+from topo_search.pool import Died, Slot
+from topo_search.slot import Ended, Reported
+
+logger = logging.getLogger(__name__)
+
+
+class Hands:
+    """What a worker has leases of and its slots train."""
+
+    def __init__(self, persist: Patience, refuse: Callable[[str, str], None]) -> None:
+        """Make empty hands.
+
+        Args:
+            persist: How to reach the database.
+            refuse: Given a study and why it cannot be served here now.
+        """
+        self.persist, self.storage, self.refuse = persist, persist.storage, refuse
+        self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
+        self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
+        self.slots_lost = 0  # Slots that died at work.
+
+    def of(self, slot: Slot) -> Held | None:
+        """Return what a slot trains; None where it trains nothing, or what has been dropped."""
+        return None if slot.assignment is None else self.held.get(slot.assignment.trial)
+
+    def start(self, slot: Slot, held: Held) -> None:
+        """Hand a leased trial, or the finishing of a study, to a slot."""
+        try:
+            if held.lease.kind == "finish":
+                self._start_finish(slot, held)
+            else:
+                self._start_trial(slot, held)
+        except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
+            self.persist(partial(leases.release, self.storage, held.lease))
+        except (LookupError, TypeError, ValueError, OSError) as error:
+            # Its dataset is gone, or does not fit on this disk: others may manage.
+            if isinstance(error, StorageError):
+                raise
+            self.drop(held)
+            self.persist(partial(leases.release, self.storage, held.lease, reason=str(error)))
+            reason = f"cannot be served here now: {error}"
+            self.refuse(held.lease.study, reason)
+
+    def _start_trial(self, slot: Slot, held: Held) -> None:
+        assignment = self.persist(partial(held.served.assignment, held.lease))
+        distributions = held.served.space.distributions()
+        begin = partial(trials.begin, self.storage, held.lease, distributions)
+        self.held[assignment.trial] = replace(held, number=self.persist(begin))
+        slot.give(assignment)
+
+    def take(self, slot: Slot, message: Reported | Ended | Died) -> None:
+        """Act on what a slot said; what it says of a trial that has ended is dropped."""
+        if slot.assignment is None:
+            return
+        held = self.held.get(slot.assignment.trial)
+        if not isinstance(message, Reported):
+            slot.assignment = None
+        if held is None:
+            return
+        match message:
+            case Reported():
+                self._judge(slot, held, message)
+            case Died():
+                self.slots_lost += 1
+                self._hand_back(held, message)
+            case Ended(result=Outcome() as outcome):
+                attributes = {**outcome.metrics, **outcome.attributes}
+                if self._end(held, "complete", outcome.value, attributes) and outcome.weights:
+                    self.persist(partial(finish.keep_weights, held.served, held.number, outcome))
+            case Ended(result=Final() as final):
+                self._finish(held, final)
+            case Ended(diverged=True) if held.lease.kind == "trial":
+                self._end(held, "pruned", None, {"reason": "diverged", "seconds": slot.seconds})
+            case Ended():
+                self._fail(held, message.reason or "the loss is not finite", message.traceback)
+
+    def _judge(self, slot: Slot, held: Held, report: Reported) -> None:
+        """Keep a report; where it is not good enough, end the trial with its value."""
+        step, value = report.step, report.value
+        if not self.persist(partial(trials.report, self.storage, held.lease, step, value)):
+            slot.stop_trial()
+            self.drop(held)
+        elif self.persist(partial(held.served.prunes, held.number, step, value)):
+            self.prune(slot, held, f"pruned at step {step}")
+
+    def prune(self, slot: Slot, held: Held, reason: str) -> None:
+        """End a running trial with the value it has reached."""
+        slot.stop_trial()
+        attributes = {"reason": reason, "epochs": slot.step, "seconds": slot.seconds}
+        self._end(held, "pruned", slot.value if slot.step else None, attributes)
+
+    def _end(
+        self, held: Held, state: trials.State, value: float | None, attributes: dict[str, Any]
+    ) -> bool:
+        """Deliver how a trial ended; the first end stands. Returns whether this one does."""
+        attributes = held.served.described(held.lease.parameters) | attributes
+        end = partial(trials.end, self.storage, held.lease, state=state, value=value)
+        stands = self.persist(partial(end, attributes=attributes))
+        if stands:
+            self.outcomes[state] += 1
+            what = attributes.get("reason") or (value if value is None else f"{value:.6g}")
+            told = what if str(what).startswith(state) else f"{state}, {what}"
+            logger.info("%s: %s.", held, told, extra=held.about)
+        else:
+            logger.info("%s had ended.", held, extra=held.about)
+        self.drop(held)
+        return stands
+
+    def _fail(self, held: Held, reason: str, traceback: str | None) -> None:
+        """End a trial that failed by its own fault; a study that cannot be finished is paused."""
+        if held.lease.kind == "finish":
+            reason = f"finishing failed: {reason}"
+            logger.error("%s: %s\n%s", held, reason, traceback or "", extra=held.about)
+            self.persist(partial(finishing.finish, self.storage, held.lease, None, reason=reason))
+            self.drop(held)
+            return
+        if self._end(held, "failed", None, {"reason": reason, "traceback": traceback or ""}):
+            pause = partial(failures.pause_failing, self.storage, held.lease.study)
+            if why := self.persist(pause):
+                logger.error("Study %s is paused: %s.", held.lease.study, why, extra=held.about)
+
+    def _hand_back(self, held: Held, died: Died) -> None:
+        """Let a trial whose slot died be tried again, unless it was ended for its own fault."""
+        if not died.again:
+            self._fail(held, died.reason, None)
+            return
+        logger.warning("%s: %s.", held, died.reason, extra=held.about)
+        release = partial(leases.release, self.storage, held.lease, spent=True)
+        self.persist(partial(release, reason=died.reason))
+        self.drop(held)
+
+    # The end of a study.
+
+    def _start_finish(self, slot: Slot, held: Held) -> None:
+        winner = self.persist(partial(finish.best_of, held.served.study))
+        if winner is None or held.served.space.name == "own":
+            outcome = {"best": winner}
+            self.persist(partial(finishing.finish, self.storage, held.lease, outcome))
+            return
+        assignment = finish.finish_assignment
+        self.held[str(held.lease.token)] = held
+        slot.give(self.persist(partial(assignment, held.served, held.lease, winner)))
+
+    def _finish(self, held: Held, final: Final) -> None:
+        """Keep what finishing gave; what is too large to be kept pauses the study."""
+        try:
+            self.persist(partial(finish.keep, held.served, held.lease, final))
+        except ValueError as error:
+            self._fail(held, str(error), None)
+        self.drop(held)
+
+    def drop(self, held: Held) -> None:
+        """Let go of what has ended, or is another's."""
+        self.held.pop(str(held.lease.token), None)
