@@ -61,8 +61,7 @@ def latest(
     return [Event(**row._mapping) for row in reversed(rows)]
 
 
-def forget(storage: Storage) -> None:
+def forget(connection: sa.Connection) -> None:
     """Delete events older than `KEPT`."""
     old = sa.func.now() - sa.text(f"interval '{KEPT}'")
-    with storage.transaction() as connection:
-        connection.execute(sa.delete(tables.event).where(tables.event.c.at < old))
+    connection.execute(sa.delete(tables.event).where(tables.event.c.at < old))

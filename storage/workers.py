@@ -73,6 +73,8 @@ def heard(storage: Storage, worker: Worker, *, lease: float, state: State = "ser
         elif before is None:
             what = f"{worker.slots} slot{'s' * (worker.slots != 1)} on {worker.device}"
             events.record(connection, "worker joined", worker=worker.name, text=what)
+            events.forget(connection)
+            _forget(connection)
         elif before == "lost":
             events.record(connection, "worker back", worker=worker.name)
         _find_lost(connection, lease)
@@ -141,6 +143,14 @@ def _known(row: sa.Row[Any], trains: Sequence[Trained]) -> Known:
         silence=float(row.silence),
         trials_last_hour=row.trials_last_hour,
         trains=tuple(trains),
+    )
+
+
+def _forget(connection: sa.Connection) -> None:
+    """Delete workers that have been gone for as long as events are kept."""
+    worker, old = tables.worker.c, sa.func.now() - sa.text(f"interval '{events.KEPT}'")
+    connection.execute(
+        sa.delete(tables.worker).where(worker.state.not_in(HERE), worker.seen_at < old)
     )
 
 

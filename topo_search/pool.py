@@ -26,6 +26,7 @@ RECYCLED_AFTER = 300  # Assignments; TensorFlow keeps a little of every graph it
 RECYCLED_ABOVE = 256 * 2**20  # Bytes of its own, or twice what its first trial left it with.
 LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
 STILLBORN = 3  # Slots in a row for each one wanted, before the machine is held to be unfit.
+LONGEST_LOG = 10 * 2**20  # Bytes of what slots printed, until a new file is begun; one is kept.
 PRELOAD = "topo_search.preload"
 
 logger = logging.getLogger(__name__)
@@ -283,6 +284,8 @@ def _printing_to(log: Path | None) -> Iterator[None]:
         yield
         return
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LONGEST_LOG:
+        log.replace(log.with_suffix(".old.log"))
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {number: os.dup(number) for number in (1, 2)}

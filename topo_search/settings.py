@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 VERSION = metadata.version("topo-search")
+SLOTS_LOG = "slots.log"  # Of a home: what the libraries of its slots print.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Settings:
     @property
     def log(self) -> Path:
         """File for what the slots' libraries print."""
-        return self.home / "slots.log"
+        return self.home / SLOTS_LOG
 
 
 def _in_file() -> str | None:

@@ -17,6 +17,7 @@ from topo_search.machine import memory_for_each, usable_gpus, usable_slots
 from topo_search.patience import Patience
 from topo_search.pool import Pool
 from topo_search.presence import Presence
+from topo_search.settings import SLOTS_LOG
 from topo_search.signals import asked_to_end
 from topo_search.slot import Surroundings
 
@@ -68,7 +69,7 @@ class Worker:
         self.count = slots or usable_slots(slots_per_gpu)
         self.pool = Pool(
             self.count,
-            Surroundings(log=home / "slots.log"),
+            Surroundings(log=home / SLOTS_LOG),
             memory=memory_for_each(self.count),
             gpus=usable_gpus(),
         )

@@ -14,7 +14,7 @@ from stories import Outage, Serve, appears, fates, go, make_study, sends
 
 from storage import events, leases, studies, workers
 from storage.connection import Storage, StorageError
-from topo_search import logs, monitoring, patience
+from topo_search import logs, monitoring, patience, pool
 from topo_search.monitoring import monitored
 from topo_search.worker import Worker
 
@@ -168,3 +168,26 @@ def test_a_log_for_machines_names_worker_study_and_trial_in_every_line(
         (study.id, 0),
         (study.id, 1),
     ]
+
+
+def test_a_study_of_another_major_version_is_refused_with_the_remedy(
+    storage: Storage, folder: Path, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = make_study(storage, folder, trials=1, version="97.2.1")
+    serve()
+    assert studies.get(storage, study.id).drawn == 0
+    assert f"Study {study.id} was made by topo-search 97.2.1, and this is 0." in caplog.text
+    assert "pip install topo-search==97.*" in caplog.text
+
+
+def test_a_long_log_of_the_slots_is_set_aside(
+    storage: Storage, folder: Path, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "home" / "slots.log"
+    log.parent.mkdir()
+    log.write_text("much has been printed\n" * 100)
+    monkeypatch.setattr(pool, "LONGEST_LOG", 1_000)
+    make_study(storage, folder, trials=1)
+    serve()
+    assert log.with_suffix(".old.log").read_text().startswith("much has been printed")
+    assert log.stat().st_size < 1_000

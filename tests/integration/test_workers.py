@@ -98,12 +98,16 @@ def test_events_are_told_in_order_of_one_study_or_after_one(storage: Storage) ->
     assert len(events.latest(storage, count=1)) == 1
 
 
-def test_old_events_are_forgotten(storage: Storage) -> None:
+def test_what_was_long_ago_is_forgotten_when_a_worker_joins(storage: Storage) -> None:
     make_study(storage)
-    events.forget(storage)
-    assert len(events.latest(storage)) == 1
+    workers.heard(storage, worker("a"), lease=LEASE, state="left")
+    workers.heard(storage, worker("b"), lease=LEASE)
     with storage.transaction() as connection:
         long_ago = sa.func.now() - sa.text("interval '91 days'")
         connection.execute(sa.update(tables.event).values(at=long_ago))
-    events.forget(storage)
-    assert events.latest(storage) == []
+        connection.execute(sa.update(tables.worker).values(seen_at=long_ago))
+    workers.heard(storage, worker("c"), lease=1e9)
+    assert kinds(storage) == [("worker joined", "c")]
+    with storage.transaction() as connection:
+        names = connection.scalars(sa.select(tables.worker.c.name)).all()
+    assert set(names) == {"b", "c"}  # Who never left is lost, not forgotten.
