@@ -117,8 +117,15 @@ def test_the_operators_page_names_commands_that_there_are(line: str) -> None:
 
 
 def test_the_operators_page_names_what_operators_need() -> None:
-    needed = {"storage upgrade", "storage check", "fleet --watch", "pause ID", "resume ID"}
-    needed |= {"cancel ID", "delete ID --yes", "worker --drain 60s", "studies", "status ID"}
+    needed = {"storage upgrade", "storage check", "fleet --watch", "pause ID"}
+    needed |= {
+        "resume ID --no-serve",
+        "cancel ID",
+        "delete ID --yes",
+        "worker --drain 60s",
+        "studies",
+        "status ID",
+    }
     assert needed <= {*documented()}
 
 
