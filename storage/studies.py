@@ -6,7 +6,6 @@ import secrets
 import string
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -19,7 +18,6 @@ from storage.rows import OPEN, STUDY_COLUMNS, State, StudyRow, change, lock, to_
 from storage.trials import OUTCOMES, close, end_lease, with_trials
 
 __all__ = [
-    "Progress",
     "StudyRow",
     "by_key",
     "cancel",
@@ -29,23 +27,8 @@ __all__ = [
     "get",
     "list_studies",
     "pause",
-    "progress",
     "resume",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far a study is, in units."""
-
-    units: int  # the budget
-    drawn: int
-    running: int  # with a worker
-    waiting: int  # still to be run: not drawn yet, or handed back
-    finished: int  # = complete + pruned + failed
-    complete: int
-    pruned: int
-    failed: int
 
 
 def create(
@@ -184,48 +167,6 @@ def children(storage: Storage, study_id: str) -> list[str]:
     query = sa.select(tables.study.c.id).where(tables.study.c.parent == study_id)
     with storage.transaction() as connection:
         return list(connection.scalars(query.order_by(tables.study.c.created_at)))
-
-
-def progress(storage: Storage, study_id: str) -> Progress:
-    """Count what became of the units of a study.
-
-    Raises:
-        LookupError: No such study.
-    """
-    leased = tables.lease.c
-
-    def count(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        return sa.func.count().filter(leased.kind == "trial", *conditions)
-
-    with storage.transaction() as connection:
-        row = connection.execute(
-            sa.select(
-                tables.study.c.trials,
-                tables.study.c.drawn,
-                tables.study.c.state,
-                count(leased.ended_at.is_(None), leased.owner.is_not(None)).label("running"),
-                count(leased.outcome == "complete").label("complete"),
-                count(leased.outcome == "pruned").label("pruned"),
-                count(leased.outcome == "failed").label("failed"),
-            )
-            .select_from(tables.study.outerjoin(tables.lease))
-            .where(tables.study.c.id == study_id)
-            .group_by(tables.study.c.id)
-        ).one_or_none()
-    if row is None:
-        raise LookupError(f"Expected the id of a study. Received {study_id!r}.")
-    finished = row.complete + row.pruned + row.failed
-    over = row.state in ("finished", "cancelled")
-    return Progress(
-        units=row.trials,
-        drawn=row.drawn,
-        running=row.running,
-        waiting=0 if over else row.trials - finished - row.running,
-        finished=finished,
-        complete=row.complete,
-        pruned=row.pruned,
-        failed=row.failed,
-    )
 
 
 def pause(storage: Storage, study_id: str, reason: str | None = None) -> StudyRow:

@@ -53,9 +53,10 @@ def delete(study_id: str, yes: bool, json_: bool, **given: Any) -> None:
     """Delete a study with its trials, its network, and its table if no other study has it."""
     with open_study(study_id, given) as (_, storage, row):
         from storage import studies as stored
+        from storage.progress import progress_of
 
         if not yes:
-            found = stored.progress(storage, row.id)
+            found = progress_of(storage, row.id)
             raise click.UsageError(
                 f"Study {row.id} has {found.finished} trials, which would be gone. "
                 f"If that is meant: topo-search delete {row.id} --yes"

@@ -8,6 +8,7 @@ from typing import Any
 
 from storage import studies, trials
 from storage.connection import Storage, hidden
+from storage.progress import progress_of
 from storage.rows import StudyRow
 from topo_search import predictor
 from topo_search.finish import best_of
@@ -64,7 +65,7 @@ def results(storage: Storage, row: StudyRow) -> Results:
 
 def status(storage: Storage, row: StudyRow) -> dict[str, Any]:
     """Return how far a study is, as JSON."""
-    progress = studies.progress(storage, row.id)
+    progress = progress_of(storage, row.id)
     names = ("finished", "running", "waiting", "complete", "pruned", "failed")
     return {
         "study": row.id,
@@ -80,7 +81,7 @@ def to_json(
     storage: Storage, row: StudyRow, key: str | None, report: Path | None
 ) -> dict[str, Any]:
     """Return what a search came to, as JSON."""
-    progress = studies.progress(storage, row.id)
+    progress = progress_of(storage, row.id)
     outcome = row.outcome or {}
     counted = ("finished", "complete", "pruned", "failed")
     named = ("value", "low", "high", "looks")

@@ -15,6 +15,7 @@ from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, finishing, studies
 from storage.finishing import Look
 from storage.leases import Lease
+from storage.progress import progress_of
 from topo_search.serving import Served
 
 logger = logging.getLogger(__name__)
@@ -106,4 +107,4 @@ def is_time_up(served: Served) -> bool:
         row = studies.get(served.storage, served.row.id)
     except LookupError:
         return True  # Deleted: there is nothing left to train for.
-    return row.time_is_spent and studies.progress(served.storage, row.id).complete > 0
+    return row.time_is_spent and progress_of(served.storage, row.id).complete > 0

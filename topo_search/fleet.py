@@ -16,6 +16,7 @@ from rich.text import Text
 from storage import events, studies, workers
 from storage.connection import Storage, StorageError
 from storage.events import Event
+from storage.progress import progress_of
 from storage.rows import OPEN
 from storage.workers import Known, Trained
 from topo_search.formats import NOTHING, format_count, format_name, format_seconds
@@ -65,7 +66,7 @@ def look(storage: Storage, count: int) -> Fleet:
         workers=workers.known(storage),
         events=events.latest(storage, count=count) if count else (),
         open_studies=len(rows),
-        waiting=sum(studies.progress(storage, row.id).waiting for row in rows),
+        waiting=sum(progress_of(storage, row.id).waiting for row in rows),
     )
 
 

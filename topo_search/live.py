@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from objectives.objective import Finish
-from storage import studies
+from storage.progress import Progress, progress_of
 from storage.rows import StudyRow
 from topo_search.finish import ranked
 from topo_search.formats import (
@@ -60,7 +60,7 @@ class View:
             return
         self._next = now + REFRESH
         found = served.study.get_trials(deepcopy=False)
-        progress = studies.progress(worker.storage, self.row.id)
+        progress = progress_of(worker.storage, self.row.id)
         if self._live is None:
             self._tell(found, worker, progress)
             return
@@ -76,7 +76,7 @@ class View:
             )
         )
 
-    def _tell(self, found: list[FrozenTrial], worker: Worker, progress: studies.Progress) -> None:
+    def _tell(self, found: list[FrozenTrial], worker: Worker, progress: Progress) -> None:
         ended = [trial for trial in found if trial.state.is_finished()]
         if self._told is None:  # Those of a study that is resumed were told before.
             self._told = {trial.number for trial in ended}
@@ -88,7 +88,7 @@ class View:
                 line = _line(trial, self.metric)
                 self.console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
 
-    def _head(self, progress: studies.Progress, now: float) -> Table:
+    def _head(self, progress: Progress, now: float) -> Table:
         seconds = now - self._started
         done_here = progress.finished - (self._finished_before or 0)
         left = None
@@ -157,7 +157,7 @@ def _assigned(worker: Worker, slot: Slot) -> tuple[str, str]:
     return str(held.number), described.get("topology") or format_parameters(held.lease.parameters)
 
 
-def _elsewhere(worker: Worker, progress: studies.Progress) -> str:
+def _elsewhere(worker: Worker, progress: Progress) -> str:
     """Say what is waited for where other workers have all that is left."""
     if worker.held or not progress.running:
         return ""
@@ -168,7 +168,7 @@ def _elsewhere(worker: Worker, progress: studies.Progress) -> str:
     )
 
 
-def _hint(worker: Worker, progress: studies.Progress) -> Text:
+def _hint(worker: Worker, progress: Progress) -> Text:
     if worker.draining:
         text = "Ending: running trials go on to their end. Press Ctrl-C again to stop at once."
         return Text(text, style="yellow")

@@ -12,6 +12,7 @@ from storage import finishing, leases, studies, trials
 from storage.check import violations
 from storage.connection import Storage
 from storage.finishing import Look
+from storage.progress import progress_of
 from storage.rows import StudyRow
 from topo_search import delivery, inheritance
 from topo_search.report import write_report
@@ -76,7 +77,7 @@ def test_a_child_knows_its_parents_trials_under_its_own_distributions(
         (f"{parent.id}/{t.number}", t.value, t.state.name) for t in optuna_trials(storage, parent)
     }
     assert not {"lease", "unit", "worker"} & known[0].user_attrs.keys()
-    assert studies.progress(storage, child.id).finished == 0
+    assert progress_of(storage, child.id).finished == 0
     assert violations(storage) == []
 
 

@@ -26,6 +26,7 @@ from stored_studies import (
 from storage import finishing, leases, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.leases import Drawn, Lease, claim, open_leases, release, renew
+from storage.progress import progress_of
 
 
 def test_units_are_claimed_in_order_with_the_parameters_drawn_for_them(storage: Storage) -> None:
@@ -177,7 +178,7 @@ def test_a_lease_handed_back_is_claimed_at_once(
     study = make_study(storage)
     lease = begun(storage, study)
     assert release(storage, lease, spent=spent, reason="killed: memory")
-    assert studies.progress(storage, study.id).running == 0
+    assert progress_of(storage, study.id).running == 0
     again = claimed(storage, study, "b")
     assert (again.id, again.attempt, again.reason) == (lease.id, attempt, "killed: memory")
     assert not release(storage, lease)
@@ -434,7 +435,7 @@ def test_a_crash_while_a_unit_is_claimed_leaves_the_unit_to_be_claimed(
         patched.setattr(f"storage.leases.{step}", _crash)
         claim(storage, study.id, "a", draw)
     assert claimed(storage, study, "b").unit == 0
-    assert studies.progress(storage, study.id).drawn == 1
+    assert progress_of(storage, study.id).drawn == 1
 
 
 @pytest.mark.parametrize("step", ["leases.close", "trials.end_lease"])

@@ -21,6 +21,7 @@ from storage import datasets, finishing, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.finishing import Look
 from storage.leases import Lease, claim, open_leases, renew
+from storage.progress import Progress, progress_of
 from storage.studies import StudyRow
 
 
@@ -123,11 +124,11 @@ def test_progress_counts_what_became_of_every_unit(storage: Storage) -> None:
     trials.end(storage, begun(storage, study), state="pruned", value=0.5)
     trials.end(storage, begun(storage, study), state="failed")
     begun(storage, study), claimed(storage, study)
-    assert studies.progress(storage, study.id) == studies.Progress(
+    assert progress_of(storage, study.id) == Progress(
         units=9, drawn=5, running=2, waiting=4, finished=3, complete=1, pruned=1, failed=1
     )
     with pytest.raises(LookupError):
-        studies.progress(storage, "nothing0")
+        progress_of(storage, "nothing0")
 
 
 def test_a_paused_study_hands_out_nothing_while_what_runs_goes_on(storage: Storage) -> None:
@@ -342,11 +343,11 @@ def test_cancelling_amid_busy_workers_leaves_nothing_open(
     with ThreadPoolExecutor(4) as pool:
         workers = [pool.submit(work, str(number)) for number in range(4)]
         deadline = time.monotonic() + 60
-        while studies.progress(storage, study.id).finished < 12:
+        while progress_of(storage, study.id).finished < 12:
             assert time.monotonic() < deadline
         studies.cancel(storage, study.id)
         done = sum(worker.result() for worker in workers)
-    count = studies.progress(storage, study.id)
+    count = progress_of(storage, study.id)
     assert (count.running, count.complete, count.finished) == (0, done, count.drawn)
     found = optuna_trials(storage, study)
     assert [trial.number for trial in found] == list(range(count.drawn))

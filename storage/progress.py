@@ -1,0 +1,64 @@
+"""Progress: how far a study is, in units of its budget."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from storage import tables
+from storage.connection import Storage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a study is, in units."""
+
+    units: int  # the budget
+    drawn: int
+    running: int  # with a worker
+    waiting: int  # still to be run: not drawn yet, or handed back
+    finished: int  # = complete + pruned + failed
+    complete: int
+    pruned: int
+    failed: int
+
+
+def progress_of(storage: Storage, study_id: str) -> Progress:
+    """Count what became of the units of a study.
+
+    Raises:
+        LookupError: No such study.
+    """
+    leased = tables.lease.c
+
+    def count(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+        return sa.func.count().filter(leased.kind == "trial", *conditions)
+
+    with storage.transaction() as connection:
+        row = connection.execute(
+            sa.select(
+                tables.study.c.trials,
+                tables.study.c.drawn,
+                tables.study.c.state,
+                count(leased.ended_at.is_(None), leased.owner.is_not(None)).label("running"),
+                count(leased.outcome == "complete").label("complete"),
+                count(leased.outcome == "pruned").label("pruned"),
+                count(leased.outcome == "failed").label("failed"),
+            )
+            .select_from(tables.study.outerjoin(tables.lease))
+            .where(tables.study.c.id == study_id)
+            .group_by(tables.study.c.id)
+        ).one_or_none()
+    if row is None:
+        raise LookupError(f"Expected the id of a study. Received {study_id!r}.")
+    finished = row.complete + row.pruned + row.failed
+    over = row.state in ("finished", "cancelled")
+    return Progress(
+        units=row.trials,
+        drawn=row.drawn,
+        running=row.running,
+        waiting=0 if over else row.trials - finished - row.running,
+        finished=finished,
+        complete=row.complete,
+        pruned=row.pruned,
+        failed=row.failed,
+    )
