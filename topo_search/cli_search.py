@@ -189,17 +189,22 @@ def _serve(
         show_start(terminal, row)
     view = View(terminal, row)
     where = delivery.storage_named(given["where"])
-    with view.shown():
-        row = delivery.serve(
-            storage,
-            settings.home,
-            row.id,
-            slots=given["slots"],
-            slots_per_gpu=given["slots_per_gpu"],
-            objectives=given["allow_objective"],
-            trial_timeout=given["trial_timeout"],
-            on_tick=view.tick,
-        )
+    go_on = f"Go on with: topo-search resume {row.id}{where}"
+    try:
+        with view.shown():
+            row = delivery.serve(
+                storage,
+                settings.home,
+                row.id,
+                slots=given["slots"],
+                slots_per_gpu=given["slots_per_gpu"],
+                objectives=given["allow_objective"],
+                trial_timeout=given["trial_timeout"],
+                on_tick=view.tick,
+            )
+    except KeyboardInterrupt:  # Before the worker listened to it.
+        click.echo(f"Interrupted. {go_on}", err=True)
+        sys.exit(INTERRUPTED)
     written, network = delivery.hand_over(storage, row, report, where)
     if json_:
         echo_json(delivery.to_json(storage, row, key, written))
@@ -207,11 +212,11 @@ def _serve(
         next_ = delivery.commands(row, where)
         show_end(terminal, delivery.results(storage, row), row, written, network, next_)
     if row.state in ("created", "running"):
-        click.echo(f"Interrupted. Go on with: topo-search resume {row.id}{where}", err=True)
+        click.echo(f"Interrupted. {go_on}", err=True)
         sys.exit(INTERRUPTED)
     if row.state != "finished" or row.outcome is None:
-        go_on = f" Go on with: topo-search resume {row.id}{where}" * (row.state == "paused")
-        click.echo(f"Error: the study is {row.state}: {row.reason}.{go_on}", err=True)
+        remedy = f" {go_on}" if row.state == "paused" else ""
+        click.echo(f"Error: the study is {row.state}: {row.reason}.{remedy}", err=True)
         sys.exit(FAILED)
 
 
