@@ -30,6 +30,15 @@ optuna_trial = sa.Table(
     sa.Column("datetime_complete", sa.DateTime),
 )
 
+optuna_parameter = sa.Table(
+    "trial_params",
+    _optuna,
+    sa.Column("trial_id", sa.Integer),
+    sa.Column("param_name", sa.Text),
+    sa.Column("param_value", sa.Double),
+    sa.Column("distribution_json", sa.Text),
+)
+
 optuna_attribute = sa.Table(
     "trial_user_attributes",
     _optuna,

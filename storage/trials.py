@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 from sqlalchemy.dialects import postgresql
@@ -230,7 +230,9 @@ def _create(
         params=dict(parameters),
         distributions={name: distributions[name] for name in parameters if name in distributions},
     )
-    trial_id = JoinedOptuna(connection).create_new_trial(held.optuna_study_id, template)
+    bare = optuna.trial.create_trial(state=TrialState.RUNNING)
+    trial_id = JoinedOptuna(connection).create_new_trial(held.optuna_study_id, bare)
+    _set_parameters(connection, trial_id, template)
     number = connection.execute(
         sa.update(tables.optuna_trial)
         .where(tables.optuna_trial.c.trial_id == trial_id)
@@ -275,6 +277,27 @@ def _end_as_found(storage: Storage, lease: Lease) -> None:
         held = _hold(connection, lease)
         if held is not None and held.ended_at is None and held.trial_state in OUTCOMES:
             end_lease(connection, held.id, OUTCOMES[held.trial_state], token=uuid.uuid4())
+
+
+def _set_parameters(
+    connection: sa.Connection, trial_id: int, template: optuna.trial.FrozenTrial
+) -> None:
+    """Do as Optuna's `set_trial_param`, for all of them in one statement.
+
+    Optuna looks up each one's earlier distribution; a study's never change.
+    """
+    if not template.params:
+        return
+    rows = [
+        {
+            "trial_id": trial_id,
+            "param_name": name,
+            "param_value": template.distributions[name].to_internal_repr(value),
+            "distribution_json": distribution_to_json(template.distributions[name]),
+        }
+        for name, value in template.params.items()
+    ]
+    connection.execute(sa.insert(tables.optuna_parameter).values(rows))
 
 
 def _set_attributes(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import optuna
@@ -84,7 +83,8 @@ def derive(seed: int, purpose: str, unit: int) -> int:
 
 def judge(
     kind: Literal["asha", "none"],
-    study: optuna.Study,
+    direction: Direction,
+    reports: Mapping[int, Mapping[int, float]],
     number: int,
     *,
     step: int,
@@ -93,15 +93,15 @@ def judge(
 ) -> bool:
     """Return whether a trial should be pruned at a rung.
 
-    Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934): of the trials that came to
-    a rung, the best third go on. What the trial reported at later steps, and whether this report
-    is stored already, makes no difference. The value is kept with the trial, for others to beat.
+    Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934), as Optuna's
+    `SuccessiveHalvingPruner` has it: of the trials that came to a rung, the best third go on.
 
     Args:
         kind: `asha`, or `none` to prune nothing.
-        study: The study; its storage is written to.
-        number: The trial's; it must be running.
-        step: The rung, in epochs.
+        direction: Of the study's metric.
+        reports: What each trial of the study reported, by its number: values by step.
+        number: The trial's.
+        step: The step it reports now, in epochs.
         value: The score there.
         epochs: At most, for every trial of the study.
     """
@@ -109,14 +109,36 @@ def judge(
         return False
     if kind != "asha":
         raise ValueError(f"Expected the pruner asha or none. Received: {kind!r}.")
-    trial = copy.copy(study.get_trials(deepcopy=False)[number])
-    earlier = {s: v for s, v in trial.intermediate_values.items() if s < step}
-    trial.intermediate_values = {**earlier, step: value}
-    pruner = optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=first_judged(epochs), reduction_factor=REDUCTION
-    )
-    verdict = pruner.prune(study, trial)
-    return verdict and number >= STARTUP
+    own = reports.get(number, {})
+    if number < STARTUP or any(other > step for other in own):
+        return False  # In an attempt before this one it had passed here.
+    before = max((other for other in own if other < step), default=0)
+    rung = first_judged(epochs)
+    while rung <= step:
+        if before < rung and not _goes_on(rung, value, number, reports, direction):
+            return True
+        rung *= REDUCTION
+    return False
+
+
+def _goes_on(
+    rung: int,
+    value: float,
+    number: int,
+    reports: Mapping[int, Mapping[int, float]],
+    direction: Direction,
+) -> bool:
+    """Tell whether a value is among the best third of those with which trials came to a rung."""
+    others = []
+    for other, values in reports.items():
+        came = min((step for step in values if step >= rung), default=None)
+        if came is not None and other != number:
+            others.append(values[came])
+    if direction == "maximize":
+        better = sum(other > value for other in others)
+    else:
+        better = sum(other < value for other in others)
+    return better < max(1, (len(others) + 1) // REDUCTION)
 
 
 class _Mirror:

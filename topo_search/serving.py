@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 
 from objectives.objective import Assignment
 from objectives.space import Space
@@ -18,6 +18,16 @@ from storage.connection import Storage
 from storage.leases import Lease
 from storage.rows import Drawn, StudyRow
 from topo_search.sampling import Sampler, judge
+
+REPORTS_KEPT = 1.0  # Seconds until the reports of other workers are looked at again.
+
+
+@dataclass
+class _Reports:
+    """What the trials of a study reported, as far as known here: values by step, by number."""
+
+    values: dict[int, dict[int, float]] = field(default_factory=dict)
+    until: float = 0.0  # On this machine's monotonic clock.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +92,25 @@ class Served:
         return {"topology": str(topology), "depth": topology.depth}
 
     def prunes(self, number: int, step: int, value: float) -> bool:
-        """Judge a trial at a step it reported."""
-        try:
-            return judge(
-                self.plan["pruner"],
-                self.study,
-                number,
-                step=step,
-                value=value,
-                epochs=self.plan["epochs"],
-            )
-        except (UpdateFinishedTrialError, LookupError):
-            return False  # Ended by others meanwhile, or deleted; the next report will hear of it.
+        """Judge a trial at a step it reported.
+
+        Others' reports are as old as `REPORTS_KEPT` at most; a verdict needs no more.
+        """
+        if time.monotonic() > self._reports.until:
+            try:
+                self._reports.values = {
+                    trial.number: dict(trial.intermediate_values)
+                    for trial in self.study.get_trials(deepcopy=False)
+                }
+            except LookupError:
+                return False  # Deleted meanwhile; the next report will hear of it.
+            self._reports.until = time.monotonic() + REPORTS_KEPT
+        plan, reports = self.plan, self._reports.values
+        of_space = {"step": step, "value": value, "epochs": plan["epochs"]}
+        verdict = judge(plan["pruner"], plan["direction"], reports, number, **of_space)
+        reports.setdefault(number, {})[step] = value
+        return verdict
+
+    @cached_property
+    def _reports(self) -> _Reports:
+        return _Reports()

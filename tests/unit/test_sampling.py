@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.parameters import Value
+from objectives.rungs import REDUCTION, first_judged
 from objectives.space import Choice, Range, Space, TableFacts, named_space
 from topo_search.sampling import RANDOM, STARTUP, Drawn, Sampler, derive, judge
 
@@ -271,21 +272,24 @@ def test_an_unknown_sampler_or_pruner_is_refused() -> None:
     with pytest.raises(ValueError, match="tpe or random. Received: 'grid'"):
         Sampler(OWN, "minimize", "grid", 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="asha or none. Received: 'median'"):
-        judge("median", optuna.create_study(), 0, step=1, value=0, epochs=9)  # type: ignore[arg-type]
+        judge("median", "maximize", {}, 0, step=1, value=0, epochs=9)  # type: ignore[arg-type]
 
 
 class Fleet:
     """A study whose trials report the values that `curve` gives at the rungs, one by one."""
 
     def __init__(self, direction: Literal["minimize", "maximize"], epochs: int = 27) -> None:
-        self.study = optuna.create_study(direction=direction)
-        self.epochs = epochs
+        self.direction, self.epochs = direction, epochs
+        self.reports: dict[int, dict[int, float]] = {}
 
     def start(self) -> int:
-        return self.study.ask().number
+        self.reports[len(self.reports)] = {}
+        return len(self.reports) - 1
 
     def report(self, number: int, step: int, value: float) -> bool:
-        return judge("asha", self.study, number, step=step, value=value, epochs=self.epochs)
+        self.reports[number][step] = value
+        given = {"step": step, "value": value, "epochs": self.epochs}
+        return judge("asha", self.direction, self.reports, number, **given)  # type: ignore[arg-type]
 
     def run(self, curve: Callable[[int], float]) -> int | None:
         """Return the rung at which a trial is pruned, or None."""
@@ -314,25 +318,10 @@ def test_the_first_trials_are_never_pruned_but_set_the_mark() -> None:
     assert ends == [None] * STARTUP + [3]
 
 
-def test_without_a_pruner_nothing_is_pruned_or_written() -> None:
-    study = optuna.create_study(direction="maximize")
-    for value in (0.9, 0.8, 0.7, 0.6, 0.5, 0.0):
-        number = study.ask().number
-        assert not judge("none", study, number, step=9, value=value, epochs=9)
-    assert all(t.system_attrs == {} for t in study.get_trials())
-
-
-def test_a_late_verdict_ignores_what_the_trial_reported_since() -> None:
-    fleet = Fleet("maximize")
-    for _ in range(STARTUP):
-        fleet.run(lambda step: 0.5)
-    asked = fleet.study.ask()
-    asked.report(0.9, step=9)  # Stored before rung 3 was judged.
-    assert fleet.report(asked.number, 3, 0.1)
-    other = fleet.study.ask()
-    other.report(0.0, step=9)
-    assert not fleet.report(other.number, 3, 0.9)
-    assert fleet.report(other.number, 9, 0.0)
+def test_without_a_pruner_nothing_is_pruned() -> None:
+    reports = {number: {9: 1.0} for number in range(9)}
+    assert judge("asha", "maximize", reports, 9, step=9, value=0.0, epochs=9)
+    assert not judge("none", "maximize", reports, 9, step=9, value=0.0, epochs=9)
 
 
 def test_a_trial_taken_over_passes_again_where_it_had_passed() -> None:
@@ -341,9 +330,41 @@ def test_a_trial_taken_over_passes_again_where_it_had_passed() -> None:
         fleet.run(lambda step: 0.5)
     number = fleet.start()
     assert not fleet.report(number, 3, 0.6)
+    assert not fleet.report(number, 9, 0.6)
     for _ in range(3):
         fleet.run(lambda step: 0.9)
     assert not fleet.report(number, 3, 0.6)
+    assert fleet.report(number, 9, 0.6)  # It died before the next rung.
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.integers(0, 10_000),
+    st.sampled_from(["maximize", "minimize"]),
+    st.sampled_from([(1, 3, 9, 27), (2, 4, 10, 30)]),
+    st.sampled_from([9, 27, 60, 100]),
+)
+def test_verdicts_are_those_of_optunas_pruner(
+    seed: int, direction: Literal["minimize", "maximize"], steps: Sequence[int], epochs: int
+) -> None:
+    dice = random.Random(seed)
+    fleet = Fleet(direction, epochs)
+    study = optuna.create_study(
+        direction=direction,
+        pruner=optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=first_judged(epochs), reduction_factor=REDUCTION
+        ),
+    )
+    running = {fleet.start(): (study.ask(), list(steps)) for _ in range(12)}
+    while running:  # In any order, as slots of many workers report.
+        number = dice.choice(sorted(running))
+        asked, left = running[number]
+        step, value = left.pop(0), dice.choice([0.1, 0.2, 0.3, dice.random()])
+        asked.report(value, step)
+        expected = asked.should_prune() and number >= STARTUP
+        assert fleet.report(number, step, value) == expected
+        if expected or not left:
+            del running[number]
 
 
 @settings(deadline=None, max_examples=20)
