@@ -34,7 +34,7 @@ from storage.rows import (
 from storage.tables import MAX_ATTEMPTS
 from storage.trials import OUTCOMES, close, end_lease, with_trials
 
-__all__ = ["LEASE", "Drawn", "Lease", "claim", "open_leases", "release", "renew"]
+__all__ = ["LEASE", "Drawn", "Lease", "claim", "claimable", "open_leases", "release", "renew"]
 
 LEASE = 60.0
 """Seconds a worker may be silent before another may take over."""
@@ -76,6 +76,23 @@ def claim(
         or _take_unit(storage, study_id, draw, taker)
         or _take_finish(storage, study_id, taker)
     )
+
+
+def claimable(storage: Storage) -> set[str]:
+    """Return the ids of the open studies of which there is something to claim now."""
+    study, lease = tables.study.c, tables.lease.c
+    mine = sa.and_(lease.study == study.id, lease.ended_at.is_(None))
+    units_left = sa.and_(
+        study.drawn < study.trials,
+        sa.or_(study.seconds.is_(None), study.spent_seconds < study.seconds),
+    )
+    left_behind = sa.exists().where(mine, is_free())
+    through = ~sa.exists().where(mine)  # Then it is to be finished.
+    query = sa.select(study.id).where(
+        study.state.in_(OPEN), sa.or_(units_left, left_behind, through)
+    )
+    with storage.transaction() as connection:
+        return set(connection.scalars(query))
 
 
 def renew(storage: Storage, leases: Iterable[Lease], lease: float = LEASE) -> set[uuid.UUID]:

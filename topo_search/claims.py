@@ -88,6 +88,9 @@ class Claims:
         rows = [row for row in rows if self._serves(row)]
         self.idle = not rows
         self._forget({row.id for row in rows})
+        if len(rows) > 1:  # One look at all of them, instead of a few at each.
+            claimable = self.persist(partial(leases.claimable, self.storage))
+            rows = [row for row in rows if row.id in claimable]
         for row in sorted(rows, key=lambda row: self._turns.get(row.id, 0)):
             if spare and (row.seconds is not None or row.trials - row.drawn <= spare):
                 continue

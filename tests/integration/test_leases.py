@@ -25,7 +25,7 @@ from stored_studies import (
 
 from storage import finishing, leases, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
-from storage.leases import Drawn, Lease, claim, open_leases, release, renew
+from storage.leases import Drawn, Lease, claim, claimable, open_leases, release, renew
 from storage.progress import progress_of
 
 
@@ -494,3 +494,39 @@ def test_a_takeover_whose_answer_was_lost_is_given_again(storage: Storage) -> No
     first, again = (claim(storage, study.id, "a", draw, token=token) for _ in range(2))
     assert first is not None and again is not None
     assert (first.id, first.attempt) == (again.id, again.attempt) == (again.id, 2)
+
+
+def test_a_study_is_claimable_when_a_claim_of_it_would_give_something(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+    assert claimable(storage) == {study.id}
+    first, second = begun(storage, study), begun(storage, study)
+    assert claimable(storage) == set() == {claim(storage, study.id, "b", draw)} - {None}
+    release(storage, first)
+    assert claimable(storage) == {study.id}
+    first = claimed(storage, study)
+    let_expire(storage, second.id)
+    assert claimable(storage) == {study.id}
+    second = claimed(storage, study)
+    for lease in (first, second):
+        assert claimable(storage) == set()
+        trials.begin(storage, lease, DISTRIBUTIONS)
+        assert trials.end(storage, lease, state="complete", value=1.0)
+    assert claimable(storage) == {study.id}  # It is to be finished.
+    last = claimed(storage, study)
+    assert last.kind == "finish" and claimable(storage) == set()
+    let_expire(storage, last.id)
+    assert claimable(storage) == {study.id}
+    studies.pause(storage, study.id)
+    assert claimable(storage) == set()
+    studies.resume(storage, study.id)
+    assert finishing.finish(storage, claimed(storage, study), {})
+    assert claimable(storage) == set()
+
+
+def test_a_study_whose_time_is_spent_has_no_unit_to_claim(storage: Storage) -> None:
+    study = make_study(storage, trials=9, seconds=100.0)
+    begun(storage, study)
+    assert claimable(storage) == {study.id}
+    with storage.transaction() as connection:
+        connection.execute(sa.update(tables.study).values(spent_seconds=100.0))
+    assert claimable(storage) == set()
