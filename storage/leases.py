@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from storage import events, tables
 from storage.connection import Storage
+from storage.failures import pause_failing
 from storage.rows import (
     LEASE_COLUMNS,
     NOW,
@@ -214,6 +215,7 @@ def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
             else:
                 _tell(connection, found, taker)
                 return hand_over(connection, found, taker)
+        pause_failing(storage, study_id)
 
 
 def _take_unit(

@@ -1,10 +1,12 @@
 import pytest
-from stored_studies import begun, make_study
+from stored_studies import begun, draw, make_study
 
 from storage import events, studies, trials
 from storage.connection import Storage
 from storage.failures import pause_failing
+from storage.leases import claim, release
 from storage.rows import StudyRow
+from storage.tables import MAX_ATTEMPTS
 
 
 def end(storage: Storage, study: StudyRow, *reasons: str | None) -> None:
@@ -64,3 +66,18 @@ def test_after_a_resumption_a_study_has_a_new_chance(storage: Storage) -> None:
 
 def test_no_study_no_pause(storage: Storage) -> None:
     assert pause_failing(storage, "nosuch") is None
+
+
+def test_trials_that_are_given_up_count_as_failures(storage: Storage) -> None:
+    study = make_study(storage, trials=200)
+    for _ in range(12):
+        for _ in range(MAX_ATTEMPTS):
+            lease = claim(storage, study.id, "a", draw)
+            if lease is None:
+                break
+            release(storage, lease, spent=True, reason="the slot was ended by SIGKILL")
+    found = studies.get(storage, study.id)
+    assert found.state == "paused" and found.reason == (
+        "the first 10 trials all failed: gave up after 3 attempts: the slot was ended by SIGKILL"
+    )
+    assert found.drawn == 10
