@@ -18,6 +18,7 @@ test: .venv/tested
 bench: .venv/installed
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/faults.py --minutes 10
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

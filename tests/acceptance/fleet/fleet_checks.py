@@ -110,6 +110,16 @@ def repeated_ends(storage: Storage, study: str) -> list[str]:
         return list(connection.scalars(query, {"study": study}))
 
 
+def takeovers(storage: Storage) -> list[float]:
+    """Return when trials changed hands, by the database's clock, which is this machine's."""
+    query = sa.text(
+        "SELECT extract(epoch FROM at) FROM fleet_audit WHERE kind = 'lease taken' "
+        "AND owner IS NOT NULL"
+    )
+    with storage.transaction() as connection:
+        return [float(at) for at in connection.scalars(query)]
+
+
 def as_drawn(storage: Storage, study: str, seen: list[Trial]) -> None:
     """Check that every unit of a randomly drawn study was tried and scored as in any other run.
 

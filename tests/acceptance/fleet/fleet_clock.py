@@ -13,7 +13,7 @@ OFFSET = float(os.environ.get("FLEET_CLOCK_OFFSET", "0"))
 if OFFSET:
     _time, _time_ns, _datetime = time.time, time.time_ns, datetime.datetime
 
-    class Skewed(_datetime):
+    class Skewed(datetime.datetime):
         """The wrong date and time."""
 
         @classmethod

@@ -56,10 +56,20 @@ class Member:
         return said
 
     @property
-    def fork_server(self) -> int | None:
-        """The process its slots are forked from."""
-        parents = {psutil.Process(slot).ppid() for slot in self.status["slots"] if slot}
-        return next(iter(parents), None)
+    def slots(self) -> list[int]:
+        """Its slots that run."""
+        return [slot for slot in self.status["slots"] if self._has(slot)]
+
+    @property
+    def fork_servers(self) -> list[int]:
+        """The process its slots are forked from, if it runs."""
+        parents = set()
+        for slot in self.slots:
+            try:
+                parents.add(psutil.Process(slot).ppid())
+            except psutil.NoSuchProcess:  # It has just ended.
+                continue
+        return [parent for parent in parents if self._has(parent)]
 
     def kill(self, *, with_slots: bool = False) -> None:
         """Kill -9 its supervisor, or all of its processes at once, as a power cut does."""
@@ -68,9 +78,18 @@ class Member:
         self.process.kill()
         self.process.wait(DEADLINE)
 
+    def kill_one(self, process: int) -> None:
+        """Kill -9 one of its processes, unless it has just ended."""
+        if self._has(process):
+            os.kill(process, signal.SIGKILL)
+
     def freeze(self) -> None:
         """Stop the supervisor, the fork server and the slots, all at the same moment."""
         self.signal(signal.SIGSTOP)
+
+    def freeze_supervisor(self) -> None:
+        """Stop the supervisor alone; its slots train on."""
+        self.process.send_signal(signal.SIGSTOP)
 
     def wake(self) -> None:
         """Let them go on."""
@@ -82,6 +101,13 @@ class Member:
             os.killpg(self.process.pid, number)
         except ProcessLookupError:
             pass
+
+    def _has(self, process: int) -> bool:
+        """Tell whether a process runs and is its own: numbers are used again."""
+        try:
+            return process != self.process.pid and os.getpgid(process) == self.process.pid
+        except ProcessLookupError:
+            return False
 
     def join(self) -> None:
         """Wait until it has ended, which must be well."""
@@ -108,6 +134,7 @@ class Fleet:
         url: str | None = None,
         cache: Path | None = None,
         clock: float = 0.0,
+        dies_at: int | None = None,
         prefix: Sequence[str] = (),
     ) -> Member:
         """Start a worker.
@@ -121,6 +148,7 @@ class Fleet:
             url: The database as this worker sees it.
             cache: The folder of its datasets and its slots' log, by default in its home.
             clock: Seconds by which its clock is wrong.
+            dies_at: The number of the statement before which it dies.
             prefix: A command that runs the worker's, as in a network of its own.
         """
         label = f"w{next(LABELS)}"
@@ -134,6 +162,7 @@ class Fleet:
             "only": list(only),
             "until_idle": until_idle,
             "lease": lease,
+            "dies_at": dies_at,
             "tensorflow": tensorflow,
         }
         command = [*prefix, sys.executable, "-P", str(HERE / "fleet_worker.py"), json.dumps(told)]
@@ -211,6 +240,24 @@ def ended(storage: Storage, study: str) -> int:
     )
     with storage.transaction() as connection:
         return connection.scalar(query) or 0
+
+
+def renewed(storage: Storage, study: str) -> Callable[[], bool]:
+    """Return what becomes true when the open leases of a study have been renewed again.
+
+    Just then a worker has nothing to ask of the database, and listens to its slots.
+    """
+    lease = tables.lease.c
+    query = sa.select(sa.func.max(lease.renewed_at)).where(
+        lease.study == study, lease.ended_at.is_(None)
+    )
+
+    def look() -> Any:
+        with storage.transaction() as connection:
+            return connection.scalar(query)
+
+    before = look()
+    return lambda: look() != before
 
 
 def ran_out(storage: Storage, study: str) -> bool:

@@ -125,7 +125,7 @@ class Server:
         if empty:
             self.execute(f"CREATE DATABASE {name}")
             return
-        if not self.execute(f"SELECT FROM pg_database WHERE datname = '{TEMPLATE}'"):
+        if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{TEMPLATE}'"):
             self.execute(f"CREATE DATABASE {TEMPLATE}")
             connect(self.url(TEMPLATE)).close()  # A database in use cannot be cloned.
             self.execute(AUDIT, TEMPLATE)

@@ -4,6 +4,7 @@ Its short leases shorten all that the product measures in parts of a lease.
 """
 
 import fleet_clock  # noqa: F401  # isort: skip  (before anything that could read the clock)
+import itertools
 import json
 import logging
 import os
@@ -11,6 +12,8 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from storage import connection, leases
 from storage.connection import Storage, StorageError, connect
@@ -39,6 +42,17 @@ def opened(url: str) -> Storage:
             threading.Event().wait(0.1)
 
 
+def die_at(step: int) -> None:
+    """End this process before its statement of that number."""
+    taken = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if next(taken) == step:
+            os._exit(9)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", count)
+
+
 def main(told: dict[str, Any]) -> None:
     """Serve as told."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -46,6 +60,8 @@ def main(told: dict[str, Any]) -> None:
     shorten(lease)
     if not told["tensorflow"]:
         pool.PRELOAD = "fleet_preload"
+    if told["dies_at"]:
+        die_at(told["dies_at"])
     last: list[dict[str, Any]] = []
 
     def tell(one: worker.Worker) -> None:
@@ -64,7 +80,7 @@ def main(told: dict[str, Any]) -> None:
         slots=told["slots"],
         only=told["only"],
         until_idle=told["until_idle"],
-        objectives=["fleet_objectives:timed", "fleet_objectives:gated"],
+        objectives=[f"fleet_objectives:{name}" for name in ("timed", "untimed", "gated")],
         lease=lease,
         on_tick=tell,
     ).run()

@@ -2,7 +2,7 @@
 
 import random
 
-from fleet_checks import as_drawn, essence, exact, make_study, none_open
+from fleet_checks import as_drawn, essence, exact, make_study, none_open, takeovers
 from fleet_harness import LEASE, Fleet, ended, is_finished, passes, wait_until
 from fleet_server import Server
 
@@ -30,7 +30,7 @@ def test_crashes_of_the_database_change_nothing(
     assert {trial.attempts for trial in seen} == {1}
 
 
-def test_a_database_away_for_longer_than_a_lease_costs_no_attempt(
+def test_nobody_takes_over_what_the_database_kept_from_being_renewed(
     server: Server, storage: Storage, fleet: Fleet
 ) -> None:
     study = make_study(storage, trials=16, seconds=0.5).id
@@ -40,19 +40,22 @@ def test_a_database_away_for_longer_than_a_lease_costs_no_attempt(
     wait_until(passes(2 * LEASE), "every lease runs out")
     assert all("Trying again." in worker.log for worker in workers)
     server.start()
+    ((started,),) = server.execute("SELECT extract(epoch FROM pg_postmaster_start_time())")
     fleet.join()
     seen = exact(storage, study)
     none_open(storage)
     as_drawn(storage, study, seen)
-    assert {trial.attempts for trial in seen} == {1}
+    # Whoever lost its lease on a busy machine lost it later.
+    assert all(at > float(started) + LEASE for at in takeovers(storage))
 
 
-def test_connections_cut_again_and_again_cost_no_attempt(
+def test_connections_cut_again_and_again_lose_nothing(
     server: Server, database: str, storage: Storage, fleet: Fleet
 ) -> None:
     study = make_study(storage, trials=30, seconds=0.4).id
     chance = random.Random(SEED)
-    workers = [fleet.start() for _ in range(3)]
+    # A long lease: with one as short as the pauses between cuts a worker is lost rightly.
+    workers = [fleet.start(lease=10 * LEASE) for _ in range(3)]
     wait_until(lambda: all(worker.status["name"] for worker in workers), "all are there")
     finished, cut = is_finished(storage, study), 0
     while not finished():
@@ -64,4 +67,4 @@ def test_connections_cut_again_and_again_cost_no_attempt(
     none_open(storage)
     as_drawn(storage, study, seen)
     assert cut > 20
-    assert {trial.attempts for trial in seen} == {1}
+    assert {(trial.state, trial.attempts) for trial in seen} == {("COMPLETE", 1)}

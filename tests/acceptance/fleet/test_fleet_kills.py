@@ -3,14 +3,14 @@
 A slot over its memory limit is shown in tests/integration/test_worker.py.
 """
 
-import os
 import random
-import signal
+from pathlib import Path
 
 from fleet_checks import as_drawn, essence, exact, fates, make_study, none_open
-from fleet_harness import Fleet, ended, is_finished, passes, ran_out, wait_until
+from fleet_harness import LEASE, Fleet, ended, is_finished, passes, ran_out, wait_until
 
 from storage.connection import Storage
+from storage.tables import MAX_ATTEMPTS
 
 SEED = 7
 
@@ -47,15 +47,16 @@ def test_slots_and_fork_servers_killed_cost_attempts_and_nothing_else(
     chance = random.Random(SEED)
     study = make_study(storage, trials=24, seconds=0.4).id
     finished = is_finished(storage, study)
-    workers = [fleet.start(slots=2) for _ in range(2)]
+    workers = [fleet.start(slots=2, lease=20 * LEASE) for _ in range(2)]
     wait_until(lambda: all(worker.status["held"] for worker in workers), "both are at work")
     kills = 0
     while ended(storage, study) < 20:
         before = ended(storage, study)
         worker = chance.choice(workers)
-        victims = [*worker.status["slots"], worker.fork_server]
-        os.kill(chance.choice([victim for victim in victims if victim]), signal.SIGKILL)
-        kills += 1
+        victims = [*worker.slots, *worker.fork_servers]
+        if victims:
+            worker.kill_one(chance.choice(victims))
+            kills += 1
         wait_until(lambda before=before: ended(storage, study) > before + 1, "work goes on")  # type: ignore[misc]
     fleet.join()
     assert finished()
@@ -67,14 +68,34 @@ def test_slots_and_fork_servers_killed_cost_attempts_and_nothing_else(
     assert spent and len(spent) <= kills
 
 
+def test_a_trial_whose_workers_vanish_is_given_up_with_the_reason(
+    storage: Storage, fleet: Fleet, folder: Path
+) -> None:
+    study = make_study(storage, trials=2, objective="gated", folder=folder).id
+    for _ in range(MAX_ATTEMPTS):
+        worker = fleet.start(lease=LEASE / 2)
+        trace = folder / f"began--{worker.label}"
+        wait_until(lambda: trace.exists() and worker.status["held"], "it trains")  # noqa: B023
+        worker.kill(with_slots=True)
+        wait_until(lambda: ran_out(storage, study), "its lease runs out")
+    (folder / "go").touch()
+    fleet.start().join()
+    given_up, other = exact(storage, study)
+    none_open(storage)
+    vanished = f"its worker {worker.status['name']} vanished"
+    assert given_up.state == "FAIL"
+    assert given_up.reason == f"gave up after {MAX_ATTEMPTS} attempts: {vanished}"
+    assert (other.state, other.attempts) == ("COMPLETE", 1)
+
+
 def test_one_worker_after_another_repeats_what_one_worker_does(
     storage: Storage, fleet: Fleet
 ) -> None:
-    undisturbed = make_study(storage, trials=16, seconds=0.05, sampler="tpe").id
+    undisturbed = make_study(storage, trials=12, seconds=0.05, sampler="tpe").id
     fleet.start(only=[undisturbed]).join()
-    study = make_study(storage, trials=16, seconds=0.3, sampler="tpe").id
+    study = make_study(storage, trials=12, seconds=0.3, sampler="tpe").id
     chance = random.Random(SEED)
-    for after in (2, 6, 11, 14):
+    for after in (2, 8):
         worker = fleet.start(only=[study])
         wait_until(lambda after=after: ended(storage, study) >= after, f"{after} have ended")  # type: ignore[misc]
         moment = passes(chance.uniform(0, 0.3))
@@ -85,5 +106,5 @@ def test_one_worker_after_another_repeats_what_one_worker_does(
     seen = exact(storage, study)
     none_open(storage)
     assert essence(seen) == essence(exact(storage, undisturbed))
-    assert [trial.unit for trial in seen] == list(range(16))
+    assert [trial.unit for trial in seen] == list(range(12))
     assert max(trial.attempts for trial in seen) > 1

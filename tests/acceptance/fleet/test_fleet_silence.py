@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fleet_checks import exact, make_study, none_open
-from fleet_harness import Fleet, Member, ended, ran_out, wait_until
+from fleet_harness import LEASE, Fleet, Member, ended, ran_out, renewed, wait_until
 from fleet_hosts import Relay, host
 from fleet_objectives import mark
 from fleet_server import Server
@@ -16,7 +16,7 @@ from storage.connection import Storage
 Interruption = tuple[Member, Callable[[], None], Callable[[], None]]
 
 
-@pytest.fixture(params=["frozen", "unplugged", "stalled"])
+@pytest.fixture(params=["frozen", "supervisor frozen", "unplugged", "stalled"])
 def silenced(
     request: pytest.FixtureRequest, server: Server, database: str, fleet: Fleet
 ) -> Iterator[Interruption]:
@@ -25,6 +25,9 @@ def silenced(
         if request.param == "frozen":
             worker = fleet.start(slots=2)
             yield worker, worker.freeze, worker.wake
+        elif request.param == "supervisor frozen":
+            worker = fleet.start(slots=2)
+            yield worker, worker.freeze_supervisor, worker.wake
         elif request.param == "unplugged":
             try:
                 there = stack.enter_context(host())
@@ -50,12 +53,14 @@ def test_a_late_result_counts_unless_somebody_took_the_trial_over(
     )
     both = [folder / f"began-{title}-{worker.label}" for title in ("taken", "left")]
     wait_until(lambda: all(trace.exists() for trace in both), "both trials run")
+    wait_until(renewed(storage, left), "the worker has renewed its leases")
     fall_silent()
-    other = fleet.start(only=[taken])
+    # Both trials end in the silence, but where the slots are frozen, too.
+    (folder / f"go-{worker.label}").touch()
+    other = fleet.start(only=[taken], lease=20 * LEASE)  # It is not to lose it again.
     trace = folder / f"began-taken-{other.label}"
     wait_until(trace.exists, "the other worker takes one over")
     wait_until(lambda: ran_out(storage, left), "the other's lease runs out")
-    (folder / f"go-{worker.label}").touch()
     come_back()
     wait_until(lambda: ended(storage, left) == 1, "its result of the other counts")
     wait_until(lambda: worker.status["held"] == 0, "it is done with both")

@@ -1,0 +1,240 @@
+"""Faults at random, over many studies at once, and what they cost: nothing lost, nothing twice.
+
+Workers are killed, frozen, cut off, drained, born with wrong clocks and full disks, and die between
+two statements; the database crashes, stays away and cuts its connections; people pause, resume,
+extend and cancel studies. All of it follows from the seed, but for what the kernel makes of it.
+Prints an event a line, and a Markdown table. It needs no server: it starts one of its own.
+
+    python benchmarks/faults.py [--minutes 10] [--seed 0] [--workers 8]
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "acceptance" / "fleet"))
+
+from fault_report import table
+from fault_world import DATABASE, World
+from fleet_harness import LEASE, passes, wait_until
+
+from storage import studies
+from storage.connection import StorageError
+
+HOUR = 3600.0
+OUTAGE = 120.0  # Seconds that the database stays away once; less in a short run.
+
+EXPECTED = (0, 9, -signal.SIGKILL)  # Exit codes of workers: drained, dead at a step, killed.
+STRANGE = {
+    "clock": "join with a wrong clock",
+    "disk": "join without room for datasets",
+    "step": "die between two statements",
+}
+
+
+class Faults(World):
+    """All that happens to one fleet."""
+
+    def __init__(
+        self, seed: int, stack: ExitStack, folder: Path, *, workers: int, minutes: float
+    ) -> None:
+        super().__init__(seed, stack, folder)
+        self.most, self.minutes = workers, minutes
+        self.outage = min(OUTAGE, 60 * minutes / 6)
+        self.happened = Counter[str]()
+        self.kinds: dict[Callable[[], str | None], float] = {
+            self.join: 6,
+            self.kill: 5,
+            self.power_cut: 2,
+            self.kill_slot: 3,
+            self.kill_fork_server: 1,
+            self.freeze: 2,
+            self.cut_off: 2,
+            self.drain: 1,
+            self.crash_database: 0.7,
+            self.cut_connections: 3,
+            self.pause: 1,
+            self.extend: 1,
+            self.cancel: 0.3,
+        }
+
+    def run(self) -> None:
+        """Let things happen for so long, then put everything right and wait for the end."""
+        until = self.began + 60 * self.minutes
+        long_outage = self.began + 60 * self.minutes * self.chance.uniform(0.3, 0.6)
+        for _ in range(4):
+            self.tell(self.join)
+        while time.monotonic() < until:
+            self.keep_studies_open()
+            if time.monotonic() > long_outage:
+                long_outage = float("inf")
+                self.tell(self.long_outage)
+            event = self.chance.choices([*self.kinds], [*self.kinds.values()])[0]
+            self.tell(event)
+            moment = passes(self.chance.uniform(0.1, 1.2))
+            wait_until(moment, "a moment passes")
+            self.come_back()
+        self.put_right()
+
+    def tell(self, event: Callable[[], str | None]) -> None:
+        """Let something happen, count it and print it."""
+        try:
+            said = event()
+        except StorageError:
+            return
+        if said is not None:
+            kind = event.__name__.replace("_", " ")
+            self.happened[kind] += 1
+            print(f"{time.monotonic() - self.began:6.1f} s  {kind}: {said}", flush=True)
+
+    # Workers.
+
+    def join(self) -> str | None:
+        """Start a worker, now and then a strange one."""
+        if len(self.fleet.alive) >= self.most:
+            return None
+        strange = self.chance.choice(("", "", "", "clock", "disk", "step"))
+        slots, clock, cache, dies_at = self.chance.choice((1, 1, 2)), 0.0, None, None
+        if strange == "clock":
+            clock = self.chance.choice((HOUR, -HOUR))
+        elif strange == "disk":
+            cache = self.folder / f"bad-{self.happened['join']}"
+            cache.mkdir()
+            (cache / "datasets").write_text("in the way")
+        elif strange == "step":
+            dies_at = self.chance.randint(20, 400)
+        relay, running = self.relay()
+        url = self.server.url(DATABASE, port=relay.port)
+        member = self.fleet.start(
+            slots=slots, until_idle=False, url=url, clock=clock, cache=cache, dies_at=dies_at
+        )
+        self.relays[member.label] = relay, running
+        if strange:
+            self.happened[STRANGE[strange]] += 1
+        words = {"clock": f"clock off by {clock:+g} s", "disk": "no room for datasets"}
+        words |= {"step": f"dies at its statement {dies_at}"}
+        return f"{member.label}, {slots} slots" + (f", {words[strange]}" if strange else "")
+
+    def kill(self) -> str | None:
+        """Kill -9 a supervisor."""
+        member = self.victim(leave=1)
+        return None if member is None else self.killed(member, with_slots=False)
+
+    def power_cut(self) -> str | None:
+        """Kill -9 all processes of a worker at once."""
+        member = self.victim(leave=1)
+        return None if member is None else self.killed(member, with_slots=True)
+
+    def kill_slot(self) -> str | None:
+        """Kill -9 a slot."""
+        member = self.victim()
+        return None if member is None else self.killed_one(member, member.slots)
+
+    def kill_fork_server(self) -> str | None:
+        """Kill -9 what slots are forked from."""
+        member = self.victim()
+        return None if member is None else self.killed_one(member, member.fork_servers)
+
+    def drain(self) -> str | None:
+        """Ask a worker to end."""
+        member = self.victim(leave=1)
+        if member is None:
+            return None
+        member.process.send_signal(signal.SIGTERM)
+        return member.label
+
+    def freeze(self) -> str | None:
+        """Stop a worker for up to three leases."""
+        member = self.victim(leave=2)
+        return None if member is None else self.silence(member, member.freeze, member.wake)
+
+    def cut_off(self) -> str | None:
+        """Drop a worker's packets for up to three leases."""
+        member = self.victim(leave=2)
+        if member is None:
+            return None
+        relay, _ = self.relays[member.label]
+        return self.silence(member, relay.cut, relay.heal)
+
+    # The database.
+
+    def crash_database(self) -> str:
+        """Crash it and start it again."""
+        with self.away_database():
+            pass
+        return "immediate restart"
+
+    def long_outage(self) -> str:
+        """Crash it and start it again much later."""
+        with self.away_database():
+            wait_until(passes(self.outage), "the outage ends", 2 * self.outage)
+        return f"{self.outage:.0f} s"
+
+    def cut_connections(self) -> str:
+        """End all connections."""
+        return f"{self.server.cut_connections(DATABASE)} connections"
+
+    # People.
+
+    def pause(self) -> str | None:
+        """Pause a study, for a while."""
+        study = self.an_open_study()
+        if study is None:
+            return None
+        studies.pause(self.storage, study, "paused by hand")
+        self.disturb(LEASE)
+        self.later.append((time.monotonic() + LEASE / 2, lambda: self.resume(study)))
+        return study
+
+    def extend(self) -> str | None:
+        """Add to a study's budget."""
+        study = self.an_open_study()
+        if study is None:
+            return None
+        studies.resume(self.storage, study, trials=3)
+        return f"{study}, 3 more trials"
+
+    def cancel(self) -> str | None:
+        """Cancel a study."""
+        study = self.an_open_study()
+        if study is None:
+            return None
+        studies.cancel(self.storage, study, "cancelled by hand")
+        return study
+
+
+def main() -> None:
+    """Run as asked for on the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=8, help="At most, at any time.")
+    given = parser.parse_args()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        options = {"workers": given.workers, "minutes": given.minutes}
+        faults = Faults(given.seed, stack, folder, **options)
+        faults.run()
+        faults.fleet.close()
+        report = (list(faults.lasting), faults.happened, faults.lost, faults.disturbed)
+        text, kept = table(faults.storage, *report)
+        for member in faults.fleet.members:
+            if member.process.returncode not in EXPECTED:
+                kept = False
+                print(
+                    f"{member.label} ended with {member.process.returncode}: {member.log[-1000:]}"
+                )
+    print(f"\n{given.minutes:g} minutes, seed {given.seed}\n\n{text}")
+    sys.exit(0 if kept else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""A fleet behind PgBouncer in transaction mode, where no two transactions share a session."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from fleet_checks import exact, none_open
+from fleet_harness import DEADLINE, Fleet, environment, wait_until
+from fleet_server import Server, free_port
+
+from storage.connection import Storage
+from storage.system_account import as_account
+
+COMMAND = Path(sys.executable).with_name("topo-search")
+PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+SETTINGS = """
+[databases]
+* = host=127.0.0.1 port={server}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {place}/users
+pool_mode = transaction
+default_pool_size = 3
+max_client_conn = 100
+"""
+
+
+@pytest.fixture
+def bounced(server: Server, database: str) -> Iterator[str]:
+    """The URL of the story's database behind a PgBouncer."""
+    if PROGRAM is None:
+        pytest.skip("PgBouncer is not installed here (Debian: apt-get install pgbouncer)")
+    port, place = free_port(), server.place
+    (place / "users").write_text(f'"fleet" "{server.password}"\n')
+    (place / "bouncer.ini").write_text(SETTINGS.format(server=server.port, port=port, place=place))
+    account: dict[str, Any] = {}
+    if server.account is not None:
+        account = as_account(server.account)
+        os.chown(place / "users", server.account.pw_uid, server.account.pw_gid)
+    with subprocess.Popen(
+        [PROGRAM, "--quiet", place / "bouncer.ini"],
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        **account,
+    ) as process:
+        url = server.url(database, port=port)
+        try:
+            wait_until(lambda: _answers(url), "PgBouncer answers")
+            yield url
+        finally:
+            process.terminate()
+
+
+def test_the_command_and_a_worker_work_behind_pgbouncer(
+    bounced: str, storage: Storage, fleet: Fleet, tmp_path: Path
+) -> None:
+    space = tmp_path / "space.toml"
+    space.write_text("[parameters]\nx = {low = 0.0, high = 1.0}\nn = {low = 0, high = 9}\n")
+
+    def command(*arguments: object) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-P", COMMAND, *map(str, arguments), "--storage", bounced, "--json"],
+            cwd=tmp_path,
+            env=environment() | {"TOPO_SEARCH_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    objective = ("--objective", "fleet_objectives:untimed", "--space-file", space)
+    study = command("create", *objective, "--trials", 8)["study"]
+    helper = fleet.start(url=bounced, slots=2)
+    serve = ("worker", "--until-idle", "--slots", 1, "--allow-objective", objective[1])
+    worker = command(*serve, "--study", study)
+    fleet.join()
+    assert worker["trials"] + helper.status["ended"] == 8
+    assert command("status", study)["trials"]["complete"] == 8
+    assert command("storage", "check") == []
+    assert len(exact(storage, study)) == 8
+    none_open(storage)
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg2.connect(url).close()
+    except psycopg2.OperationalError:
+        return False
+    return True

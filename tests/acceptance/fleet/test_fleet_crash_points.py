@@ -1,0 +1,37 @@
+"""A worker that dies, or loses its connection, between any two steps of its life.
+
+The walk itself, and what a step is, is in fleet_walk.py: it calls objectives in the worker's own
+process, as real slots would make it last for an hour.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from fleet_harness import DEADLINE, HERE, environment
+from fleet_server import Server
+
+LEAST_STEPS = {"killed-before": 20, "killed-after": 15, "broken-before": 60, "broken-after": 30}
+
+
+@pytest.mark.parametrize("kind", LEAST_STEPS)
+def test_a_life_broken_at_any_step_is_healed(server: Server, database: str, kind: str) -> None:
+    command = [sys.executable, "-P", str(HERE / "fleet_walk.py"), server.url(database), kind]
+    done = subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=DEADLINE
+    )
+    assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-500:]
+    undisturbed, *walked = [json.loads(line) for line in done.stdout.splitlines()]
+    assert undisturbed["attempts"] == [2, 1]
+    assert len(walked) > LEAST_STEPS[kind]
+    for broken in [undisturbed, *walked]:
+        assert broken["broke"], broken
+        assert broken["wrong"] is None, broken
+        assert broken["values_as_drawn"], broken
+        # The first trial had been lost once before; what only lost its connection loses nothing.
+        first, second = broken["attempts"]
+        if kind.startswith("killed"):
+            assert first in (2, 3) and second in (1, 2) and first + second <= 4, broken
+        else:
+            assert [first, second] == [2, 1], broken
