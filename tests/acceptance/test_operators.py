@@ -107,3 +107,12 @@ def test_a_drained_worker_ends_well(bench: Machine) -> None:
         assert process.wait(100) == 0
     told = bench.json("status", study)["trials"]
     assert (told["running"], told["waiting"]) == (0, 2)
+
+
+def test_the_fleet_is_watched_until_ctrl_c(bench: Machine) -> None:
+    made(bench, "--trials", 2)
+    with bench.terminal("fleet", "--watch") as terminal:
+        wait_until(lambda: "trials waiting" in " ".join(terminal.shown.split()), "it is shown")
+        terminal.press_ctrl_c()
+        assert terminal.wait() == 0
+    assert "Traceback" not in terminal.shown

@@ -34,6 +34,7 @@ def quick(assignment: Assignment, report: Report) -> Outcome:
     report(1, x)
     loaded = sorted({name.split(".")[0] for name in sys.modules})
     attributes = {"pid": os.getpid(), "loaded": loaded, "best_epoch": 1, "losses": [1 / (1 + x)]}
+    attributes["gpu"] = os.environ.get("CUDA_VISIBLE_DEVICES")
     return Outcome(value=x, metrics={"loss": 1 / (1 + x)}, attributes=attributes)
 
 

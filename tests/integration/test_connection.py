@@ -7,18 +7,21 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy as sa
+from alembic import command as alembic_command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from stored_studies import in_processes, make_study
 
-from storage import tables
+from storage import studies, tables
 from storage.connection import (
     VERSION_TABLE,
     JoinedOptuna,
     Storage,
     StorageError,
+    _alembic,
     connect,
     normalise,
+    schema,
     to_json,
 )
 
@@ -153,6 +156,21 @@ def test_tables_of_a_newer_version_are_refused_with_the_remedy(
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0999'")
     with pytest.raises(StorageError, match="0999.*pip install -U topo-search"):
         connect(database_url)
+
+
+def test_tables_of_an_older_version_are_refused_until_they_are_upgraded(
+    storage: Storage, database_url: str
+) -> None:
+    make_study(storage, trials=3)
+    with storage.transaction() as connection:
+        alembic_command.downgrade(_alembic(connection), "0001")
+    with pytest.raises(StorageError, match="0001.*topo-search storage upgrade"):
+        connect(database_url)
+    opened = connect(database_url, upgrade=True)
+    assert schema(opened) == "0002"
+    opened.close()
+    connect(database_url).close()
+    assert [row.trials for row in studies.list_studies(storage)] == [3]
 
 
 def test_optunas_tables_of_another_version_are_refused_with_the_remedy(

@@ -65,3 +65,31 @@ def test_more_than_the_database_takes_is_refused(
     monkeypatch.setattr(datasets, "MAX_BYTES", 2**20)
     with pytest.raises(ValueError, match="at most 1 MiB. Received big.csv with 2 MiB"):
         datasets.put(storage, b"x" * 2**21, "big.csv")
+
+
+def test_the_cache_keeps_what_was_used_last(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "CACHED", 3_000)
+    names = [datasets.put(storage, bytes([k]) * 1_000, f"{k}.csv") for k in range(4)]
+    for name in names[:3]:
+        datasets.fetch(storage, name, tmp_path)
+    datasets.fetch(storage, names[0], tmp_path)
+    datasets.fetch(storage, names[3], tmp_path)  # In place of the second.
+    assert {path.name for path in tmp_path.iterdir()} == {names[0], names[2], names[3]}
+    assert datasets.fetch(storage, names[1], tmp_path).read_bytes() == b"\x01" * 1_000
+
+
+def test_one_dataset_larger_than_the_cache_is_served_all_the_same(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "CACHED", 10)
+    sha256 = datasets.put(storage, DATA * 10, "table.csv")
+    assert datasets.fetch(storage, sha256, tmp_path).read_bytes() == DATA * 10
+
+
+def test_what_lies_in_the_way_of_a_dataset_is_an_os_error(storage: Storage, tmp_path: Path) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    (tmp_path / "cache").write_text("not a folder")
+    with pytest.raises(OSError):
+        datasets.fetch(storage, sha256, tmp_path / "cache")

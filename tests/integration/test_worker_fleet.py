@@ -191,3 +191,16 @@ def test_a_long_log_of_the_slots_is_set_aside(
     serve()
     assert log.with_suffix(".old.log").read_text().startswith("much has been printed")
     assert log.stat().st_size < 1_000
+
+
+def test_each_slot_sees_one_gpu_alone(storage: Storage, folder: Path, serve: Serve) -> None:
+    study = make_study(storage, folder, trials=12, fates={})
+
+    def has_two_gpus(one: Worker) -> bool:
+        one.pool.gpus = ["7", "9"]
+        return True
+
+    serve(slots=3, prepared=has_two_gpus)
+    seen = {(t.user_attrs["pid"], t.user_attrs["gpu"]) for t in optuna_trials(storage, study)}
+    assert len({pid for pid, _ in seen}) == len(seen)
+    assert {gpu for _, gpu in seen} == {"7", "9"}

@@ -49,3 +49,13 @@ def test_gpus_without_cuda_libraries_do_not_count(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert machine.usable_gpus() == []
+
+
+def test_a_gpu_has_as_many_slots_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "available_memory", lambda: 64 * 2**30)
+    monkeypatch.setattr(machine, "usable_gpus", lambda: ["0", "1"])
+    assert (machine.usable_slots(), machine.usable_slots(3)) == (2, 6)
+    assert machine.device() == "2 GPUs"
+    monkeypatch.setattr(machine, "usable_gpus", lambda: [])
+    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+    assert (machine.usable_slots(3), machine.device()) == (1, "1 core")
