@@ -22,7 +22,6 @@ Kind = Literal[
     "study deleted",
     "trial failed",
     "trial taken over",
-    "finishing failed",
 ]
 KEPT = "90 days"
 """How long events are kept."""

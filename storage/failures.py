@@ -44,7 +44,7 @@ def _why(reasons: list[str | None]) -> str | None:
         return None
     commonest, count = failed.most_common(1)[0]
     if FIRST <= len(reasons) == count:
-        return f"the first {count} trials all failed: {commonest}"
+        return f"the last {count} trials all failed: {commonest}"
     if len(reasons) == LAST and failed.total() > LAST // 2:
         return f"{failed.total()} of the last {LAST} trials failed, most of them: {commonest}"
     return None

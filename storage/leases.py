@@ -33,7 +33,7 @@ from storage.rows import (
     why_left,
 )
 from storage.tables import MAX_ATTEMPTS
-from storage.trials import OUTCOMES, close, end_lease, with_trials
+from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
 
 __all__ = ["LEASE", "Drawn", "Lease", "claim", "claimable", "open_leases", "release", "renew"]
 
@@ -207,8 +207,7 @@ def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
             if found is None:
                 return None
             if found.trial_state in OUTCOMES:  # ended by other means, as optuna-dashboard's
-                outcome = OUTCOMES[found.trial_state]
-                end_lease(connection, found.id, outcome, token=uuid.uuid4())
+                adopt_end(connection, found)
             elif found.attempt >= MAX_ATTEMPTS:
                 attributes = {"attempts": found.attempt, "reason": _why_given_up(found)}
                 close(connection, found, state="failed", attributes=attributes, token=uuid.uuid4())
@@ -274,18 +273,21 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
 
 def _start_finish(connection: sa.Connection, study: StudyRow, taker: Taker) -> Lease | None:
     """Begin the finishing of a locked study; one in which no trial came through just ends."""
-    of_study = sa.select(
-        sa.func.count().filter(tables.lease.c.outcome == "complete").label("complete"),
-        sa.func.count().filter(tables.lease.c.kind == "finish").label("finishings"),
-    ).where(tables.lease.c.study == study.id)
-    counts = connection.execute(of_study).one()
-    if counts.complete == 0:
+    trial = tables.optuna_trial.c
+    # Of the study's own trials, or of those it began with.
+    complete = sa.exists().where(trial.study_id == study.optuna_study_id, trial.state == "COMPLETE")
+    if not connection.scalar(sa.select(complete)):
         reason = f"{study.why_through}, none of them complete"
         change(connection, study.id, state="finished", reason=reason, ended_at=NOW)
         events.record(connection, "study finished", study=study.id, text=reason)
         return None
+    finishings = connection.scalar(
+        sa.select(sa.func.count()).where(
+            tables.lease.c.study == study.id, tables.lease.c.kind == "finish"
+        )
+    )
     nothing = Drawn(parameters={}, seed=0)
-    return insert_lease(connection, study.id, "finish", counts.finishings, nothing, taker)
+    return insert_lease(connection, study.id, "finish", finishings or 0, nothing, taker)
 
 
 def _hand_out(

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from storage import events, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.rows import OPEN, STUDY_COLUMNS, State, StudyRow, change, lock, to_study
-from storage.trials import OUTCOMES, close, end_lease, with_trials
+from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
 
 __all__ = [
     "StudyRow",
@@ -195,6 +195,10 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
         study = lock(connection, study_id)
         if study.state == "cancelled":
             raise ValueError(_wrong_state(study, "a study that was not cancelled"))
+        if seconds and study.seconds is None:
+            raise ValueError(
+                f"Study {study.id} has no budget in time to add to. Leave out --timeout."
+            )
         time = None if study.seconds is None else study.seconds + seconds
         through = (time is not None and study.spent_seconds >= time) or (
             study.drawn >= study.trials + trials
@@ -204,8 +208,8 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
                 f"Study {study.id} is finished: {study.why_through}. Add to its budget: "
                 "--trials +20" + ("" if time is None else ", and time: --timeout +10m")
             )
-        more = f"{trials} more trials" if trials else ""
-        events.record(connection, "study resumed", study=study_id, text=more)
+        more = f"{trials} more trials" * bool(trials) + f" {seconds:g} s more" * bool(seconds)
+        events.record(connection, "study resumed", study=study_id, text=more.strip())
         return change(
             connection,
             study_id,
@@ -271,9 +275,10 @@ def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:
         .with_for_update(of=tables.lease)
     ).all()
     for held in leases:
-        if held.kind == "finish" or held.trial_state in OUTCOMES:
-            outcome = OUTCOMES.get(held.trial_state, "failed")
-            end_lease(connection, held.id, outcome, token=uuid.uuid4())
+        if held.kind == "finish":
+            end_lease(connection, held.id, "failed", token=uuid.uuid4())
+        elif held.trial_state in OUTCOMES:
+            adopt_end(connection, held)
         else:
             attributes = {"reason": reason, "attempts": held.attempt}
             close(connection, held, state="failed", attributes=attributes, token=uuid.uuid4())

@@ -24,6 +24,7 @@ optuna_trial = sa.Table(
     "trials",
     _optuna,
     sa.Column("trial_id", sa.Integer, primary_key=True),
+    sa.Column("study_id", sa.Integer),
     sa.Column("number", sa.Integer),
     sa.Column("state", sa.Text),
     sa.Column("datetime_start", sa.DateTime),

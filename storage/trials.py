@@ -164,6 +164,15 @@ def close(
     end_lease(connection, held.id, state, token=token, reason=reason)
 
 
+def adopt_end(connection: sa.Connection, held: sa.Row[Any]) -> None:
+    """End a lease the caller has locked as its trial was ended by other means."""
+    outcome = OUTCOMES[held.trial_state]
+    reason = "ended outside topo-search" if outcome == "failed" else None
+    if reason is not None:
+        _set_attributes(connection, held.trial_id, {"reason": reason})
+    end_lease(connection, held.id, outcome, token=uuid.uuid4(), reason=reason)
+
+
 def end_lease(
     connection: sa.Connection,
     lease_id: uuid.UUID,
@@ -276,7 +285,7 @@ def _end_as_found(storage: Storage, lease: Lease) -> None:
     with storage.transaction() as connection:
         held = _hold(connection, lease)
         if held is not None and held.ended_at is None and held.trial_state in OUTCOMES:
-            end_lease(connection, held.id, OUTCOMES[held.trial_state], token=uuid.uuid4())
+            adopt_end(connection, held)
 
 
 def _set_parameters(

@@ -70,6 +70,7 @@ def heard(storage: Storage, worker: Worker, *, lease: float, state: State = "ser
         )
         if state == "left":
             events.record(connection, "worker left", worker=worker.name)
+            events.forget(connection)
         elif before is None:
             what = f"{worker.slots} slot{'s' * (worker.slots != 1)} on {worker.device}"
             events.record(connection, "worker joined", worker=worker.name, text=what)

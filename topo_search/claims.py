@@ -85,8 +85,10 @@ class Claims:
                 budget in time: what is claimed ahead of its time waits.
         """
         rows = self.persist(partial(studies.list_studies, self.storage, OPEN))
-        rows = [row for row in rows if self._serves(row)]
-        self.idle = not rows
+        rows = [row for row in rows if self._may_serve(row)]
+        now = time.monotonic()
+        self.idle = all(self.refused.get(row.id, 0.0) == math.inf for row in rows)
+        rows = [row for row in rows if self.refused.get(row.id, 0.0) <= now]
         self._forget({row.id for row in rows})
         if len(rows) > 1:  # One look at all of them, instead of a few at each.
             claimable = self.persist(partial(leases.claimable, self.storage))
@@ -119,10 +121,11 @@ class Claims:
         lease = self.persist(partial(claim, lease=self.lease_seconds, token=uuid.uuid4()))
         return None if lease is None else Held(lease=lease, served=served)
 
-    def _serves(self, row: StudyRow) -> bool:
-        if self.only and row.id not in self.only:
+    def _may_serve(self, row: StudyRow) -> bool:
+        """Tell whether a study is for this worker; refuse those that no time will make so."""
+        if self.refused.get(row.id) == math.inf:
             return False
-        if time.monotonic() < self.refused.get(row.id, 0.0):
+        if self.only and row.id not in self.only:
             return False
         if self.tags and self.tags.isdisjoint(row.tags):
             return False

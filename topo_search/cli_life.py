@@ -21,10 +21,11 @@ def pause(study_id: str, reason: str | None, json_: bool, **given: Any) -> None:
         from storage import studies as stored
 
         row = stored.pause(storage, row.id, reason or "paused by hand")
+        where = _named(given)
     if json_:
         echo_json({"study": row.id, "state": row.state, "reason": row.reason})
         return
-    click.echo(f"Study {row.id} is paused. Go on with: topo-search resume {row.id}")
+    click.echo(f"Study {row.id} is paused. Go on with: topo-search resume {row.id}{where}")
 
 
 @click.command()
@@ -59,10 +60,16 @@ def delete(study_id: str, yes: bool, json_: bool, **given: Any) -> None:
             found = progress_of(storage, row.id)
             raise click.UsageError(
                 f"Study {row.id} has {found.finished} trials, which would be gone. "
-                f"If that is meant: topo-search delete {row.id} --yes"
+                f"If that is meant: topo-search delete {row.id} --yes{_named(given)}"
             )
         stored.delete(storage, row.id)
     if json_:
         echo_json({"study": row.id, "state": "deleted"})
         return
     click.echo(f"Study {row.id} is deleted.")
+
+
+def _named(given: dict[str, Any]) -> str:
+    from topo_search.delivery import storage_named
+
+    return storage_named(given["where"])

@@ -137,7 +137,7 @@ search_options = _all(
     ),
     click.option("--space", type=click.Choice(["mlp", "layers", "depth"]), help="[default: mlp]"),
     *(click.option(f"--{name}", metavar="LIMIT", help=text) for name, text in LIMITS.items()),
-    click.option("--epochs", default=100, show_default=True, type=click.IntRange(1)),
+    click.option("--epochs", type=click.IntRange(1), help="At most, a trial. [default: 100]"),
     click.option("--seed", default=0, show_default=True),
     click.option("--test-file", type=FILE, help="Table with the test rows."),
     click.option("--test-share", default=0.2, show_default=True, type=float),

@@ -63,12 +63,18 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
 def create(csv: Path | None, json_: bool, **given: Any) -> None:
     """Create a study for workers to serve; train nothing here. Prints its id and its key."""
     with open_storage(given) as (_, storage):
+        from topo_search.delivery import storage_named
+        from topo_search.formats import format_count
+
         row, key = _create(storage, csv, given)
+        where = storage_named(given["where"])
     if json_:
         echo_json({"study": row.id, "key": key})
         return
     click.echo(f"study {row.id}\nkey   {key}  (opens its page; shown only now)")
-    click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle")
+    if row.parent is not None:
+        click.echo(f"knows {format_count(row.plan['known'], 'trial')} of study {row.parent}")
+    click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{where}")
 
 
 @click.command()
@@ -123,9 +129,7 @@ def worker(
             serving.run()
         if json_:
             echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.ended})
-        if serving.draining and not until_idle:
-            return
-        if serving.draining:
+        if serving.draining and until_idle:
             sys.exit(INTERRUPTED)
 
 

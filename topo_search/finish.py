@@ -15,7 +15,6 @@ from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, finishing, studies
 from storage.finishing import Look
 from storage.leases import Lease
-from storage.progress import progress_of
 from topo_search.serving import Served
 
 logger = logging.getLogger(__name__)
@@ -87,18 +86,20 @@ def keep(served: Served, lease: Lease, final: Final) -> bool:
 
 def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
     """Store a complete trial's weights if it is among the study's best, and drop the others'."""
+    if outcome.weights is None:
+        return
+    if len(outcome.weights) > artifacts.MAX_BYTES:
+        logger.warning("The weights of trial %d are too many to be kept.", number)
+        return
     try:
         trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
+        names = [f"weights/{trial.number}.npz" for trial in trials]
+        name = f"weights/{number}.npz"
+        if name in names[:KEPT_WEIGHTS]:
+            artifacts.put(served.storage, served.row.id, name, outcome.weights)
+            artifacts.keep_best(served.storage, served.row.id, names, KEPT_WEIGHTS)
     except LookupError:
         return  # The study was deleted meanwhile.
-    names = [f"weights/{trial.number}.npz" for trial in trials]
-    name = f"weights/{number}.npz"
-    if name in names[:KEPT_WEIGHTS] and outcome.weights is not None:
-        if len(outcome.weights) > artifacts.MAX_BYTES:
-            logger.warning("The weights of trial %d are too many to be kept.", number)
-            return
-        artifacts.put(served.storage, served.row.id, name, outcome.weights)
-        artifacts.keep_best(served.storage, served.row.id, names, KEPT_WEIGHTS)
 
 
 def is_time_up(served: Served) -> bool:
@@ -107,4 +108,4 @@ def is_time_up(served: Served) -> bool:
         row = studies.get(served.storage, served.row.id)
     except LookupError:
         return True  # Deleted: there is nothing left to train for.
-    return row.time_is_spent and progress_of(served.storage, row.id).complete > 0
+    return row.time_is_spent and best_of(served.study) is not None

@@ -16,7 +16,6 @@ from rich.text import Text
 from storage import events, studies, workers
 from storage.connection import Storage, StorageError
 from storage.events import Event
-from storage.progress import progress_of
 from storage.rows import OPEN
 from storage.workers import Known, Trained
 from topo_search.formats import NOTHING, format_count, format_name, format_seconds
@@ -34,7 +33,7 @@ class Fleet:
     workers: Sequence[Known]
     events: Sequence[Event]  # The latest, oldest first.
     open_studies: int
-    waiting: int  # Trials of open studies that nobody trains yet.
+    waiting: int  # Units of open studies that nobody has had yet.
 
     @property
     def here(self) -> list[Known]:
@@ -66,7 +65,7 @@ def look(storage: Storage, count: int) -> Fleet:
         workers=workers.known(storage),
         events=events.latest(storage, count=count) if count else (),
         open_studies=len(rows),
-        waiting=sum(progress_of(storage, row.id).waiting for row in rows),
+        waiting=sum(row.trials - row.drawn for row in rows),
     )
 
 
@@ -95,7 +94,7 @@ def shown(fleet: Fleet) -> RenderableType:
     parts: list[RenderableType] = [head]
     if fleet.workers:
         parts += [Text(), _workers(fleet.workers)]
-    elif fleet.waiting:
+    if fleet.waiting and not fleet.here:
         parts.append(Text("Nobody serves them: start a worker with: topo-search worker"))
     if fleet.events:
         parts += [Text(), _events(fleet.events)]

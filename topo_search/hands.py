@@ -149,7 +149,7 @@ class Hands:
     # The end of a study.
 
     def _start_finish(self, slot: Slot, held: Held) -> None:
-        winner = self.persist(partial(finish.best_of, held.served.study))
+        winner = self.persist(lambda: finish.best_of(held.served.study))
         if winner is None or held.served.space.name == "own":
             outcome = {"best": winner}
             self.persist(partial(finishing.finish, self.storage, held.lease, outcome))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -29,10 +30,23 @@ def space_of(
         name: Of a named space; the parent's by default, with the parent's limits.
         limits: On it, beside and above the parent's.
         epochs: At most, for every trial.
+
+    Raises:
+        ValueError: A limit cannot be met, or the parent's space is not one that has limits.
     """
     plan = parent.plan
     if plan["objective"] != "tabular":
+        if name is not None or limits:
+            raise ValueError(
+                f"Study {parent.id} has a space of its own objective's, which has no other name "
+                "and no limits. Leave them out."
+            )
         return Space.from_json(plan["space"]), {}
+    if "facts" not in plan:
+        raise ValueError(
+            f"Study {parent.id} was made by an older topo-search, which did not keep what another "
+            "space needs. Create a study of the table instead."
+        )
     same = name in (None, plan["space"]["name"])
     limits = {**(plan["limits"] if same else {}), **limits}
     facts = TableFacts(**plan["facts"])
@@ -41,16 +55,27 @@ def space_of(
 
 
 def known_trials(storage: Storage, parent: StudyRow, space: Space) -> list[FrozenTrial]:
-    """Return the parent's trials as trials of another space: the best that are points of it."""
+    """Return the parent's trials as trials of another space: the best that are points of it.
+
+    The epochs may be others: a trial's score is of its best one.
+
+    Raises:
+        ValueError: The parent has trials, but none of them is.
+    """
     found = trials.optuna_study(storage, parent).get_trials(deepcopy=False)
     complete = ranked(found, parent.plan["direction"])
     pruned = [trial for trial in found if trial.state is TrialState.PRUNED]
-    fixed = Space.from_json(parent.plan["space"]).fixed
+    own = Space.from_json(parent.plan["space"])
     known: list[FrozenTrial] = []
     for trial in [*complete, *pruned]:
-        point = _point({**fixed, **trial.params}, space)
+        point = _point(trial.params, own, space)
         if point is not None and len(known) < KNOWN:
             known.append(_taken_over(trial, parent, point, space))
+    if found and not known:
+        raise ValueError(
+            f"None of the {len(found)} trials of study {parent.id} lies in this space. Widen it, "
+            "or create a study of the table instead."
+        )
     return known
 
 
@@ -67,12 +92,15 @@ def plan_of(parent: StudyRow, known: list[FrozenTrial], space: Space) -> dict[st
     }
 
 
-def _point(values: Mapping[str, Any], space: Space) -> dict[str, Any] | None:
-    """Return what `values` are as a point of a space, None where they are none."""
-    if any(values.get(name, value) != value for name, value in space.fixed.items()):
+def _point(parameters: Mapping[str, Any], own: Space, space: Space) -> dict[str, Any] | None:
+    """Return a point of the space `own` as one of another; None where it is none."""
+    if space.name == "own":
+        return dict(parameters) if space.contains(parameters) else None
+    topology, recipe = own.decode(parameters)
+    try:
+        return space.encode(topology, replace(recipe, epochs=int(space.fixed["epochs"])))
+    except ValueError:
         return None
-    point = {name: values[name] for name in space.parameters if name in values}
-    return point if space.contains(point) else None
 
 
 def _taken_over(

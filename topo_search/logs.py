@@ -6,8 +6,6 @@ import json
 import logging
 from datetime import UTC, datetime
 
-FIELDS = ("worker", "study", "trial")  # Of every line, null where there is none.
-
 
 class JsonLines(logging.Formatter):
     """Writes a record as one JSON object: time, level, message, worker, study, trial."""

@@ -1,4 +1,4 @@
-"""A worker's monitoring port: `/metrics` for Prometheus, `/healthz` for whoever restarts it."""
+"""A worker's monitoring port: `/metrics` for Prometheus, `/healthz` for whoever watches it."""
 
 from __future__ import annotations
 

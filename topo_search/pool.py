@@ -49,7 +49,7 @@ class Slot:
         self.since = 0.0  # When it got the assignment, on this machine's monotonic clock.
         self.step, self.value = 0, float("nan")  # Of the last report.
         self.given = 0
-        self.bytes = self.first_bytes = 0  # Memory of its own when last looked at; in its second.
+        self.bytes = self.first_bytes = 0  # Memory of its own: last looked at, and early.
         self.killed_for: Died | None = None
         context = multiprocessing.get_context("forkserver")
         self.connection, other = context.Pipe()
@@ -203,7 +203,7 @@ class Pool:
         """End slots that have more memory than they may."""
         for slot in self.slots:
             slot.bytes = slot.own_bytes()
-            if slot.given == 2 and not slot.first_bytes:
+            if slot.given > 1 and not slot.first_bytes:
                 slot.first_bytes = slot.bytes
             if self.memory is not None and slot.bytes > self.memory:
                 slot.kill(f"used more than its {self.memory / 2**30:.1f} GiB of memory")

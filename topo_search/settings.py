@@ -33,6 +33,7 @@ class Settings:
 
         Raises:
             OSError: That file cannot be read.
+            ValueError: It is empty.
         """
         home = os.environ.get("TOPO_SEARCH_HOME")
         if not home:

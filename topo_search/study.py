@@ -33,6 +33,12 @@ from topo_search.settings import VERSION
 FEWEST_LEFT = 10  # Rows beside the test rows; with fewer nothing can be trained and validated.
 MOST_TRIALS = 1_000_000
 HIGHEST_SEED = 2**31 - 1
+EPOCHS = 100  # At most, where nothing is asked for.
+# What a study that begins with another's trials cannot have of its own.
+THE_PARENTS = (
+    *("data", "target", "task", "metric", "seed", "test_data", "test_share", "validation"),
+    *("overrides", "drop", "objective", "space_file", "direction"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,7 @@ class Options:
     seconds: float | None = None  # Time the study may use.
     space: str | None = None  # By default the parent's, or `mlp`.
     limits: Mapping[str, str] = field(default_factory=dict)  # Of the space, by parameter.
-    epochs: int = 100  # At most, for every trial.
+    epochs: int | None = None  # At most, for every trial; by default the parent's, or 100.
     seed: int = 0
     test_data: bytes | None = None  # A table with the test rows; else a share is set aside.
     test_share: float = 0.2
@@ -88,9 +94,17 @@ def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
 
 def _create_child(storage: Storage, options: Options, parent: StudyRow) -> tuple[StudyRow, str]:
     """Create a study that begins with the trials of another, on the same rows."""
-    space, limits = inheritance.space_of(parent, options.space, options.limits, options.epochs)
+    for name in THE_PARENTS:
+        if getattr(options, name) != getattr(Options(data=None), name):
+            raise ValueError(
+                f"A study that begins with another's trials has its table, target and split, or "
+                f"their scores would not compare. Leave out {name}."
+            )
+    epochs = options.epochs or int(parent.plan["epochs"])
+    space, limits = inheritance.space_of(parent, options.space, options.limits, epochs)
     known = inheritance.known_trials(storage, parent, space)
-    own = {"epochs": options.epochs, "sampler": options.sampler, "limits": dict(limits)}
+    own = {"version": VERSION, "epochs": epochs, "sampler": options.sampler, "limits": dict(limits)}
+    own |= {"known": len(known)}
     pruner = "none" if space.enumerates else options.pruner
     plan = {**inheritance.plan_of(parent, known, space), **own, "pruner": pruner}
     same = {"dataset": parent.dataset, "test_dataset": parent.test_dataset}
@@ -149,7 +163,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         classes=len(target.classes),
     )
     name = options.space or "mlp"
-    space = named_space(name, limits=options.limits, facts=facts, epochs=options.epochs)
+    space = named_space(name, limits=options.limits, facts=facts, epochs=options.epochs or EPOCHS)
     return {
         **_common(options, space),
         "facts": asdict(facts),
@@ -191,7 +205,7 @@ def _common(options: Options, space: Space) -> dict[str, Any]:
         "version": VERSION,
         "objective": options.objective,
         "space": space.to_json(),
-        "epochs": options.epochs,
+        "epochs": options.epochs or EPOCHS,
         "seed": options.seed,
         # Depths are tried to their end, one after the other: that is the study.
         "pruner": "none" if space.enumerates else options.pruner,

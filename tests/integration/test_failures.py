@@ -25,7 +25,7 @@ def test_ten_first_failures_for_one_reason_pause_a_study(storage: Storage) -> No
     end(storage, study, *["no GPU"] * 9)
     assert pause_failing(storage, study.id) is None
     end(storage, study, "no GPU")
-    reason = "the first 10 trials all failed: no GPU"
+    reason = "the last 10 trials all failed: no GPU"
     assert pause_failing(storage, study.id) == reason
     found = studies.get(storage, study.id)
     assert (found.state, found.reason) == ("paused", reason)
@@ -78,6 +78,6 @@ def test_trials_that_are_given_up_count_as_failures(storage: Storage) -> None:
             release(storage, lease, spent=True, reason="the slot was ended by SIGKILL")
     found = studies.get(storage, study.id)
     assert found.state == "paused" and found.reason == (
-        "the first 10 trials all failed: gave up after 3 attempts: the slot was ended by SIGKILL"
+        "the last 10 trials all failed: gave up after 3 attempts: the slot was ended by SIGKILL"
     )
     assert found.drawn == 10

@@ -15,6 +15,7 @@ from storage.finishing import Look
 from storage.progress import progress_of
 from storage.rows import StudyRow
 from topo_search import delivery, inheritance
+from topo_search.finish import best_of
 from topo_search.report import write_report
 from topo_search.serving import Served
 from topo_search.study import Options, create
@@ -147,3 +148,57 @@ def test_the_parent_of_a_child_can_be_deleted(storage: Storage, parent: StudyRow
     found = studies.get(storage, child.id)
     assert (found.parent, found.dataset) == (None, child.dataset)
     assert len(optuna_trials(storage, found)) == 14
+
+
+def test_a_child_of_other_epochs_knows_the_trials_all_the_same(
+    storage: Storage, parent: StudyRow
+) -> None:
+    child = child_of(storage, parent, epochs=7)
+    assert (child.plan["epochs"], child.plan["known"]) == (7, 14)
+    assert child_of(storage, parent).plan["epochs"] == parent.plan["epochs"] == 100
+
+
+def test_trials_of_equal_layers_are_known_to_a_child_that_chooses_layer_by_layer(
+    storage: Storage, parent: StudyRow
+) -> None:
+    child = child_of(storage, parent, space="layers")
+    space = Space.from_json(child.plan["space"])
+    known = {t.user_attrs["known_from"]: t.params for t in optuna_trials(storage, child)}
+    assert known
+    own = Space.from_json(parent.plan["space"])
+    for trial in optuna_trials(storage, parent):
+        topology, _ = own.decode(trial.params)
+        taken = known.pop(f"{parent.id}/{trial.number}", None)
+        if taken is None:
+            assert topology.residual
+        else:
+            same = space.decode(taken)[0]
+            assert (same.widths, same.activations) == (topology.widths, topology.activations)
+    assert known == {}
+    narrow = {"width": "64", "activation": "tanh", "dropout": "0.1"}
+    with pytest.raises(ValueError, match="None of the 14 trials"):
+        child_of(storage, parent, space="layers", limits=narrow)
+
+
+def test_a_child_whose_own_trials_are_all_pruned_is_finished_with_a_known_one(
+    storage: Storage, parent: StudyRow, tmp_path: Path
+) -> None:
+    child = child_of(storage, parent)
+    served = Served(storage=storage, row=child, cache=tmp_path)
+    for _ in range(5):
+        lease = leases.claim(storage, child.id, "a", served.draw)
+        assert lease is not None and lease.kind == "trial"
+        trials.begin(storage, lease, served.space.distributions())
+        assert trials.end(storage, lease, state="pruned", value=0.0)
+    last = leases.claim(storage, child.id, "a", served.draw)
+    assert last is not None and last.kind == "finish"
+    best = best_of(served.study)
+    assert best is not None and best["value"] == 4.0
+
+
+@pytest.mark.parametrize("given", [{"metric": "log_loss"}, {"seed": 4}, {"data": b"a,b"}])
+def test_what_a_child_has_of_its_parent_is_not_to_be_given(
+    storage: Storage, parent: StudyRow, given: dict[str, object]
+) -> None:
+    with pytest.raises(ValueError, match=f"Leave out {next(iter(given))}"):
+        create(storage, replace(Options(data=None), parent=parent.id, **given))  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from stored_studies import (
 )
 
 from storage import datasets, finishing, studies, tables, trials
+from storage.check import violations
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.finishing import Look
 from storage.leases import Lease, claim, open_leases, renew
@@ -389,3 +390,19 @@ def test_studies_are_listed_by_state(storage: Storage) -> None:
     studies.pause(storage, paused.id)
     assert [row.id for row in studies.list_studies(storage, ["created"])] == [created.id]
     assert len(studies.list_studies(storage)) == 2
+
+
+def test_time_is_not_added_to_a_study_without_a_budget_in_it(storage: Storage) -> None:
+    study = make_study(storage)
+    with pytest.raises(ValueError, match="no budget in time"):
+        studies.resume(storage, study.id, seconds=60.0)
+
+
+def test_a_trial_ended_outside_says_so_and_breaks_no_rule(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    lease = begun(storage, study)
+    trials.optuna_study(storage, study).tell(0, state=optuna.trial.TrialState.FAIL)
+    assert not trials.end(storage, lease, state="complete", value=1.0)
+    (trial,) = optuna_trials(storage, study)
+    assert trial.user_attrs["reason"] == "ended outside topo-search"
+    assert violations(storage) == []

@@ -14,8 +14,9 @@ from stories import Outage, Serve, appears, fates, go, make_study, sends
 
 from storage import events, leases, studies, workers
 from storage.connection import Storage, StorageError
-from topo_search import logs, monitoring, patience, pool
+from topo_search import logs, monitoring, patience, pool, worker
 from topo_search.monitoring import monitored
+from topo_search.serving import Served
 from topo_search.worker import Worker
 
 PORT = 0  # Any that is free.
@@ -204,3 +205,24 @@ def test_each_slot_sees_one_gpu_alone(storage: Storage, folder: Path, serve: Ser
     seen = {(t.user_attrs["pid"], t.user_attrs["gpu"]) for t in optuna_trials(storage, study)}
     assert len({pid for pid, _ in seen}) == len(seen)
     assert {gpu for _, gpu in seen} == {"7", "9"}
+
+
+def test_a_study_that_cannot_be_served_now_is_tried_again_later(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage, folder, trials=1)
+    monkeypatch.setattr(worker, "REFUSED", 0.5)
+    described = Served.assignment
+    tried = []
+
+    def assignment(served: Served, lease: leases.Lease) -> object:
+        tried.append(lease.unit)
+        if len(tried) == 1:
+            raise OSError(28, "No space left on device")
+        return described(served, lease)
+
+    monkeypatch.setattr(Served, "assignment", assignment)
+    serve()  # Though it is to end when idle.
+    assert tried == [0, 0]
+    assert fates(storage, study) == ["COMPLETE"]
+    assert optuna_trials(storage, study)[0].user_attrs["attempts"] == 1
