@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from topo_search.choices import KINDS, LIMITS, SPACES
+
 if TYPE_CHECKING:
     from objectives.reading import Overrides
     from topo_search.study import Options
@@ -17,24 +19,6 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-KINDS = ("numeric", "categorical", "boolean", "datetime", "text", "identifier")
-# Limits on the space, by parameter; what each takes is said by the space itself where it is wrong.
-LIMITS = {
-    "depth": "Hidden layers, as 1:6 or 3.",
-    "width": "Units of a hidden layer, as 16:512.",
-    "activation": "Any of relu,gelu,silu,selu,tanh,mish.",
-    "normalisation": "Any of none,batch,layer.",
-    "residual": "true, false or true,false.",
-    "dropout": "As 0:0.5.",
-    "embedding": "Of numeric columns: none,periodic.",
-    "label-smoothing": "As 0:0.2.",
-    "learning-rate": "As 0.0003:0.03.",
-    "weight-decay": "As 0.00001:0.1.",
-    "batch-size": "As 32:512.",
-    "scaling": "Of numeric columns: standard,robust,quantile.",
-    "rare-levels": "Of categorical columns: keep,merge.",
-    "class-weights": "In the loss: none,balanced.",
-}
 
 
 # What a study that begins with another's trials may have of its own, beside limits.
@@ -123,36 +107,75 @@ table_options = _all(
 )
 search_options = _all(
     click.option("--target", metavar="COLUMN", help="Column to predict: its name or position."),
-    click.option("--trials", default=50, show_default=True, type=click.IntRange(1)),
+    click.option(
+        "--trials",
+        default=50,
+        show_default=True,
+        type=click.IntRange(1),
+        help="How many networks are tried.",
+    ),
     click.option(
         "--timeout",
         type=Duration(),
         help="Time the trials may use, as 10m; training the winner once more comes after.",
     ),
-    click.option("--metric", help="[default: accuracy for classes, rmse for numbers]"),
+    click.option(
+        "--metric",
+        help="The score by which networks are compared. [default: accuracy for classes, rmse for "
+        "numbers]",
+    ),
     click.option(
         "--task",
         type=click.Choice(["binary", "multiclass", "regression"]),
-        help="[default: as the target's values suggest]",
+        help="What is predicted: one of two classes, of several, or a number. [default: as the "
+        "target's values suggest]",
     ),
-    click.option("--space", type=click.Choice(["mlp", "layers", "depth"]), help="[default: mlp]"),
-    *(click.option(f"--{name}", metavar="LIMIT", help=text) for name, text in LIMITS.items()),
-    click.option("--epochs", type=click.IntRange(1), help="At most, a trial. [default: 100]"),
-    click.option("--seed", default=0, show_default=True),
+    click.option(
+        "--space",
+        type=click.Choice(list(SPACES)),
+        help=" ".join(f"{name}: {text}" for name, text in SPACES.items()) + " [default: mlp]",
+    ),
+    *(
+        click.option(f"--{name}", metavar="LIMIT", help=f"{limit.text} As {limit.example}.")
+        for name, limit in LIMITS.items()
+    ),
+    click.option(
+        "--epochs",
+        type=click.IntRange(1),
+        help="How often a network sees all training rows, at most. [default: 100]",
+    ),
+    click.option(
+        "--seed", default=0, show_default=True, help="Makes a search repeatable on one slot."
+    ),
     click.option("--test-file", type=FILE, help="Table with the test rows."),
-    click.option("--test-share", default=0.2, show_default=True, type=float),
+    click.option(
+        "--test-share",
+        default=0.2,
+        show_default=True,
+        type=float,
+        help="Share of the rows set aside for the one honest score at the end.",
+    ),
     click.option(
         "--validation",
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "holdout", "cv"]),
+        help="How trials are scored: on rows held out, or in turn on each fifth of them.",
     ),
     click.option("--drop", multiple=True, metavar="NAME", help="Leave a column out. Repeatable."),
     click.option(
-        "--pruner", default="asha", show_default=True, type=click.Choice(["asha", "none"])
+        "--pruner",
+        default="asha",
+        show_default=True,
+        type=click.Choice(["asha", "none"]),
+        help="Whether trials that fall behind are ended early.",
     ),
     click.option(
-        "--sampler", default="tpe", show_default=True, type=click.Choice(["tpe", "random"])
+        "--sampler",
+        default="tpe",
+        show_default=True,
+        type=click.Choice(["tpe", "random"]),
+        help="Whether what was found so far guides what is tried next, or chance does.",
     ),
     click.option("--name", help="A name for the study."),
     click.option("--tag", "tags", multiple=True, help="For workers limited to it. Repeatable."),
