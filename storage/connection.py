@@ -1,12 +1,14 @@
 """The way to the database: one engine, shared by Optuna's storage and ours."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,8 @@ class Storage:
 
     url: str = field(repr=False)  # holds the password
     engine: sa.Engine
-    optuna: BaseStorage  # cached, over the same engine
+    backend: RDBStorage = field(repr=False)  # Optuna's, over the same engine
+    optuna: BaseStorage  # the same, cached
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
@@ -65,6 +68,10 @@ class Storage:
         """
         with unavailable_as_storage_error(self.url), self.engine.begin() as connection:
             yield connection
+
+    def with_own_cache(self) -> Storage:
+        """Return the same storage with another cache of Optuna's, which goes when it is let go."""
+        return replace(self, optuna=optuna.storages.get_storage(self.backend))
 
     def close(self) -> None:
         """Close every connection."""
@@ -139,7 +146,8 @@ def connect(url: str, *, upgrade: bool = False) -> Storage:
     logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.WARNING)
     with unavailable_as_storage_error(url):
         backend = _open(url, upgrade)
-    return Storage(url=url, engine=backend.engine, optuna=optuna.storages.get_storage(backend))
+    cached = optuna.storages.get_storage(backend)
+    return Storage(url=url, engine=backend.engine, backend=backend, optuna=cached)
 
 
 def schema(storage: Storage) -> str:

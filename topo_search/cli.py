@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from topo_search import cli_fleet, cli_life, cli_search, cli_studies
+from topo_search import cli_fleet, cli_life, cli_search, cli_studies, cli_web
 from topo_search.cli_common import FAILED, INTERRUPTED
 
 
@@ -58,6 +58,8 @@ for command in (
     cli_studies.dashboard,
     cli_fleet.fleet,
     cli_fleet.storage,
+    cli_web.web,
+    cli_web.token,
 ):
     cli.add_command(command)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +70,7 @@ class Options:
     direction: Literal["maximize", "minimize"] = "maximize"  # Of an own objective's value.
     tags: tuple[str, ...] = ()  # For workers that are limited to some.
     parent: str | None = None  # A study to begin with: its table, target, split and trials.
+    keep: timedelta | None = None  # After its last activity; for ever by default.
 
 
 def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
@@ -122,6 +124,7 @@ def _store(
         trials=options.trials,
         seconds=options.seconds,
         tags=options.tags,
+        keep=options.keep,
         **given,
     )
 

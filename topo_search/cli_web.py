@@ -1,0 +1,123 @@
+"""Commands of the web service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from topo_search.cli_common import echo_json, open_storage
+from topo_search.cli_options import Duration, as_json, storage_option
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--with-worker", is_flag=True, help="Train with this machine's slots, too.")
+@click.option(
+    "--proxied",
+    is_flag=True,
+    help="A proxy is before it, speaks TLS and says who asks (X-Forwarded-For, -Proto, -Host).",
+)
+@click.option(
+    "--retain",
+    type=Duration(),
+    help="Delete studies and tables so long after they were last worked at, as 30d. "
+    "[default: keep them]",
+)
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@storage_option
+def web(
+    host: str,
+    port: int,
+    with_worker: bool,
+    proxied: bool,
+    retain: float | None,
+    log_json: bool,
+    **given: Any,
+) -> None:
+    """Serve the pages: upload a table, choose, watch, come back by key.
+
+    With no --storage it starts this machine's private server; with --with-worker that is the whole
+    service in one command.
+    """
+    import os
+    from datetime import timedelta
+
+    from topo_search.logs import log_to_stderr
+    from topo_search.web import server
+
+    if given["storage"] is not None:
+        os.environ["TOPO_SEARCH_STORAGE"] = given["storage"]  # For its worker, out of `ps`.
+    with open_storage(given) as (settings, storage):
+        log_to_stderr("web", as_json=log_json)
+        server.serve(
+            storage,
+            settings.home,
+            host=host,
+            port=port,
+            password=server.read_password(),
+            proxied=proxied,
+            keep=None if retain is None else timedelta(seconds=retain),
+            worker=with_worker,
+            told=lambda url: click.echo(f"Open {url} in a browser. Ctrl-C ends it.", err=True),
+        )
+
+
+@click.group()
+def token() -> None:
+    """Tokens with which operators' programs use the REST calls."""
+
+
+@token.command("create")
+@click.argument("name")
+@storage_option
+@as_json
+def create_token(name: str, json_: bool, **given: Any) -> None:
+    """Make a token; it is shown only now."""
+    with open_storage(given) as (_, storage):
+        from storage import tokens
+
+        made = tokens.create(storage, name)
+    if json_:
+        echo_json({"name": name, "token": made})
+    else:
+        click.echo(f"token {made}  (shown only now)")
+
+
+@token.command("list")
+@storage_option
+@as_json
+def list_tokens(json_: bool, **given: Any) -> None:
+    """List the tokens there are, and when they were last used."""
+    with open_storage(given) as (_, storage):
+        from storage import tokens
+
+        found = tokens.list_tokens(storage)
+    rows = [
+        {
+            "name": one.name,
+            "created_at": one.created_at.isoformat(),
+            "last_used_at": one.last_used_at.isoformat() if one.last_used_at else None,
+        }
+        for one in found
+    ]
+    if json_:
+        echo_json(rows)
+        return
+    for row in rows:
+        click.echo(
+            f"{row['name']}  made {row['created_at']}, used {row['last_used_at'] or 'never'}"
+        )
+
+
+@token.command("revoke")
+@click.argument("name")
+@storage_option
+def revoke_token(name: str, **given: Any) -> None:
+    """Let a token be worth nothing any more."""
+    with open_storage(given) as (_, storage):
+        from storage import tokens
+
+        tokens.revoke(storage, name)
+    click.echo(f"Token {name} is revoked.")

@@ -1,0 +1,91 @@
+"""Who may see what: a study's key, an operator's token, an operator's session."""
+
+from __future__ import annotations
+
+import hmac
+import re
+
+from flask import abort, current_app, request, session
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from flask_wtf.csrf import CSRFProtect
+
+from storage import studies, tokens
+from storage.rows import StudyRow
+from topo_search.web.problems import NO_STUDY
+from topo_search.web.service import Service
+
+limiter = Limiter(get_remote_address, storage_uri="memory://", strategy="moving-window")
+csrf = CSRFProtect()
+
+UPLOADS = "30 per minute; 300 per hour"
+LOGINS = "10 per minute; 50 per hour"
+GUESSES = "60 per minute"  # Of wrong keys and tokens.
+SAFE = ("GET", "HEAD", "OPTIONS")
+_KEYS = re.compile(r"(/s/|/v1/studies/|/v1/uploads/|/tables/)([^/?\s\"]+)")
+_ID = re.compile(r"[a-z0-9]{8}")
+
+
+def service() -> Service:
+    """Return the service of the application that answers."""
+    found: Service = current_app.extensions["topo-search"]
+    return found
+
+
+def study_of(reference: str) -> StudyRow:
+    """Return the study that a request may see.
+
+    Args:
+        reference: Its key; or its public id, where the Authorization header holds its key or an
+            operator's token, or an operator is logged in.
+    """
+    storage = service().storage
+    bearer = _bearer()
+    if bearer is None and not is_operator():
+        return _by_key(reference)
+    if bearer is not None and tokens.find(storage, bearer) is None:
+        row = _by_key(bearer)
+        if not hmac.compare_digest(row.id.encode(), reference.encode()):
+            abort(404, NO_STUDY)
+        return row
+    if bearer is None and request.method not in SAFE:
+        csrf.protect()  # A cookie alone may be sent by any page.
+    if _ID.fullmatch(reference):
+        try:
+            return studies.get(storage, reference)
+        except LookupError:
+            abort(404, NO_STUDY)
+    return _by_key(reference)
+
+
+def is_operator() -> bool:
+    """Tell whether an operator is logged in."""
+    return session.get("operator") == current_app.config["OPERATOR_MARK"]
+
+
+def need_operator() -> None:
+    """Refuse whoever is no operator, by session or token."""
+    bearer = _bearer()
+    if bearer is not None:
+        if tokens.find(service().storage, bearer) is None:
+            abort(404)
+        return
+    if not is_operator():
+        abort(401, "Log in as an operator, or send an operator's token.")
+
+
+def masked(text: str) -> str:
+    """Return a line for a log with the keys in its paths hidden."""
+    return _KEYS.sub(lambda found: f"{found[1]}…", text)
+
+
+def _bearer() -> str | None:
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else None
+
+
+def _by_key(key: str) -> StudyRow:
+    try:
+        return studies.by_key(service().storage, key)
+    except LookupError:
+        abort(404, NO_STUDY)

@@ -1,0 +1,93 @@
+"use strict";
+// The network at work: one row from a form, or a table.
+
+const predictor = (() => {
+  let shown = false;
+
+  function field(column, place) {
+    const id = `column-${place}`;
+    const label = make("label", { class: "form-label", for: id }, make("bdi", {}, column.name));
+    const attributes = { class: "form-control", id, name: column.name, value: column.example, autocomplete: "off" };
+    let input;
+    if (column.levels.length) {
+      const list = make("datalist", { id: `levels-${place}` }, ...column.levels.map((level) => make("option", { value: level })));
+      input = make("input", { ...attributes, list: list.id });
+      return make("div", {}, label, input, list);
+    }
+    input = make("input", { ...attributes, inputmode: column.kind === "numeric" ? "decimal" : null });
+    return make("div", {}, label, input);
+  }
+
+  function answer(found) {
+    const values = found.rows[0];
+    const [name, ...classes] = found.predicted;
+    const parts = [make("p", { class: "lead" }, make("bdi", {}, String(values[name])))];
+    if (classes.length) {
+      const rows = classes
+        .map((column) => [column.replace(/^probability /, ""), Number(values[column])])
+        .sort((a, b) => b[1] - a[1])
+        .slice(0, 12)
+        .map(([label, share]) => {
+          const bar = make("div", { class: "share" });
+          bar.style.width = `${100 * share}%`;
+          return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, label)), make("td", { class: "track" }, bar), make("td", { class: "number" }, `${(100 * share).toFixed(1)} %`));
+        });
+      parts.push(make("table", { class: "comparison" }, make("tbody", {}, ...rows)));
+    }
+    if (found.warnings.length) parts.push(make("ul", { class: "plain note" }, ...found.warnings.map((text) => make("li", {}, text))));
+    return parts;
+  }
+
+  async function show(api) {
+    if (shown) return;
+    shown = true;
+    const form = document.getElementById("row-form");
+    const place = document.getElementById("row-answer");
+    let columns;
+    try {
+      columns = (await call("GET", `${api}/columns`)).columns;
+    } catch (error) {
+      form.replaceChildren(make("p", { class: "verdict loses" }, error.message));
+      return;
+    }
+    const button = make("button", { class: "btn btn-primary" }, "Predict");
+    const many = columns.length > 60;
+    const fields = columns.slice(0, 60).map(field);
+    form.replaceChildren(make("div", { class: "fields" }, ...fields), many ? make("p", { class: "note" }, `The first 60 of ${columns.length} columns; the others count as missing.`) : "", make("p", { class: "mt-3" }, button));
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      place.replaceChildren(make("p", { class: "soft" }, "Asking the network; the first time it is loaded …"));
+      try {
+        const row = Object.fromEntries(columns.map((column) => [column.name, ""]));
+        for (const input of form.querySelectorAll("input")) row[input.name] = input.value;
+        place.replaceChildren(...answer(await call("POST", `${api}/predict`, { rows: [row] })));
+      } catch (error) {
+        place.replaceChildren(make("p", { class: "verdict loses" }, error.message));
+      }
+      button.disabled = false;
+    });
+    const tableForm = document.getElementById("table-form");
+    const said = document.getElementById("table-answer");
+    tableForm.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const file = document.getElementById("table-file").files[0];
+      if (!file) return;
+      said.textContent = "Predicting …";
+      try {
+        const response = await fetch(`${api}/predict`, { method: "POST", headers: { "Content-Type": "text/csv" }, body: file });
+        if (!response.ok) throw new Error((await response.json()).detail);
+        const link = make("a", { href: URL.createObjectURL(await response.blob()), download: `${file.name.replace(/\.[^.]*$/, "")}-predictions.csv` });
+        document.body.append(link);
+        link.click();
+        link.remove();
+        const warnings = Number(response.headers.get("X-Warnings"));
+        said.textContent = warnings ? `Done, with ${warnings} warnings on how it was read.` : "Done.";
+      } catch (error) {
+        said.textContent = error.message;
+      }
+    });
+  }
+
+  return { show };
+})();

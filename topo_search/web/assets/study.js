@@ -1,0 +1,190 @@
+"use strict";
+// One study, live: state, fragments and charts as the service says that they have changed.
+
+const first = JSON.parse(document.getElementById("first").textContent);
+const api = first.api;
+let state = first.state;
+const byId = (id) => document.getElementById(id);
+
+// ---- state and controls
+
+function showState() {
+  const trials = state.trials;
+  const bar = document.querySelector("[role=progressbar]");
+  const share = state.budget ? (100 * trials.finished) / state.budget : 0;
+  bar.firstElementChild.style.width = `${share}%`;
+  bar.classList.toggle("done", state.state === "finished");
+  bar.setAttribute("aria-valuenow", trials.finished);
+  bar.setAttribute("aria-valuemax", state.budget);
+  byId("counts").textContent = `${trials.finished.toLocaleString()} of ${state.budget.toLocaleString()} trials`;
+  const words = [];
+  if (trials.pruned) words.push(`${trials.pruned.toLocaleString()} pruned`);
+  if (trials.failed) words.push(`${trials.failed.toLocaleString()} failed`);
+  const open = state.state === "created" || state.state === "running";
+  if (open && state.busy) words.push(`${state.busy} in training`);
+  if (open && trials.finished === state.budget) words.push("training the winner once more and scoring it on the test rows");
+  else if (open && state.left) words.push(`about ${state.left} left`);
+  if (state.state === "paused") words.push("paused");
+  if (state.state === "created" && state.workers) words.push("starting");
+  byId("detail").textContent = words.join(" · ");
+  byId("unserved").hidden = !(open && !state.workers && !state.busy);
+  const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", rename: true, delete: true };
+  for (const button of byId("controls").children) button.hidden = !can[button.dataset.act || button.dataset.open];
+  byId("more-time").hidden = state.seconds === null;
+  byId("use").hidden = !(state.state !== "cancelled" && state.has_network);
+  if (state.has_network) predictor.show(api);
+  document.title = `${trials.finished}/${state.budget} ${document.title.replace(/^\d+\/\d+ /, "")}`;
+}
+
+async function act(method, path, body) {
+  try {
+    const answer = await call(method, `${api}${path}`, body);
+    if (answer && answer.trials) {
+      state = answer;
+      showState();
+    }
+    return true;
+  } catch (error) {
+    tell(error.message, "error");
+    return false;
+  }
+}
+
+byId("controls").addEventListener("click", (event) => {
+  const { act: what, open } = event.target.dataset;
+  if (what) act("POST", `/${what}`, what === "resume" ? {} : undefined);
+  if (open) {
+    if (open === "rename") byId("new-name").value = state.name || "";
+    const dialog = byId(open);
+    dialog.returnValue = "";
+    dialog.showModal();
+  }
+});
+const decided = {
+  more: () => act("POST", "/resume", { trials: Number(byId("more-trials").value), timeout: state.seconds === null ? 0 : 60 * Number(byId("more-minutes").value) }),
+  rename: () => act("PATCH", "", { name: byId("new-name").value.trim() || null }),
+  cancel: () => act("POST", "/cancel"),
+  delete: async () => {
+    if (await act("DELETE", "")) window.location.assign("/");
+  },
+};
+for (const [name, decide] of Object.entries(decided)) {
+  byId(name).addEventListener("close", () => byId(name).returnValue === "go" && decide());
+}
+const copy = byId("copy");
+if (copy) {
+  copy.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(window.location.href);
+      tell("The address is copied.");
+    } catch {
+      tell("The browser does not allow it: copy it from the address bar.", "error");
+    }
+  });
+}
+
+// ---- charts: fetched when they come into sight, and again when they have changed
+
+const cards = new Map();
+const near = new IntersectionObserver((seen) => {
+  for (const one of seen) {
+    const card = cards.get(one.target.dataset.name);
+    card.visible = one.isIntersecting;
+    draw(card);
+  }
+}, { rootMargin: "300px" });
+const REDRAWN = 4000; // Milliseconds between two drawings of a chart, at least.
+
+async function draw(card) {
+  if (!card.visible || card.busy || card.drawn === card.digest) return;
+  const wait = card.next - Date.now();
+  if (wait > 0) {
+    clearTimeout(card.timer);
+    card.timer = setTimeout(() => draw(card), wait);
+    return;
+  }
+  card.busy = true;
+  const digest = card.digest;
+  try {
+    const figure = await call("GET", `${api}/figures/${card.name}`);
+    card.title.textContent = figure.title;
+    card.text.textContent = figure.text;
+    await Plotly.react(card.place, figure.data, figure.layout, { displayModeBar: false, responsive: true });
+    card.drawn = digest;
+  } catch (error) {
+    card.text.textContent = error.message;
+  }
+  card.busy = false;
+  card.next = Date.now() + REDRAWN;
+  draw(card);
+}
+
+function showFigures(digests) {
+  byId("charts").hidden = Object.keys(digests).length === 0;
+  for (const [name, digest] of Object.entries(digests)) {
+    let card = cards.get(name);
+    if (!card) {
+      const title = make("h3", { id: `title-${name}` }, "…");
+      const text = make("figcaption", { id: `text-${name}` });
+      const place = make("div", { class: "chart", role: "img", "aria-labelledby": `title-${name}`, "aria-describedby": `text-${name}` });
+      const figure = make("figure", { class: "card", "data-name": name }, title, place, text);
+      card = { name, title, text, place, figure, digest, drawn: null, next: 0, visible: false, busy: false };
+      cards.set(name, card);
+      near.observe(figure);
+    }
+    card.digest = digest;
+    draw(card);
+  }
+  for (const [name, card] of cards) {
+    if (!(name in digests)) {
+      near.unobserve(card.figure);
+      card.figure.remove();
+      cards.delete(name);
+    }
+  }
+  // In the order of reading; what stands right already is left alone.
+  Object.keys(digests).forEach((name, place) => {
+    const box = byId("chart-cards");
+    if (box.children[place] !== cards.get(name).figure) box.insertBefore(cards.get(name).figure, box.children[place] || null);
+  });
+}
+
+// ---- live
+
+function listen() {
+  const source = new EventSource(`${api}/events?seen=${encodeURIComponent(first.mark)}`);
+  source.addEventListener("change", (event) => {
+    const change = JSON.parse(event.data);
+    state = change.state;
+    for (const [name, html] of Object.entries(change.fragments)) {
+      const place = document.querySelector(`[data-fragment=${name}]`);
+      place.innerHTML = html; // Made and escaped by the service.
+      localTimes(place);
+    }
+    if ("importances_reason" in change) importances(change.importances_reason);
+    if (change.figures) showFigures(change.figures);
+    showState();
+    trialsTable.refresh();
+  });
+  source.addEventListener("gone", () => {
+    source.close();
+    tell("This study was deleted.", "error");
+    byId("controls").hidden = true;
+  });
+  source.addEventListener("open", () => (byId("offline").hidden = true));
+  source.addEventListener("error", () => {
+    byId("offline").hidden = false;
+    // A browser tries again by itself unless it was refused.
+    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+  });
+}
+
+function importances(reason) {
+  byId("importances-reason").textContent = reason ? `Which choices mattered: ${reason}.` : "";
+}
+
+importances(first.importances_reason);
+showFigures(first.figures);
+showState();
+trialsTable.start(api, state);
+listen();

@@ -1,0 +1,99 @@
+"use strict";
+// The table of trials: sorted, filtered and paged by the service.
+
+const trialsTable = (() => {
+  const SIZE = 20;
+  const EVERY = 3000; // Milliseconds between two looks while a study runs, at least.
+  const asked = { page: 1, size: SIZE, sort: "rank", order: "asc", state: "", search: "" };
+  const table = document.getElementById("trials");
+  let api, columns, timer, last = 0;
+
+  function heads() {
+    const row = table.tHead.rows[0];
+    row.replaceChildren(
+      ...columns.map(({ name, label, number }) => {
+        const chosen = asked.sort === name;
+        const mark = chosen ? (asked.order === "asc" ? " ▲" : " ▼") : "";
+        const button = make("button", { type: "button", class: "sort", onclick: () => sort(name) }, label, make("span", { "aria-hidden": "true" }, mark));
+        const order = chosen ? (asked.order === "asc" ? "ascending" : "descending") : "none";
+        return make("th", { scope: "col", class: number ? "number" : "", "aria-sort": order }, button);
+      }),
+    );
+  }
+
+  function sort(name) {
+    if (asked.sort !== name) [asked.sort, asked.order] = [name, "asc"];
+    else if (asked.order === "asc") asked.order = "desc";
+    else [asked.sort, asked.order] = ["rank", "asc"];
+    asked.page = 1;
+    heads();
+    const place = columns.findIndex((column) => column.name === name);
+    table.tHead.rows[0].cells[place].firstElementChild.focus();
+    load();
+  }
+
+  async function load() {
+    last = Date.now();
+    const wanted = JSON.stringify(asked);
+    let found;
+    try {
+      found = await call("GET", `${api}/trials?${new URLSearchParams(asked)}`);
+    } catch (error) {
+      document.getElementById("found").textContent = error.message;
+      return;
+    }
+    if (wanted !== JSON.stringify(asked)) return; // Asked for something else meanwhile.
+    const rows = found.trials.map((trial, place) => {
+      const best = place === 0 && asked.page === 1 && asked.sort === "rank" && trial.state === "complete";
+      const parameters = Object.entries(trial.parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? Number(value.toPrecision(4)) : value}`);
+      const name = make("td", { class: "name" }, make("bdi", {}, trial.topology || parameters.join(", ") || "–"));
+      if (trial.reason) name.append(make("div", { class: "soft" }, make("bdi", {}, trial.reason)));
+      if (trial.topology && parameters.length) name.append(make("details", {}, make("summary", {}, "parameters"), make("bdi", {}, parameters.join(", "))));
+      const number = (text) => make("td", { class: "number" }, text);
+      return make("tr", { class: best ? "first" : "" }, number(String(trial.trial)), make("td", {}, make("span", { class: `state ${trial.state}` }, trial.state)), name,
+        number(trial.shown.value), number(trial.shown.weights), number(trial.shown.seconds), number(trial.epochs === null ? "–" : String(trial.epochs)));
+    });
+    if (!rows.length) rows.push(make("tr", {}, make("td", { colspan: columns.length, class: "soft" }, asked.search || asked.state ? "No such trials." : "No trial has begun yet.")));
+    table.tBodies[0].replaceChildren(...rows);
+    const pages = Math.max(1, Math.ceil(found.total / SIZE));
+    document.getElementById("pager").hidden = pages === 1;
+    document.getElementById("page").textContent = `Page ${asked.page} of ${pages.toLocaleString()}`;
+    for (const button of document.querySelectorAll("[data-page]")) {
+      const to = asked.page + Number(button.dataset.page);
+      button.disabled = to < 1 || to > pages;
+    }
+    document.getElementById("found").textContent = `${found.total.toLocaleString()} ${found.total === 1 ? "trial" : "trials"}`;
+  }
+
+  function start(address, state) {
+    api = address;
+    columns = [
+      { name: "trial", label: "Trial", number: true }, { name: "state", label: "State" }, { name: "topology", label: "Network" },
+      { name: "value", label: state.metric_label[0].toUpperCase() + state.metric_label.slice(1), number: true },
+      { name: "weights", label: "Weights", number: true }, { name: "seconds", label: "Time", number: true }, { name: "epochs", label: "Epochs", number: true },
+    ];
+    const filter = document.getElementById("filter");
+    filter.addEventListener("submit", (event) => event.preventDefault());
+    filter.addEventListener("input", () => {
+      asked.search = document.getElementById("search").value;
+      asked.state = document.getElementById("state").value;
+      asked.page = 1;
+      clearTimeout(timer);
+      timer = setTimeout(load, 250);
+    });
+    document.getElementById("pager").addEventListener("click", (event) => {
+      if (!event.target.dataset.page) return;
+      asked.page += Number(event.target.dataset.page);
+      load();
+    });
+    heads();
+    load();
+  }
+
+  function refresh() {
+    clearTimeout(timer);
+    timer = setTimeout(load, Math.max(0, last + EVERY - Date.now()));
+  }
+
+  return { start, refresh };
+})();

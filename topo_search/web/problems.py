@@ -1,0 +1,101 @@
+"""Errors as answers: problem details (RFC 9457) for programs, a page for people, the same words."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from apiflask import APIFlask, HTTPError
+from flask import Response, json, make_response, render_template, request
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from storage.connection import StorageError
+from topo_search.web.children import BusyError
+from topo_search.web.service import FullError, Service, UploadTooLargeError, too_large
+
+logger = logging.getLogger(__name__)
+
+TITLES = {
+    400: "The request cannot be read",
+    401: "Log in first",
+    403: "Not allowed",
+    404: "There is nothing here",
+    405: "Not possible here",
+    409: "That does not go together",
+    413: "Too large",
+    422: "That does not fit",
+    429: "Too many requests",
+    500: "Something went wrong",
+    503: "Not now",
+}
+NO_STUDY = "No study has this key. Check that the link is whole; the study may have been deleted."
+BROKEN = "An error of topo-search; it has been logged."
+
+
+def register(app: APIFlask, service: Service) -> None:
+    """Let an application answer errors so."""
+
+    def refuse(status: int, detail: str, **more: Any) -> Response:
+        return problem(status, detail, **more)
+
+    @app.error_processor
+    def _invalid(error: HTTPError) -> Any:
+        detail = _first(error.detail) if error.status_code == 422 else ""
+        return problem(error.status_code, detail or str(error.message or ""), errors=error.detail)
+
+    app.register_error_handler(UploadTooLargeError, lambda error: refuse(413, str(error)))
+    app.register_error_handler(
+        RequestEntityTooLarge, lambda error: refuse(413, too_large(service.limits.upload))
+    )
+    for busy in (FullError, BusyError, StorageError):
+        app.register_error_handler(busy, lambda error: refuse(503, str(error)))
+    app.register_error_handler(ValueError, lambda error: refuse(422, str(error)))
+    app.register_error_handler(LookupError, _missing)
+    app.register_error_handler(
+        HTTPException, lambda error: refuse(error.code or 500, str(error.description or ""))
+    )
+    app.register_error_handler(Exception, _broken)
+
+
+def problem(status: int, detail: str, *, errors: Any = None) -> Response:
+    """Return an answer that says what is wrong."""
+    title = TITLES.get(status, "The request cannot be answered")
+    if wants_json():
+        body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        if errors:
+            body["errors"] = errors
+        response = make_response(json.dumps(body), status)
+        response.mimetype = "application/problem+json"
+    else:
+        page = render_template("problem.html", status=status, title=title, detail=detail)
+        response = make_response(page, status)
+    if status in (429, 503):
+        response.headers["Retry-After"] = "30"
+    return response
+
+
+def wants_json() -> bool:
+    """Tell whether a program asks."""
+    return request.path.startswith("/v1")
+
+
+def _missing(error: LookupError) -> Response:
+    if isinstance(error, KeyError | IndexError):
+        return _broken(error)  # Nobody's request says so: it is ours.
+    return problem(404, str(error))
+
+
+def _broken(error: Exception) -> Response:
+    logger.error("%s failed.", request.endpoint, exc_info=error)
+    return problem(500, BROKEN)
+
+
+def _first(detail: Any, path: str = "") -> str:
+    """Return the first of marshmallow's messages, with the name of the field."""
+    if isinstance(detail, dict) and detail:
+        name, rest = next(iter(detail.items()))
+        inner = name in ("json", "query", "form", "files", "_schema")
+        return _first(rest, path if inner else f"{path}.{name}".strip("."))
+    if isinstance(detail, list) and detail:
+        return _first(detail[0], path)
+    return f"{path}: {detail}" if path else str(detail)

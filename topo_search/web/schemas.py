@@ -1,0 +1,155 @@
+"""What requests may hold: one definition, checked on the way in and written to OpenAPI.
+
+What the command line knows too is taken from its own options.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from apiflask import Schema, fields
+from marshmallow import RAISE, validate
+
+from topo_search.choices import KINDS, LIMITS
+from topo_search.cli_search import create
+from topo_search.study import HIGHEST_SEED, MOST_TRIALS
+
+LONGEST = 1_000  # Characters of a short text, such as a column's name.
+SHORT = validate.Length(max=LONGEST)
+OPTIONS = {option.name: option for option in create.params if isinstance(option, click.Option)}
+SORTS = ("trial", "state", "value", "topology", "depth", "weights", "seconds", "epochs")
+
+
+class Strict(Schema):
+    """Refuses what it does not know."""
+
+    class Meta:
+        """Of marshmallow."""
+
+        unknown = RAISE
+
+
+def _field(name: str, **more: Any) -> fields.Field:
+    """Return an option of the command line as a field."""
+    option = OPTIONS[name]
+    metadata = {"description": option.help or ""}
+    default = option.default if isinstance(option.default, int | float | str) else None
+    same: dict[str, Any] = {"metadata": metadata, "load_default": default, "allow_none": True}
+    kind = option.type
+    if isinstance(kind, click.Choice):
+        return fields.String(validate=validate.OneOf(list(kind.choices)), **same)
+    if isinstance(kind, click.IntRange):
+        bounds = validate.Range(min=kind.min, max=more.get("high"))
+        return fields.Integer(strict=True, validate=bounds, **same)
+    if isinstance(kind, click.types.FloatParamType):
+        return fields.Float(**same)
+    if isinstance(kind, click.types.IntParamType):
+        bounds = validate.Range(min=0, max=more.get("high"))
+        return fields.Integer(strict=True, validate=bounds, **same)
+    return fields.String(validate=SHORT, **same)
+
+
+def _maybe(kind: type[fields.Field], text: str, **more: Any) -> fields.Field:
+    return kind(allow_none=True, metadata={"description": text}, **more)
+
+
+_Limits = Strict.from_dict(
+    {
+        name: _maybe(fields.String, f"{limit.text} As {limit.example}.", validate=SHORT)
+        for name, limit in LIMITS.items()
+    },
+    name="Limits",
+)
+
+
+class Reading(Strict):
+    """How a table is read, where the user knows better."""
+
+    encoding = _maybe(fields.String, "As utf-8 or latin-1.", validate=validate.Length(max=40))
+    separator = _maybe(fields.String, "Between columns.", validate=validate.Length(equal=1))
+    quote = _maybe(fields.String, "Around cells.", validate=validate.OneOf(["", '"', "'"]))
+    decimal = _maybe(fields.String, "Decimal sign.", validate=validate.OneOf([".", ","]))
+    header = _maybe(fields.Boolean, "Whether the first row has the columns' names.")
+    skip = _maybe(fields.Integer, "Lines above the header.", validate=validate.Range(0, 10_000))
+    day_first = _maybe(fields.Boolean, "Of dates such as 3/4/2024.")
+    missing = fields.List(fields.String(validate=SHORT), validate=validate.Length(max=100))
+    kinds = fields.Dict(
+        keys=fields.String(validate=SHORT), values=fields.String(validate=validate.OneOf(KINDS))
+    )
+
+
+class InspectIn(Strict):
+    """A table to look at again."""
+
+    reading = fields.Nested(Reading, load_default=dict)
+
+
+class ChoicesIn(Strict):
+    """A table and what is known of the study to be."""
+
+    target = fields.String(required=True, validate=SHORT)
+    task = _field("task")
+    space = _field("space")
+    test_share = _field("test_share")
+    validation = _field("validation")
+    drop = fields.List(fields.String(validate=SHORT), validate=validate.Length(max=20_000))
+    reading = fields.Nested(Reading, load_default=dict)
+
+
+class StudyIn(ChoicesIn):
+    """A study to be created."""
+
+    upload = fields.String(required=True, validate=validate.Length(max=4_000))
+    trials = _field("trials", high=MOST_TRIALS)
+    timeout = _maybe(
+        fields.Float, "Seconds the trials may use.", validate=validate.Range(min=1, max=1e8)
+    )
+    metric = _field("metric")
+    epochs = _field("epochs", high=100_000)
+    seed = _field("seed", high=HIGHEST_SEED)
+    pruner = _field("pruner")
+    sampler = _field("sampler")
+    name = _field("name")
+    limits = fields.Nested(_Limits, load_default=dict)
+
+
+class MoreIn(Strict):
+    """How much more a study may use."""
+
+    trials = fields.Integer(
+        strict=True, load_default=0, validate=validate.Range(min=0, max=MOST_TRIALS)
+    )
+    timeout = fields.Float(load_default=0, validate=validate.Range(min=0, max=1e8))
+
+
+class NameIn(Strict):
+    """A study's new name."""
+
+    name = fields.String(required=True, allow_none=True, validate=SHORT)
+
+
+class TrialsQuery(Strict):
+    """Which trials, in which order."""
+
+    page = fields.Integer(load_default=1, validate=validate.Range(1, 1_000_000))
+    size = fields.Integer(load_default=20, validate=validate.Range(1, 500))
+    sort = fields.String(load_default="rank", validate=validate.OneOf(["rank", *SORTS]))
+    order = fields.String(load_default="asc", validate=validate.OneOf(["asc", "desc"]))
+    state = fields.String(
+        load_default="", validate=validate.OneOf(["", "complete", "pruned", "failed", "running"])
+    )
+    search = fields.String(load_default="", validate=validate.Length(max=200))
+
+
+class RowsIn(Strict):
+    """Rows to predict: by column, as they would stand in the table."""
+
+    rows = fields.List(
+        fields.Dict(
+            keys=fields.String(validate=SHORT),
+            values=fields.String(allow_none=True, validate=validate.Length(max=10_000)),
+        ),
+        required=True,
+        validate=validate.Length(min=1, max=1_000),
+    )

@@ -1,0 +1,201 @@
+"""What the pages and the REST calls share: the storage, limits, children, watches."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from storage import retention, studies
+from storage.connection import Storage
+from storage.rows import OPEN, StudyRow
+from topo_search.web import tables
+from topo_search.web.children import Children
+from topo_search.web.prediction import Predictions
+from topo_search.web.watching import Watches
+
+MB = 2**20
+CHUNK = MB  # Bytes of an upload held in memory at a time.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What users may ask of a service."""
+
+    upload: int = 200 * MB  # bytes of a table
+    rows: int = 5_000_000
+    columns: int = 20_000
+    seconds: float = 120.0  # to read a table
+    memory: int = 4 * 1024 * MB  # bytes to read a table
+    open_studies: int = 200
+    stored: int = 20 * 1024 * MB  # bytes of tables and networks in all
+
+
+class FullError(RuntimeError):
+    """The service takes no more for now."""
+
+
+class UploadTooLargeError(ValueError):
+    """A table has more bytes than the service takes."""
+
+
+class Service:
+    """One web service over one storage."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        home: Path,
+        *,
+        limits: Limits,
+        signing_key: str,
+        keep: timedelta | None,
+    ) -> None:
+        """Make a service.
+
+        Args:
+            storage: Where the studies are.
+            home: Folder of this machine's data.
+            limits: On what users may ask.
+            signing_key: Shared by all services of the storage.
+            keep: How long after its last activity a study is kept; for ever by default.
+        """
+        self.storage, self.home, self.limits, self.keep = storage, home, limits, keep
+        self.signing_key = signing_key
+        self.children, self.predictions = Children(), Predictions()
+        self.watches = Watches(storage)
+        self._uploads = URLSafeSerializer(signing_key, salt="upload")
+        self._where = tables.Where(
+            url=storage.url,
+            cache=home / "datasets",
+            rows=limits.rows,
+            columns=limits.columns,
+            memory=limits.memory // 2,
+        )
+
+    def close(self) -> None:
+        """End what runs beside the server."""
+        self.watches.close()
+        self.children.close()
+        self.predictions.close()
+
+    def upload(self, stream: IO[bytes], name: str) -> dict[str, Any]:
+        """Keep a table as it comes in; return what names it from now on, and how it was read.
+
+        Raises:
+            UploadTooLargeError: It has more bytes than a table may have.
+            FullError: There is no room for more.
+            ValueError: It is no table.
+        """
+        self._check_room()
+        with self._spooled(stream) as (path, size):
+            kept = self._child(tables.keep, path, name)
+        return self._named(kept, name, size)
+
+    def example(self, name: str) -> dict[str, Any]:
+        """Take a table that comes with topo-search, as if it had been uploaded."""
+        self._check_room()
+        kept = self._child(tables.keep_example, name)
+        return self._named(kept, f"{name}.csv", kept["size"])
+
+    def opened(self, upload: str) -> tuple[str, str]:
+        """Return the SHA-256 and the name of an uploaded table.
+
+        Raises:
+            LookupError: Nothing that this service gave out.
+        """
+        try:
+            sha256, name = self._uploads.loads(upload)
+        except (BadSignature, ValueError) as error:
+            raise LookupError("Expected an uploaded table. Upload it again.") from error
+        return str(sha256), str(name)
+
+    def inspect(self, upload: str, reading: dict[str, Any]) -> dict[str, Any]:
+        """Return how an uploaded table is read with what the user knows better."""
+        sha256, name = self.opened(upload)
+        described = self._child(tables.inspect, sha256, tables.overrides_of(reading))
+        return {"upload": upload, "name": name, "table": described}
+
+    def choices(self, upload: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what there is to choose for an uploaded table and its target."""
+        sha256, _ = self.opened(upload)
+        return self._child(tables.choices, sha256, tables.options_of(given, keep=None))
+
+    def columns(self, row: StudyRow) -> list[dict[str, Any]]:
+        """Return the columns that a study's network takes, each with what it may hold."""
+        if row.dataset is None:
+            raise LookupError("This study has no table.")
+        plan = {name: row.plan[name] for name in ("reading", "target", "drop")}
+        found: list[dict[str, Any]] = self._child(tables.columns, row.dataset, plan)
+        return found
+
+    def create(self, given: dict[str, Any]) -> dict[str, str]:
+        """Create a study of an uploaded table and return its `study` and `key`.
+
+        Raises:
+            FullError: There is no room for more.
+            ValueError: What was asked for does not fit the table.
+        """
+        self._check_room()
+        if len(studies.list_studies(self.storage, OPEN)) >= self.limits.open_studies:
+            raise FullError(
+                f"This service has {self.limits.open_studies:,} open studies, and takes no more "
+                "until some have ended. Try again later."
+            )
+        sha256, name = self.opened(given["upload"])
+        options = tables.options_of({**given, "file": name}, keep=self.keep)
+        return self._child(tables.create, sha256, options)
+
+    def _named(self, kept: dict[str, Any], name: str, size: int) -> dict[str, Any]:
+        upload = self._uploads.dumps([kept["dataset"], name])
+        return {"upload": upload, "name": name, "size": size, "table": kept["table"]}
+
+    def _child(self, function: Any, *arguments: Any) -> Any:
+        return self.children(
+            function,
+            self._where,
+            *arguments,
+            seconds=self.limits.seconds,
+            memory=self.limits.memory,
+        )
+
+    def _check_room(self) -> None:
+        if retention.stored(self.storage).bytes >= self.limits.stored:
+            raise FullError(
+                f"This service holds {self.limits.stored // MB:,} MiB, and takes no more until "
+                "studies are deleted or expire. Try again later."
+            )
+
+    @contextmanager
+    def _spooled(self, stream: IO[bytes]) -> Iterator[tuple[Path, int]]:
+        """Write a stream to a file of ours while the block runs, never holding much of it."""
+        folder = self.home / "uploads"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=f"{secrets.token_hex(4)}-")
+        path, size = Path(name), 0
+        try:
+            with os.fdopen(handle, "wb") as file:
+                while chunk := stream.read(CHUNK):
+                    size += len(chunk)
+                    if size > self.limits.upload:
+                        raise UploadTooLargeError(too_large(self.limits.upload))
+                    file.write(chunk)
+            yield path, size
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def too_large(limit: int) -> str:
+    """Say that a table has too many bytes."""
+    return (
+        f"Expected a table of at most {limit // MB:,} MiB. Received a larger one. "
+        "Leave out rows or columns."
+    )

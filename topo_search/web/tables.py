@@ -1,0 +1,240 @@
+"""What is done with an uploaded table, in a child process: hostile bytes stay out of the server.
+
+Each function is run by `Children`, takes and returns plain values, and opens the database itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from objectives import metrics
+from objectives.defaults import USUAL, TableFacts, without_effect
+from objectives.parameters import Choice, Parameter, Range
+from objectives.reading import Overrides, Reading, ReadingError
+from objectives.table import Column, Table, apply_reading, describe, read_table
+from storage import datasets
+from storage.connection import connect
+from topo_search import examples, study
+from topo_search.choices import LIMITS
+from topo_search.results import plain
+from topo_search.study import Options
+
+PREVIEW_ROWS = 8
+PREVIEW_COLUMNS = 100  # Of a very wide table the first are shown.
+BINS = 12
+LEVELS = 100  # Of a categorical column, offered in the form for a prediction.
+TARGET_NAMES = ("target", "class", "label", "species", "outcome", "y", "churn", "price", "quality")
+UNFIT = ("identifier", "constant", "empty", "text", "datetime")  # To be predicted.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Where a child finds an uploaded table, and what it may hold."""
+
+    url: str = field(repr=False)  # Of the storage.
+    cache: Path  # Folder of datasets on this machine.
+    rows: int  # At most.
+    columns: int  # At most.
+    memory: int  # Bytes that reading it may use.
+
+
+def keep(where: Where, path: Path, name: str) -> dict[str, Any]:
+    """Read an upload and, where it is a table, keep it; return its SHA-256 and how it was read.
+
+    Raises:
+        ReadingError: It is no table, or too large a one.
+    """
+    return _keep(where, path.read_bytes(), name)
+
+
+def keep_example(where: Where, name: str) -> dict[str, Any]:
+    """Keep a table that comes with topo-search, as `keep` does; return its `size`, too."""
+    data = examples.get(name).read()
+    return {**_keep(where, data, f"{name}.csv"), "size": len(data)}
+
+
+def _keep(where: Where, data: bytes, name: str) -> dict[str, Any]:
+    described = _describe(_read(where, data, Overrides()))
+    with closing(connect(where.url)) as storage:
+        sha256 = datasets.put(storage, data, name)
+    return {"dataset": sha256, "table": described}
+
+
+def inspect(where: Where, sha256: str, overrides: Overrides) -> dict[str, Any]:
+    """Return how a table is read, with a few of its rows."""
+    return _describe(_read(where, _bytes(where, sha256), overrides))
+
+
+def choices(where: Where, sha256: str, options: Options) -> dict[str, Any]:
+    """Return what there is to choose for a table and its target: task, metrics, ranges.
+
+    Args:
+        where: Where the table is.
+        sha256: Of the table.
+        options: Its target, reading and space as far as chosen.
+    """
+    data = _bytes(where, sha256)
+    plan = study.tabular_plan(replace(options, data=data))
+    facts = TableFacts(**plan["facts"])
+    without = without_effect(facts)
+    usual = USUAL[options.space or "mlp"](facts)
+    fitting = [metric for metric in metrics.METRICS.values() if plan["task"] in metric.tasks]
+    return {
+        "target": plan["target"],
+        "task": plan["task"],
+        "classes": plan["classes"],
+        "rows": facts.rows,
+        "inputs": facts.inputs,
+        "metric": plan["metric"],
+        "metrics": [{"name": metric.name, "label": metric.label} for metric in fitting],
+        "validation": plan["validation"],
+        "warnings": plan["warnings"],
+        "parameters": [
+            {
+                "name": name,
+                **limit._asdict(),
+                **_offered(usual[key]),
+                "without": f"No effect: {without[key][1]}." if key in without else "",
+            }
+            for name, limit in LIMITS.items()
+            if (key := name.replace("-", "_")) in usual
+        ],
+    }
+
+
+def columns(where: Where, sha256: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the columns that a study's network takes, each with what it may hold."""
+    reading = Reading.from_json(plan["reading"])
+    table = apply_reading(_bytes(where, sha256), reading, limit=where.memory)
+    used = {feature.column for feature in table.features} - {plan["target"], *plan["drop"]}
+    return [
+        {
+            "name": column.name,
+            "kind": column.kind,
+            "example": next((text for text in table.labels[column.name] if text), ""),
+            "levels": _levels(table, column),
+        }
+        for column in table.columns
+        if column.name in used
+    ]
+
+
+def create(where: Where, sha256: str, options: Options) -> dict[str, str]:
+    """Create a study of an uploaded table and return its `study` and `key`."""
+    data = _bytes(where, sha256)
+    with closing(connect(where.url)) as storage:
+        row, key = study.create(storage, replace(options, data=data))
+    return {"study": row.id, "key": key}
+
+
+def _bytes(where: Where, sha256: str) -> bytes:
+    with closing(connect(where.url)) as storage:
+        return datasets.fetch(storage, sha256, where.cache).read_bytes()
+
+
+def _read(where: Where, data: bytes, overrides: Overrides) -> Table:
+    table = read_table(data, overrides=overrides, limit=where.memory)
+    rows, columns = len(table.labels), len(table.columns)
+    if columns > where.columns:
+        raise ReadingError(
+            f"Expected at most {where.columns:,} columns. Received {columns:,}. Leave some out."
+        )
+    if rows > where.rows:
+        raise ReadingError(
+            f"Expected at most {where.rows:,} rows. Received {rows:,}. Give a share of them."
+        )
+    return table
+
+
+def _describe(table: Table) -> dict[str, Any]:
+    described = describe(table)
+    for column in described["columns"]:
+        column["histogram"] = _histogram(table, column["name"])
+    shown = table.labels.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
+    reading = table.reading
+    described |= {
+        "quote": reading.quote,
+        "skip": reading.skip,
+        "preview": shown.astype(str).to_numpy().tolist(),
+        "guess": _guess(table),
+    }
+    return dict(plain(described))
+
+
+def _histogram(table: Table, name: str) -> dict[str, Any]:
+    """Return how often a column's values occur: of numbers in bins, else of the commonest."""
+    numbers = [feature for feature in table.features if feature.column == name]
+    if len(numbers) == 1 and numbers[0].kind == "numeric":
+        values = table.frame[numbers[0].name].to_numpy()
+        values = values[np.isfinite(values)]
+        if len(values) and values.min() < values.max():
+            counts, edges = np.histogram(values, bins=BINS)
+            return {"counts": counts.tolist(), "labels": [f"{edge:.4g}" for edge in edges]}
+    texts = table.labels[name]
+    held = texts[texts != ""]
+    counted: pd.Series[int] = held.value_counts()
+    top = counted.head(BINS)
+    return {"counts": top.tolist(), "labels": [str(text)[:40] for text in top.index]}
+
+
+def _levels(table: Table, column: Column) -> list[str]:
+    """Return the commonest values of a column that has a few."""
+    if column.kind not in ("categorical", "boolean"):
+        return []
+    texts = table.labels[column.name]
+    counted: pd.Series[int] = texts[texts != ""].value_counts()
+    return [str(text) for text in counted.index[:LEVELS]]
+
+
+def _guess(table: Table) -> str | None:
+    """Return the column that most likely is to be predicted."""
+    fit = [column for column in table.columns if column.kind not in UNFIT]
+    named = [column for column in fit if column.name.strip().casefold() in TARGET_NAMES]
+    guessed = named[:1] or fit[-1:]
+    return guessed[0].name if guessed else None
+
+
+def _offered(usual: Parameter | Any) -> dict[str, Any]:
+    """Return what is tried of a parameter unasked."""
+    if isinstance(usual, Range):
+        whole = isinstance(usual.low, int)
+        return {"kind": "range", "low": usual.low, "high": usual.high, "whole": whole}
+    if isinstance(usual, Choice):
+        words = [
+            str(value).lower() if isinstance(value, bool) else value for value in usual.choices
+        ]
+        return {"kind": "choice", "values": words}
+    value = str(usual).lower() if isinstance(usual, bool) else usual
+    return {"kind": "fixed", "value": value}
+
+
+def overrides_of(given: Mapping[str, Any]) -> Overrides:
+    """Return what a request says of how its table is to be read."""
+    known = {name: value for name, value in given.items() if value is not None}
+    if "missing" in known:
+        known["missing"] = tuple(known["missing"])
+    return Overrides(**known)
+
+
+def options_of(given: Mapping[str, Any], *, keep: timedelta | None) -> Options:
+    """Return what a request asks of a study, but for the table's bytes."""
+    same = ("target", "task", "metric", "trials", "space", "epochs", "seed", "test_share")
+    also = ("validation", "pruner", "sampler", "name")
+    known = {name: given[name] for name in (*same, *also) if given.get(name) is not None}
+    return Options(
+        data=None,
+        seconds=given.get("timeout"),
+        limits={name: text for name, text in (given.get("limits") or {}).items() if text},
+        overrides=overrides_of(given.get("reading") or {}),
+        drop=tuple(given.get("drop") or ()),
+        keep=keep,
+        **known,
+    )

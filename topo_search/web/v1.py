@@ -1,0 +1,299 @@
+"""The REST calls; the pages use the same ones."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from apiflask import APIBlueprint
+from flask import Response, request, send_file
+
+from storage import artifacts, datasets, studies
+from storage.rows import StudyRow
+from topo_search import examples
+from topo_search.formats import format_name
+from topo_search.predictor import NETWORK, READING
+from topo_search.report import report_html
+from topo_search.web import schemas, watching
+from topo_search.web.access import GUESSES, UPLOADS, limiter, service, study_of
+
+v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
+limiter.limit(GUESSES, deduct_when=lambda response: response.status_code == 404)(v1)
+
+CSV, JSON, HTML = "text/csv; charset=utf-8", "application/json", "text/html; charset=utf-8"
+_RAW = {"schema": {"type": "string", "format": "binary"}}
+
+
+@v1.post("/uploads")
+@limiter.limit(UPLOADS)
+@v1.doc(
+    summary="Upload a table",
+    description="As the file `file` of a form, or as the whole body with its name in `?name=`.",
+    tags=["Tables"],
+    responses={201: "How it was read", 413: "Too large", 422: "Not a table", 503: "Full"},
+)
+def upload() -> tuple[dict[str, Any], int]:
+    """Keep a table; answer with the text that names it, and how it was read."""
+    if request.mimetype == "multipart/form-data":
+        file = request.files.get("file")
+        if file is None:
+            raise ValueError("Expected a table as the form's file `file`. Received none.")
+        return service().upload(file.stream, _file_name(file.filename)), 201
+    return service().upload(request.stream, _file_name(request.args.get("name"))), 201
+
+
+@v1.get("/examples")
+@v1.doc(summary="Tables to try it with", tags=["Tables"])
+def list_examples() -> list[dict[str, str]]:
+    """List the tables that come with topo-search."""
+    return [{"name": example.name, "text": example.text} for example in examples.EXAMPLES]
+
+
+@v1.post("/examples/<string:name>")
+@limiter.limit(UPLOADS)
+@v1.doc(summary="Take an example", tags=["Tables"], responses={201: "As of an upload"})
+def take_example(name: str) -> tuple[dict[str, Any], int]:
+    """Upload a table that comes with topo-search."""
+    return service().example(name), 201
+
+
+@v1.post("/uploads/<string:upload>/inspect")
+@v1.input(schemas.InspectIn)
+@v1.doc(summary="Read a table again, corrected", tags=["Tables"])
+def inspect(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
+    """Answer with how a table is read."""
+    return service().inspect(upload, json_data["reading"])
+
+
+@v1.post("/uploads/<string:upload>/choices")
+@v1.input(schemas.ChoicesIn)
+@v1.doc(summary="What there is to choose for a table and its target", tags=["Tables"])
+def choices(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
+    """Answer with the task, the metrics and the ranges of the space."""
+    return service().choices(upload, json_data)
+
+
+@v1.post("/studies")
+@limiter.limit(UPLOADS)
+@v1.input(schemas.StudyIn)
+@v1.doc(summary="Create a study", responses={201: "Its id and key", 503: "Full"})
+def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
+    """Create a study; answer with its public id and its secret key, shown only now."""
+    made = service().create(json_data)
+    return {**made, "page": f"/s/{made['key']}"}, 201
+
+
+@v1.get("/studies/<string:study>")
+@v1.doc(summary="How far a study is")
+def read(study: str) -> dict[str, Any]:
+    """Answer with the state, the progress and the best network so far."""
+    return service().watches.of(study_of(study).id).current().state
+
+
+@v1.get("/studies/<string:study>/results")
+@v1.doc(summary="Everything a study found")
+def results(study: str) -> dict[str, Any]:
+    """Answer with what `topo-search results --json` prints."""
+    return service().watches.of(study_of(study).id).current().results.to_json()
+
+
+@v1.get("/studies/<string:study>/trials")
+@v1.input(schemas.TrialsQuery, location="query")
+@v1.doc(summary="A page of the trials")
+def trials(study: str, query_data: dict[str, Any]) -> dict[str, Any]:
+    """Answer with some of the trials, sorted and filtered."""
+    return service().watches.of(study_of(study).id).current().trials(**query_data)
+
+
+@v1.get("/studies/<string:study>/figures")
+@v1.doc(summary="The charts there are, with what tells whether they have changed")
+def figures(study: str) -> dict[str, str]:
+    """Answer with a digest of each chart."""
+    return service().watches.of(study_of(study).id).current().digests
+
+
+@v1.get("/studies/<string:study>/figures/<string:name>")
+@v1.doc(summary="A chart as plotly JSON")
+def figure(study: str, name: str) -> Response:
+    """Answer with one chart."""
+    view = service().watches.of(study_of(study).id).current()
+    if name not in view.figures:
+        raise LookupError(f"Expected a chart: {', '.join(view.figures) or 'there is none yet'}.")
+    response = Response(view.figures[name], mimetype=JSON)
+    response.set_etag(view.digests[name])
+    return response.make_conditional(request)
+
+
+@v1.get("/studies/<string:study>/events")
+@v1.doc(summary="A study's changes as server-sent events", responses={200: "text/event-stream"})
+def events(study: str) -> Response:
+    """Stream what changes: `change` with the state and new fragments; `gone` when deleted."""
+    row = study_of(study)
+    seen = request.headers.get("Last-Event-ID") or request.args.get("seen")
+    response = Response(
+        watching.stream(service().watches, row.id, seen), mimetype="text/event-stream"
+    )
+    response.headers["X-Accel-Buffering"] = "no"  # nginx is to pass it on as it comes.
+    return response
+
+
+@v1.post("/studies/<string:study>/pause")
+@v1.doc(summary="Hand out no more of its trials")
+def pause(study: str) -> dict[str, Any]:
+    """Pause a study; what runs goes on to its end."""
+    return _changed(study, lambda row: studies.pause(service().storage, row.id, "by its owner"))
+
+
+@v1.post("/studies/<string:study>/resume")
+@v1.input(schemas.MoreIn)
+@v1.doc(summary="Go on, with more trials or time where asked for")
+def resume(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
+    """Open a study again."""
+    more = {"trials": json_data["trials"], "seconds": json_data["timeout"]}
+    return _changed(study, lambda row: studies.resume(service().storage, row.id, **more))
+
+
+@v1.post("/studies/<string:study>/cancel")
+@v1.doc(summary="End it for good; its results stay")
+def cancel(study: str) -> dict[str, Any]:
+    """Cancel a study."""
+    return _changed(study, lambda row: studies.cancel(service().storage, row.id))
+
+
+@v1.patch("/studies/<string:study>")
+@v1.input(schemas.NameIn)
+@v1.doc(summary="Rename it")
+def rename(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
+    """Give a study another name, or none."""
+    name = json_data["name"]
+    return _changed(study, lambda row: studies.rename(service().storage, row.id, name))
+
+
+@v1.delete("/studies/<string:study>")
+@v1.doc(summary="Delete it with all it found", responses={204: "Deleted"})
+def delete(study: str) -> tuple[str, int]:
+    """Delete a study."""
+    studies.delete(service().storage, study_of(study).id)
+    return "", 204
+
+
+@v1.get("/studies/<string:study>/columns")
+@v1.doc(summary="The columns that its network takes")
+def columns(study: str) -> dict[str, Any]:
+    """Answer with each column's name, kind, an example and its levels."""
+    return {"columns": service().columns(study_of(study))}
+
+
+@v1.post("/studies/<string:study>/predict")
+@limiter.limit("120 per minute")
+@v1.doc(
+    summary="Predict rows with the study's network",
+    description="JSON `{rows: [{column: text}]}` is answered with JSON, a CSV with a CSV.",
+)
+def predict(study: str) -> Any:
+    """Predict rows, or a CSV."""
+    row = study_of(study)
+    if request.mimetype == "application/json":
+        wanted = schemas.RowsIn().load(request.get_json())
+        found = service().predictions.rows(*_network(row), wanted["rows"])
+        return {
+            "predicted": list(found.predicted),
+            "rows": found.rows,
+            "warnings": list(found.warnings),
+        }
+    data = request.files["file"].read() if request.files.get("file") else request.get_data()
+    return _predicted(row, data)
+
+
+@v1.get("/studies/<string:study>/downloads/<string:name>")
+@v1.doc(
+    summary="A file of a study",
+    description="model.keras, reading.json, report.html, trials.csv, trials.json, predictions.csv",
+)
+def download(study: str, name: str) -> Response:
+    """Answer with a file."""
+    row = study_of(study)
+    if name not in DOWNLOADS:
+        raise LookupError(f"Expected one of {', '.join(DOWNLOADS)}. Received: {name}.")
+    media_type, content = DOWNLOADS[name]
+    found = content(row)
+    if isinstance(found, Response):
+        return found
+    return _file(found, f"{row.id}-{name}", media_type)
+
+
+def _report(row: StudyRow) -> bytes:
+    view = service().watches.of(row.id).current()
+    return report_html(view.results, commands={}).encode()
+
+
+def _trials_csv(row: StudyRow) -> bytes:
+    return service().watches.of(row.id).current().results.to_csv().encode()
+
+
+def _trials_json(row: StudyRow) -> bytes:
+    from flask import json
+
+    return json.dumps(service().watches.of(row.id).current().results.to_json()).encode()
+
+
+def _predictions(row: StudyRow) -> Response:
+    if row.dataset is None:
+        raise LookupError("This study has no table.")
+    path = datasets.fetch(service().storage, row.dataset, service().home / "datasets")
+    return _predicted(row, path.read_bytes())
+
+
+DOWNLOADS: Mapping[str, tuple[str, Callable[[StudyRow], bytes | Response]]] = {
+    "model.keras": ("application/octet-stream", lambda row: _artifact(row, NETWORK)),
+    "reading.json": (JSON, lambda row: _artifact(row, READING)),
+    "report.html": (HTML, _report),
+    "trials.csv": (CSV, _trials_csv),
+    "trials.json": (JSON, _trials_json),
+    "predictions.csv": (CSV, _predictions),
+}
+
+
+def _changed(study: str, change: Callable[[StudyRow], StudyRow]) -> dict[str, Any]:
+    row = change(study_of(study))
+    return service().watches.of(row.id).look(now=True).state
+
+
+def _artifact(row: StudyRow, name: str) -> bytes:
+    _need_network(row)
+    return artifacts.get(service().storage, row.id, name)
+
+
+def _need_network(row: StudyRow) -> None:
+    if row.outcome is None or not row.outcome.get("test"):
+        raise LookupError("This study has no network to hand over yet: it has not finished.")
+
+
+def _network(row: StudyRow) -> tuple[str, str, Callable[[], Mapping[str, bytes]]]:
+    """Return what names a study's network, and how to come by it."""
+    _need_network(row)
+    storage = service().storage
+    kept = {file.name: file for file in artifacts.list_artifacts(storage, row.id)}
+    mark = kept[NETWORK].created_at.isoformat()
+    names = (NETWORK, READING)
+    return row.id, mark, lambda: {name: artifacts.get(storage, row.id, name) for name in names}
+
+
+def _predicted(row: StudyRow, data: bytes) -> Response:
+    found = service().predictions.csv(*_network(row), data)
+    response = _file(found.csv, f"{row.id}-predictions.csv", CSV)
+    response.headers["X-Warnings"] = str(len(found.warnings))
+    return response
+
+
+def _file(data: bytes, name: str, media_type: str) -> Response:
+    return send_file(
+        io.BytesIO(data), mimetype=media_type, as_attachment=True, download_name=name, max_age=0
+    )
+
+
+def _file_name(name: str | None) -> str:
+    """Return someone's name of a file as one harmless line, without a path."""
+    last = (name or "").replace("\\", "/").rpartition("/")[2].strip()
+    return format_name(last or "table.csv", 120)

@@ -1,0 +1,170 @@
+"""Watching studies: one look at the database serves all who watch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from storage import changes, studies
+from storage.connection import Storage, StorageError
+from topo_search.web.views import View, view_of
+
+logger = logging.getLogger(__name__)
+
+LOOK = 1.0  # Seconds between looks at the studies that are watched.
+SHARE = 0.05  # Of one core, at most, for gathering one study's results again and again.
+FORGOTTEN = 60.0  # Seconds after its last viewer until a study is watched no more.
+HEARTBEAT = 15.0  # Seconds of silence until a stream says that it is alive.
+
+
+class Watch:
+    """One study as those who watch it see it."""
+
+    def __init__(self, storage: Storage, study: str) -> None:
+        self.storage, self.study = storage.with_own_cache(), study
+        self.changed = threading.Condition()
+        self.view: View | None = None
+        self.asked_at = time.monotonic()
+        self._gathering = threading.Lock()
+        self._not_before = 0.0
+
+    def current(self) -> View:
+        """Return the study as it is now, or was a moment ago.
+
+        Raises:
+            LookupError: It was deleted.
+        """
+        self.asked_at = time.monotonic()
+        return self.view if self.view is not None else self.look()
+
+    def look(self, *, now: bool = False) -> View:
+        """Look whether something has changed, and gather it anew if so.
+
+        Args:
+            now: Whether a study that takes long to gather is not to be spared, as when a user
+                has just changed it.
+        """
+        with self._gathering:
+            mark = changes.mark(self.storage, self.study)
+            if mark is None:
+                with self.changed:
+                    self.view = None
+                    self.changed.notify_all()
+                raise LookupError(f"Study {self.study} was deleted.")
+            known = self.view
+            spared = not now and time.monotonic() < self._not_before
+            if known is not None and (known.mark == mark or spared):
+                return known
+            began = time.monotonic()
+            view = view_of(self.storage, studies.get(self.storage, self.study), mark)
+            took = time.monotonic() - began
+            self._not_before = time.monotonic() + took / SHARE
+            with self.changed:
+                self.view = view
+                self.changed.notify_all()
+            return view
+
+    def after(self, mark: str | None, seconds: float) -> View | None:
+        """Wait until the study is other than at `mark`, for some time at most; None if it is not.
+
+        Raises:
+            LookupError: It was deleted.
+        """
+        self.asked_at = time.monotonic()
+        with self.changed:
+            self.changed.wait_for(lambda: self.view is None or self.view.mark != mark, seconds)
+            view = self.view
+        if view is None:
+            raise LookupError(f"Study {self.study} was deleted.")
+        return view if view.mark != mark else None
+
+
+class Watches:
+    """All studies that somebody watches."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self._watches: dict[str, Watch] = {}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._go_round, name="watches", daemon=True)
+        self._thread.start()
+
+    def of(self, study: str) -> Watch:
+        """Return the watch of a study."""
+        with self._lock:
+            watch = self._watches.get(study)
+            if watch is None:
+                watch = self._watches[study] = Watch(self.storage, study)
+            watch.asked_at = time.monotonic()
+            return watch
+
+    def end(self) -> None:
+        """Let all streams end."""
+        self._closed.set()
+
+    def close(self) -> None:
+        """Watch no more; whoever waits is let go."""
+        self.end()
+        self._thread.join()
+
+    @property
+    def closed(self) -> bool:
+        """Whether there is no more watching."""
+        return self._closed.is_set()
+
+    def _go_round(self) -> None:
+        while not self._closed.wait(LOOK):
+            with self._lock:
+                old = time.monotonic() - FORGOTTEN
+                for study in [s for s, watch in self._watches.items() if watch.asked_at < old]:
+                    del self._watches[study]
+                watches = list(self._watches.values())
+            for watch in watches:
+                if watch.view is None:
+                    continue
+                try:
+                    watch.look()
+                except LookupError:
+                    with self._lock:
+                        self._watches.pop(watch.study, None)
+                except StorageError as error:  # What is shown stays as it was.
+                    logger.warning("%s", error)
+
+
+def stream(watches: Watches, study: str, seen: str | None) -> Iterator[str]:
+    """Yield a study's changes as server-sent events until it is deleted or the service ends.
+
+    Args:
+        watches: Of the service.
+        study: The public id.
+        seen: The mark of the state that the viewer has; the first event holds what is new since.
+    """
+    watch = watches.of(study)
+    before = None
+    view: View | None = watch.current()
+    if view is not None and view.mark == seen:
+        before, view = view, None
+    quiet = time.monotonic()
+    yield "retry: 3000\n\n"
+    while not watches.closed:
+        if view is not None:
+            yield _event("change", view.mark, view.since(before))
+            before, quiet = view, time.monotonic()
+        elif time.monotonic() - quiet > HEARTBEAT:
+            yield ": still here\n\n"
+            quiet = time.monotonic()
+        try:
+            view = watch.after(before.mark if before else None, LOOK)
+        except LookupError:
+            yield _event("gone", "gone", {})
+            return
+
+
+def _event(name: str, mark: str, value: dict[str, Any]) -> str:
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    return f"event: {name}\nid: {mark}\ndata: {text}\n\n"
