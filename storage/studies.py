@@ -1,7 +1,5 @@
-"""Studies: made, found, paused, extended, finished, deleted."""
+"""Studies: made, paused, extended, cancelled, deleted."""
 
-import difflib
-import hashlib
 import secrets
 import string
 import uuid
@@ -12,9 +10,10 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from storage import events, tables
+from storage import events, keys, names, tables
 from storage.connection import JoinedOptuna, Storage
-from storage.rows import OPEN, STUDY_COLUMNS, State, StudyRow, change, lock, to_study
+from storage.finding import by_key, children, get, list_studies
+from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
 from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "get",
     "list_studies",
     "pause",
+    "rename",
     "resume",
 ]
 
@@ -53,7 +53,7 @@ def create(
         direction: Of its metric.
         dataset: SHA-256 of a dataset in the storage, or None for an objective without one.
         test_dataset: SHA-256 of the test rows' own, if any.
-        name: Free name, unlike every other study's.
+        name: Free name, unlike every other study's; see `names`.
         trials: Budget of trials, 1 or more.
         seconds: Budget of time in which some worker is at it.
         tags: For workers that are limited to some.
@@ -64,16 +64,18 @@ def create(
         The study, and the secret key to its page, of which only the SHA-256 is kept.
 
     Raises:
-        ValueError: A name that is taken, or a budget of nothing.
+        ValueError: A name that is taken or cannot be shown, or a budget of nothing.
         LookupError: A dataset that is not in the storage.
     """
+    if name is not None:
+        names.check(name)
     if trials < 1 or (seconds is not None and not seconds > 0):
         raise ValueError(
             "Expected a budget of at least 1 trial and, if any, more than 0 s. "
             f"Received trials={trials}, seconds={seconds}."
         )
     study_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
-    key = secrets.token_urlsafe(16)
+    key = keys.draw()
     try:
         with storage.transaction() as connection:
             joined = JoinedOptuna(connection)
@@ -87,7 +89,7 @@ def create(
                 .values(
                     id=study_id,
                     optuna_study_id=optuna_id,
-                    key_hash=_hash(key),
+                    key_hash=keys.hash_of(key),
                     name=name,
                     dataset=dataset,
                     test_dataset=test_dataset,
@@ -106,67 +108,22 @@ def create(
     return to_study(row), key
 
 
-def get(storage: Storage, reference: str) -> StudyRow:
-    """Return the study of this id, name or beginning of an id.
+def rename(storage: Storage, study_id: str, name: str | None) -> StudyRow:
+    """Give a study another name, or none.
 
     Raises:
-        LookupError: None or several; the message lists what there is.
-    """
-    same_start = tables.study.c.id.startswith(reference, autoescape=True)
-    with storage.transaction() as connection:
-        found = connection.execute(
-            sa.select(*STUDY_COLUMNS)
-            .where(sa.or_(tables.study.c.name == reference, same_start))
-            .order_by(tables.study.c.id != reference, tables.study.c.name != reference)
-        ).all()
-        exact = [row for row in found if reference in (row.id, row.name)]
-        if reference and (exact or len(found) == 1):
-            return to_study((exact or found)[0])
-        known = connection.execute(
-            sa.select(tables.study.c.id, tables.study.c.name).order_by(
-                tables.study.c.created_at.desc()
-            )
-        ).all()
-    if reference and found:
-        raise LookupError(
-            f"Expected the beginning of one study's id. Received {reference!r}, with which "
-            f"{len(found)} begin: {', '.join(sorted(row.id for row in found))}."
-        )
-    raise LookupError(
-        f"Expected the id, name or beginning of the id of a study. Received {reference!r}. "
-        + _known(reference, [(row.id, row.name) for row in known])
-    )
-
-
-def by_key(storage: Storage, key: str) -> StudyRow:
-    """Return the study this secret key opens.
-
-    Raises:
+        ValueError: A name that is taken, or that cannot be shown.
         LookupError: No such study.
     """
-    with storage.transaction() as connection:
-        row = connection.execute(
-            sa.select(*STUDY_COLUMNS).where(tables.study.c.key_hash == _hash(key))
-        ).one_or_none()
-    if row is None:
-        raise LookupError("Expected the key of a study. No study has the key that was received.")
-    return to_study(row)
-
-
-def list_studies(storage: Storage, states: Collection[State] | None = None) -> list[StudyRow]:
-    """Return the studies, oldest first; only those in some `states` where given."""
-    query = sa.select(*STUDY_COLUMNS).order_by(tables.study.c.created_at, tables.study.c.id)
-    if states is not None:
-        query = query.where(tables.study.c.state.in_(states))
-    with storage.transaction() as connection:
-        return [to_study(row) for row in connection.execute(query)]
-
-
-def children(storage: Storage, study_id: str) -> list[str]:
-    """Return the ids of the studies that began with the trials of this one, oldest first."""
-    query = sa.select(tables.study.c.id).where(tables.study.c.parent == study_id)
-    with storage.transaction() as connection:
-        return list(connection.scalars(query.order_by(tables.study.c.created_at)))
+    if name is not None:
+        names.check(name)
+    try:
+        with storage.transaction() as connection:
+            lock(connection, study_id)
+            return change(connection, study_id, name=name)
+    except sa.exc.IntegrityError as error:
+        _explain_refusal(error, name)
+        raise
 
 
 def pause(storage: Storage, study_id: str, reason: str | None = None) -> StudyRow:
@@ -284,12 +241,8 @@ def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:
             close(connection, held, state="failed", attributes=attributes, token=uuid.uuid4())
 
 
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
 def _explain_refusal(
-    error: sa.exc.IntegrityError, name: str | None, datasets: Sequence[str | None]
+    error: sa.exc.IntegrityError, name: str | None, datasets: Sequence[str | None] = ()
 ) -> None:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     if constraint == "topo_study_name_key":
@@ -300,21 +253,11 @@ def _explain_refusal(
     if "dataset" in constraint:
         listed = ", ".join(str(dataset) for dataset in datasets if dataset)
         raise LookupError(
-            f"Expected datasets that are in the storage. Received {listed}."
+            f"Expected datasets that are in the storage. Received {listed}, of which not all are; "
+            "upload again what is missing, and make the study then."
         ) from error
 
 
 def _wrong_state(study: StudyRow, expected: str) -> str:
     why = f": {study.reason}" if study.reason else ""
     return f"Expected {expected}. Study {study.id} is {study.state}{why}."
-
-
-def _known(reference: str, studies: Sequence[tuple[str, str | None]]) -> str:
-    words = [word for study in studies for word in study if word]
-    near = difflib.get_close_matches(reference, words, n=3)
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
-    if not studies:
-        return "There is no study yet: make one with `topo-search create` or `search`."
-    listed = [study_id + (f" ({name})" if name else "") for study_id, name in studies[:10]]
-    return f"There are {', '.join(listed)}{', …' if len(studies) > 10 else ''}."
