@@ -1,7 +1,5 @@
-"""Studies: made, found, paused, extended, finished, deleted."""
+"""Studies: made, paused, extended, cancelled, deleted."""
 
-import difflib
-import hashlib
 import secrets
 import string
 import uuid
@@ -12,9 +10,10 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from storage import events, tables
+from storage import events, keys, tables
 from storage.connection import JoinedOptuna, Storage
-from storage.rows import OPEN, STUDY_COLUMNS, State, StudyRow, change, lock, to_study
+from storage.finding import by_key, children, get, list_studies
+from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
 from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
 
 __all__ = [
@@ -73,7 +72,7 @@ def create(
             f"Received trials={trials}, seconds={seconds}."
         )
     study_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
-    key = secrets.token_urlsafe(16)
+    key = keys.draw()
     try:
         with storage.transaction() as connection:
             joined = JoinedOptuna(connection)
@@ -87,7 +86,7 @@ def create(
                 .values(
                     id=study_id,
                     optuna_study_id=optuna_id,
-                    key_hash=_hash(key),
+                    key_hash=keys.hash_of(key),
                     name=name,
                     dataset=dataset,
                     test_dataset=test_dataset,
@@ -104,69 +103,6 @@ def create(
         _explain_refusal(error, name, (dataset, test_dataset))
         raise
     return to_study(row), key
-
-
-def get(storage: Storage, reference: str) -> StudyRow:
-    """Return the study of this id, name or beginning of an id.
-
-    Raises:
-        LookupError: None or several; the message lists what there is.
-    """
-    same_start = tables.study.c.id.startswith(reference, autoescape=True)
-    with storage.transaction() as connection:
-        found = connection.execute(
-            sa.select(*STUDY_COLUMNS)
-            .where(sa.or_(tables.study.c.name == reference, same_start))
-            .order_by(tables.study.c.id != reference, tables.study.c.name != reference)
-        ).all()
-        exact = [row for row in found if reference in (row.id, row.name)]
-        if reference and (exact or len(found) == 1):
-            return to_study((exact or found)[0])
-        known = connection.execute(
-            sa.select(tables.study.c.id, tables.study.c.name).order_by(
-                tables.study.c.created_at.desc()
-            )
-        ).all()
-    if reference and found:
-        raise LookupError(
-            f"Expected the beginning of one study's id. Received {reference!r}, with which "
-            f"{len(found)} begin: {', '.join(sorted(row.id for row in found))}."
-        )
-    raise LookupError(
-        f"Expected the id, name or beginning of the id of a study. Received {reference!r}. "
-        + _known(reference, [(row.id, row.name) for row in known])
-    )
-
-
-def by_key(storage: Storage, key: str) -> StudyRow:
-    """Return the study this secret key opens.
-
-    Raises:
-        LookupError: No such study.
-    """
-    with storage.transaction() as connection:
-        row = connection.execute(
-            sa.select(*STUDY_COLUMNS).where(tables.study.c.key_hash == _hash(key))
-        ).one_or_none()
-    if row is None:
-        raise LookupError("Expected the key of a study. No study has the key that was received.")
-    return to_study(row)
-
-
-def list_studies(storage: Storage, states: Collection[State] | None = None) -> list[StudyRow]:
-    """Return the studies, oldest first; only those in some `states` where given."""
-    query = sa.select(*STUDY_COLUMNS).order_by(tables.study.c.created_at, tables.study.c.id)
-    if states is not None:
-        query = query.where(tables.study.c.state.in_(states))
-    with storage.transaction() as connection:
-        return [to_study(row) for row in connection.execute(query)]
-
-
-def children(storage: Storage, study_id: str) -> list[str]:
-    """Return the ids of the studies that began with the trials of this one, oldest first."""
-    query = sa.select(tables.study.c.id).where(tables.study.c.parent == study_id)
-    with storage.transaction() as connection:
-        return list(connection.scalars(query.order_by(tables.study.c.created_at)))
 
 
 def pause(storage: Storage, study_id: str, reason: str | None = None) -> StudyRow:
@@ -284,10 +220,6 @@ def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:
             close(connection, held, state="failed", attributes=attributes, token=uuid.uuid4())
 
 
-def _hash(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
 def _explain_refusal(
     error: sa.exc.IntegrityError, name: str | None, datasets: Sequence[str | None]
 ) -> None:
@@ -307,14 +239,3 @@ def _explain_refusal(
 def _wrong_state(study: StudyRow, expected: str) -> str:
     why = f": {study.reason}" if study.reason else ""
     return f"Expected {expected}. Study {study.id} is {study.state}{why}."
-
-
-def _known(reference: str, studies: Sequence[tuple[str, str | None]]) -> str:
-    words = [word for study in studies for word in study if word]
-    near = difflib.get_close_matches(reference, words, n=3)
-    if near:
-        return f"Did you mean {' or '.join(near)}?"
-    if not studies:
-        return "There is no study yet: make one with `topo-search create` or `search`."
-    listed = [study_id + (f" ({name})" if name else "") for study_id, name in studies[:10]]
-    return f"There are {', '.join(listed)}{', …' if len(studies) > 10 else ''}."
