@@ -80,6 +80,8 @@ dataset = sa.Table(
     sa.Column("bytes", sa.LargeBinary, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     _created_at(),
+    # Since when an upload of it waits for its study; null once a study was made on it.
+    sa.Column("waiting_since", _TIME),
 )
 
 study = sa.Table(
@@ -114,6 +116,8 @@ study = sa.Table(
     # The study whose trials this one began with.
     sa.Column("parent", sa.Text, sa.ForeignKey("topo_study.id", ondelete="SET NULL")),
     sa.Column("resumed_at", _TIME),
+    # How long after it was last worked at it is deleted; null: never.
+    sa.Column("keep", sa.Interval),
     _one_of("state", STUDY_STATES, "topo_study"),
     # The budget's last line of defence: no code can draw more units than there are.
     sa.CheckConstraint("drawn BETWEEN 0 AND trials", name="topo_study_budget"),
@@ -146,6 +150,9 @@ lease = sa.Table(
     sa.UniqueConstraint("study", "kind", "unit", name="topo_lease_once"),
     sa.Index("topo_lease_open", "study", postgresql_where=sa.text("ended_at IS NULL")),
     sa.Index("topo_lease_ended", "ended_at"),
+    sa.Index(
+        "topo_lease_latest", "study", "ended_at", postgresql_where=sa.text("ended_at IS NOT NULL")
+    ),
     _one_of("kind", LEASE_KINDS, "topo_lease"),
     _one_of("outcome", LEASE_OUTCOMES, "topo_lease"),
     sa.CheckConstraint(f"attempt BETWEEN 0 AND {MAX_ATTEMPTS}", name="topo_lease_attempt"),
@@ -202,4 +209,20 @@ event = sa.Table(
     sa.Column("text", sa.Text, nullable=False, server_default=""),
     sa.Index("topo_event_at", "at"),
     sa.Index("topo_event_study", "study"),
+)
+
+token = sa.Table(
+    "topo_token",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("hash", sa.Text, nullable=False, unique=True),
+    _created_at(),
+    sa.Column("last_used_at", _TIME),
+)
+
+secret = sa.Table(
+    "topo_secret",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
 )
