@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from storage import events, keys, tables
+from storage import events, keys, names, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.finding import by_key, children, get, list_studies
 from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
@@ -26,6 +26,7 @@ __all__ = [
     "get",
     "list_studies",
     "pause",
+    "rename",
     "resume",
 ]
 
@@ -52,7 +53,7 @@ def create(
         direction: Of its metric.
         dataset: SHA-256 of a dataset in the storage, or None for an objective without one.
         test_dataset: SHA-256 of the test rows' own, if any.
-        name: Free name, unlike every other study's.
+        name: Free name, unlike every other study's; see `names`.
         trials: Budget of trials, 1 or more.
         seconds: Budget of time in which some worker is at it.
         tags: For workers that are limited to some.
@@ -63,9 +64,11 @@ def create(
         The study, and the secret key to its page, of which only the SHA-256 is kept.
 
     Raises:
-        ValueError: A name that is taken, or a budget of nothing.
+        ValueError: A name that is taken or cannot be shown, or a budget of nothing.
         LookupError: A dataset that is not in the storage.
     """
+    if name is not None:
+        names.check(name)
     if trials < 1 or (seconds is not None and not seconds > 0):
         raise ValueError(
             "Expected a budget of at least 1 trial and, if any, more than 0 s. "
@@ -103,6 +106,24 @@ def create(
         _explain_refusal(error, name, (dataset, test_dataset))
         raise
     return to_study(row), key
+
+
+def rename(storage: Storage, study_id: str, name: str | None) -> StudyRow:
+    """Give a study another name, or none.
+
+    Raises:
+        ValueError: A name that is taken, or that cannot be shown.
+        LookupError: No such study.
+    """
+    if name is not None:
+        names.check(name)
+    try:
+        with storage.transaction() as connection:
+            lock(connection, study_id)
+            return change(connection, study_id, name=name)
+    except sa.exc.IntegrityError as error:
+        _explain_refusal(error, name)
+        raise
 
 
 def pause(storage: Storage, study_id: str, reason: str | None = None) -> StudyRow:
@@ -221,7 +242,7 @@ def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:
 
 
 def _explain_refusal(
-    error: sa.exc.IntegrityError, name: str | None, datasets: Sequence[str | None]
+    error: sa.exc.IntegrityError, name: str | None, datasets: Sequence[str | None] = ()
 ) -> None:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     if constraint == "topo_study_name_key":
@@ -232,7 +253,8 @@ def _explain_refusal(
     if "dataset" in constraint:
         listed = ", ".join(str(dataset) for dataset in datasets if dataset)
         raise LookupError(
-            f"Expected datasets that are in the storage. Received {listed}."
+            f"Expected datasets that are in the storage. Received {listed}, of which not all are; "
+            "upload again what is missing, and make the study then."
         ) from error
 
 

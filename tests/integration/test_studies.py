@@ -92,8 +92,31 @@ def test_a_name_is_taken_once(storage: Storage) -> None:
     make_study(storage), make_study(storage)
 
 
+def test_a_study_is_renamed_to_what_no_study_has(storage: Storage) -> None:
+    study, other = make_study(storage, name="iris"), make_study(storage, name="wine")
+    renamed = studies.rename(storage, study.id, "iris, again")
+    assert renamed.name == "iris, again" and studies.get(storage, "iris, again") == renamed
+    assert studies.rename(storage, study.id, "iris, again") == renamed
+    with pytest.raises(ValueError, match="'wine', which is taken"):
+        studies.rename(storage, study.id, "wine")
+    with pytest.raises(ValueError, match="1 to 200 characters"):
+        studies.rename(storage, study.id, "x" * 201)
+    with pytest.raises(LookupError, match="nothing0"):
+        studies.rename(storage, "nothing0", "free")
+    assert studies.list_studies(storage) == [renamed, other]
+    assert studies.rename(storage, study.id, None).name is None
+    assert studies.rename(storage, other.id, "iris, again").name == "iris, again"
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 201])
+def test_a_name_that_cannot_be_shown_is_refused(storage: Storage, name: str) -> None:
+    with pytest.raises(ValueError, match="1 to 200 characters"):
+        make_study(storage, name=name)
+    assert _count(storage, "studies") == 0
+
+
 def test_a_dataset_that_is_not_there_is_refused(storage: Storage) -> None:
-    with pytest.raises(LookupError, match="abc"):
+    with pytest.raises(LookupError, match="abc.*upload again"):
         make_study(storage, dataset="abc")
     assert _count(storage, "studies") == 0
 
