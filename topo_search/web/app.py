@@ -16,6 +16,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from topo_search.settings import VERSION
 from topo_search.web import problems, security
 from topo_search.web.access import csrf, limiter
+from topo_search.web.health import health
 from topo_search.web.pages import pages
 from topo_search.web.service import Service
 from topo_search.web.v1 import v1
@@ -80,6 +81,7 @@ def create_app(
     limiter.init_app(app)
     problems.register(app, service)
     security.register(app)
+    app.register_blueprint(health)
     app.register_blueprint(pages)
     app.register_blueprint(v1)
     app.jinja_env.globals.update(version=VERSION)
