@@ -9,7 +9,7 @@ from pathlib import Path
 
 import plotly
 from apiflask import APIFlask
-from flask import Response, request, send_file
+from flask import Response, send_file
 from flask_bootstrap import Bootstrap5
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -51,7 +51,7 @@ def create_app(
     app.config.update(
         SECRET_KEY=hashlib.sha256(f"session {service.signing_key}".encode()).hexdigest(),
         # Whoever changes the password ends all sessions.
-        OPERATOR_MARK=hashlib.sha256(f"{password_hash or os.urandom(16)}".encode()).hexdigest(),
+        OPERATOR_MARK=hashlib.sha256((password_hash or os.urandom(16).hex()).encode()).hexdigest(),
         OPERATOR_PASSWORD=password_hash,
         SESSION_COOKIE_SECURE=secure,
         SESSION_COOKIE_HTTPONLY=True,
@@ -92,7 +92,7 @@ def _own_assets(app: APIFlask) -> None:
     @app.get("/assets/plotly.js")
     @app.doc(hide=True)
     def plotly_js() -> Response:
-        return send_file(PLOTLY, mimetype="text/javascript").make_conditional(request)
+        return send_file(PLOTLY, mimetype="text/javascript", conditional=True)
 
     @app.get("/assets/report.css")
     @app.doc(hide=True)
