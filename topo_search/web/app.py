@@ -68,7 +68,9 @@ def create_app(
         WTF_CSRF_TIME_LIMIT=None,
         RATELIMIT_HEADERS_ENABLED=False,
     )
+    # The order of charts and columns is that in which they are to be read.
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
     app.extensions["topo-search"] = service
     app.security_schemes = {"key": {"type": "http", "scheme": "bearer"}}
     if proxied:

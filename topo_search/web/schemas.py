@@ -51,7 +51,7 @@ def _field(name: str, **more: Any) -> Any:
     return fields.String(validate=SHORT, **same)
 
 
-def _maybe(kind: type[fields.Field], text: str, **more: Any) -> Any:
+def _maybe(kind: Any, text: str, **more: Any) -> Any:
     return kind(allow_none=True, metadata={"description": text}, **more)
 
 
