@@ -263,7 +263,7 @@ def overrides_of(given: Mapping[str, Any]) -> Overrides:
 def options_of(given: Mapping[str, Any], *, keep: timedelta | None) -> Options:
     """Return what a request asks of a study, but for the table's bytes."""
     same = ("target", "task", "metric", "trials", "space", "epochs", "seed", "test_share")
-    also = ("validation", "pruner", "sampler", "name", "file")
+    also = ("validation", "pruner", "sampler", "name")
     known = {name: given[name] for name in (*same, *also) if given.get(name) is not None}
     return Options(
         data=None,
