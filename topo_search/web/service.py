@@ -15,12 +15,14 @@ from typing import IO, Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from storage import retention
+from storage import retention, speed, workers
 from storage.connection import Storage
 from storage.rows import StudyRow
-from topo_search.web import tables
+from topo_search.study import EPOCHS
+from topo_search.web import estimate, tables
 from topo_search.web.children import Children
 from topo_search.web.prediction import Predictions
+from topo_search.web.views import HERE
 from topo_search.web.watching import Watches
 
 MB = 2**20
@@ -135,7 +137,25 @@ class Service:
         sha256, _ = self.opened(upload)
         options = tables.options_of(given, keep=None)
         found: dict[str, Any] = self._child(tables.choices, sha256, options)
-        return found
+        took = speed.latest(self.storage)
+        seconds = estimate.seconds_per_trial(
+            took,
+            rows=found["rows"],
+            inputs=found["inputs"],
+            epochs=options.epochs or EPOCHS,
+            validation=found["validation"],
+        )
+        return {
+            **found,
+            "seconds_per_trial": seconds,
+            "measured": estimate.is_known(took),
+            "slots": self._slots(),
+        }
+
+    def _slots(self) -> int:
+        """Return how many trials can be trained at once now."""
+        here = (one for one in workers.known(self.storage) if one.state == "serving")
+        return sum(one.worker.slots for one in here if one.silence < HERE)
 
     def columns(self, row: StudyRow) -> list[dict[str, Any]]:
         """Return the columns that a study's network takes, each with what it may hold."""
