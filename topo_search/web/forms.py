@@ -44,7 +44,7 @@ def field(name: str, label: str = "") -> Field:
     text, kind = option.help or "", option.type
     unless = _DEFAULT.search(text)
     words = VALUES.get(name, {})
-    chosen = isinstance(kind, click.Choice)
+    choices = list(kind.choices) if isinstance(kind, click.Choice) else []
     number = isinstance(kind, NUMBERS)
     return Field(
         name=name,
@@ -52,8 +52,8 @@ def field(name: str, label: str = "") -> Field:
         help=_SYNTAX.sub("", text),
         unless=unless[1] if unless else "",
         value=str(option.default) if isinstance(option.default, int | float | str) else "",
-        choices={value: words.get(value, value) for value in kind.choices} if chosen else {},
-        kind="choice" if chosen else "number" if number else "text",
+        choices={value: words.get(value, value) for value in choices},
+        kind="choice" if choices else "number" if number else "text",
         least=kind.min if isinstance(kind, click.IntRange) else None,
         step="any" if isinstance(kind, click.types.FloatParamType) else 1 if number else None,
     )
