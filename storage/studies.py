@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from storage import events, tables
+from storage import events, notices, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.rows import OPEN, STUDY_COLUMNS, State, StudyRow, change, lock, to_study
 from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
@@ -100,6 +100,7 @@ def create(
                 .returning(*STUDY_COLUMNS)
             ).one()
             events.record(connection, "study created", study=study_id, text=name or "")
+            notices.announce(connection)
     except sa.exc.IntegrityError as error:
         _explain_refusal(error, name, (dataset, test_dataset))
         raise
@@ -210,6 +211,7 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
             )
         more = f"{trials} more trials" * bool(trials) + f" {seconds:g} s more" * bool(seconds)
         events.record(connection, "study resumed", study=study_id, text=more.strip())
+        notices.announce(connection)
         return change(
             connection,
             study_id,

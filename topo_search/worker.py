@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from storage import leases
+from storage import leases, notices
 from storage.connection import Storage, StorageError, unavailable_as_storage_error
 from topo_search import finish
 from topo_search.claims import Claims, Held
@@ -19,7 +19,7 @@ from topo_search.pool import Pool
 from topo_search.presence import Presence
 from topo_search.settings import SLOTS_LOG
 from topo_search.signals import asked_to_end
-from topo_search.slot import Surroundings
+from topo_search.slot import Reported, Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class Worker:
             lease=lease,
         )
         self.hands = Hands(self.persist, partial(self.claims.refuse, seconds=REFUSED))
+        self.listener = notices.Listener(storage)
         self.ahead: Held | None = None  # Claimed while all slots train.
         self.turned_at = time.monotonic()
         self.draining, self.longest_drain = False, drain
@@ -100,8 +101,12 @@ class Worker:
                     self.turned_at = time.monotonic()
                     self._tell()
                     self._hand_out()
-                    for slot, message in self.pool.messages(TICK):
+                    for slot, message in self.pool.messages(TICK, self.listener.sources):
                         self.hands.take(slot, message)
+                        if not isinstance(message, Reported):  # It may want more, or be the last.
+                            self._due["poll"] = 0.0
+                    if self.listener.heard():
+                        self._due["poll"] = 0.0
                     self._renew()
                     self._watch()
                     self._show()
@@ -151,6 +156,7 @@ class Worker:
         # Else it might take over its own, where this machine was asleep or cut off for long.
         self._due["renewal"] = 0.0
         self._renew()
+        self.listener.begin()
         held = self.claims.next(spare=spare)
         if held is None:
             self._is_due("poll", POLL)
@@ -208,6 +214,7 @@ class Worker:
             except StorageError as error:  # Then it is taken over when the lease has run out.
                 logger.warning("%s", error)
         self.presence.leave()
+        self.listener.close()
 
     def _tell(self) -> None:
         """Tell the fleet that this worker is there."""
