@@ -14,6 +14,7 @@ from topo_search import finish
 from topo_search.claims import Claims, Held
 from topo_search.hands import Hands
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
+from topo_search.neighbours import Neighbours
 from topo_search.patience import Patience
 from topo_search.pool import Pool
 from topo_search.presence import Presence
@@ -52,7 +53,7 @@ class Worker:
 
         Args:
             storage: Where the studies are.
-            home: Folder of this machine's data: datasets fetched, the slots' log.
+            home: Folder of this machine's data: datasets fetched, the slots' log, who lives.
             slots: Training processes; by default one for each GPU, or without one for each core.
             only: Ids of the studies to serve; all open ones by default.
             tags: Tags, one of which a study must have to be served; any by default.
@@ -76,6 +77,7 @@ class Worker:
         self.persist = Patience(storage, self._show)
         self.presence = Presence(self.persist, slots=self.count, lease=lease)
         self.name = self.presence.worker.name
+        self.neighbours = Neighbours(self.persist, home, self.name)
         self.claims = Claims(
             self.persist,
             home / "datasets",
@@ -97,6 +99,8 @@ class Worker:
         with asked_to_end(self.drain), self.pool:
             logger.info("Worker %s serves with %d slots.", self.name, self.count)
             try:
+                self.neighbours.bury_the_dead()
+                self.neighbours.join()
                 while not self._through():
                     self.turned_at = time.monotonic()
                     self._tell()
@@ -208,12 +212,15 @@ class Worker:
 
     def _leave(self) -> None:
         """Hand back at once what was not trained to its end."""
+        owing = False
         for held in [*self.held.values(), *([self.ahead] if self.ahead else [])]:
             try:
                 leases.release(self.storage, held.lease, reason="its worker was stopped")
             except StorageError as error:  # Then it is taken over when the lease has run out.
                 logger.warning("%s", error)
-        self.presence.leave()
+                owing = True
+        told = self.presence.leave()
+        self.neighbours.leave(owing=owing or not told)
         self.listener.close()
 
     def _tell(self) -> None:
