@@ -44,7 +44,7 @@ def field(name: str, label: str = "") -> Field:
     text, kind = option.help or "", option.type
     unless = _DEFAULT.search(text)
     words = VALUES.get(name, {})
-    choices = kind.choices if isinstance(kind, click.Choice) else ()
+    choices = list(kind.choices) if isinstance(kind, click.Choice) else []
     number = isinstance(kind, NUMBERS)
     return Field(
         name=name,
