@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from objectives.checks import column_warnings, doubts, listed, row_warnings, target_warnings
@@ -21,14 +22,14 @@ from objectives.reading import (
     Reading,
     ReadingError,
 )
-from objectives.shape import find_again, find_shape
+from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, Task, choose_target, find_column, split_target
 
 __all__ = [
     "Column", "ColumnRule", "DroppedRow", "Examples", "Feature", "Kind", "MissingColumnsError",
     "Overrides", "RaggedError", "Reading", "ReadingError", "Table", "Target", "Task",
     "TooLargeError", "apply_reading", "choose_target", "csv_bytes", "describe", "features_of",
-    "find_column", "read_table", "split_target",
+    "find_column", "read_rows", "read_table", "split_target",
 ]  # fmt: skip
 
 EXAMPLES = 3  # values of a column that are shown
@@ -158,19 +159,52 @@ def apply_reading(
         ReadingError: the bytes cannot be read as a table.
     """
     shape = find_again(data, reading, optional)
-    needed = {feature.column for feature in features_of(reading)} - set(optional)
-    unknown = [name for name in shape.names if name not in {r.name for r in reading.columns}]
-    absent = [rule.name for rule in reading.columns if rule.name not in shape.names]
-    if lacking := [name for name in absent if name in needed]:
-        raise MissingColumnsError(lacking, unknown)
-    warnings = []
-    if unknown:
-        warnings.append(f"Unknown columns are left out: {listed(map(repr, unknown))}.")
+    named, warnings = _find_columns(shape.names, reading, optional)
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
     grid = load(data, shape, limit)
-    places = [(shape.names.index(r.name) if r.name not in absent else -1) for r in reading.columns]
-    named = [(place, rule.name) for place, rule in zip(places, reading.columns, strict=True)]
+    return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
+
+
+def read_rows(
+    rows: Sequence[Mapping[str, str | None]], reading: Reading, *, optional: Collection[str] = ()
+) -> Table:
+    """Read rows given as texts by column name, such as a form's, by the rules found for a file.
+
+    All rows are kept, also those that a file's reader would take for blank or for a header.
+    Where a row lacks a column that others have, it is missing there.
+
+    Args:
+        rows: each row's texts.
+        reading: the rules.
+        optional: names of columns that may be absent, such as the target.
+
+    Raises:
+        MissingColumnsError: no row has a column that gives features.
+        ReadingError: there are no rows.
+    """
+    if not rows:
+        raise ReadingError("Expected at least one row. Received none.")
+    given = dict.fromkeys(name for row in rows for name in row)
+    named, warnings = _find_columns(tuple(given), reading, optional)
+    taken = [name for place, name in named if place >= 0]
+    shape = Shape(
+        encoding="utf-8",
+        separator=reading.separator,
+        quote=reading.quote,
+        header=True,
+        skip=0,
+        names=tuple(taken),
+    )
+    grid = Grid(
+        shape=shape,
+        columns=[[row.get(name) or "" for row in rows] for name in taken],
+        lines=np.arange(1, len(rows) + 1),
+        dropped=(),
+        blank=0,
+    )
+    places = dict(zip(taken, range(len(taken)), strict=True))
+    named = [(places.get(name, -1), name) for _, name in named]
     return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
 
 
@@ -223,6 +257,26 @@ def describe(table: Table, target: Target | None = None) -> dict[str, Any]:
         "dropped": [{"line": row.line, "reason": row.reason} for row in table.dropped],
         "warnings": [*table.warnings, *about_target],
     }
+
+
+def _find_columns(
+    names: Sequence[str], reading: Reading, optional: Collection[str]
+) -> tuple[list[tuple[int, str]], list[str]]:
+    """Return the place of each of a reading's columns (-1: absent) with its name, and warnings.
+
+    Raises:
+        MissingColumnsError: a column that gives features is absent.
+    """
+    places = {name: place for place, name in enumerate(names)}
+    needed = {feature.column for feature in features_of(reading)} - set(optional)
+    known = {rule.name for rule in reading.columns}
+    unknown = [name for name in names if name not in known]
+    if lacking := [r.name for r in reading.columns if r.name in needed - places.keys()]:
+        raise MissingColumnsError(lacking, unknown)
+    warnings = []
+    if unknown:
+        warnings.append(f"Unknown columns are left out: {listed(map(repr, unknown))}.")
+    return [(places.get(rule.name, -1), rule.name) for rule in reading.columns], warnings
 
 
 def _family(encoding: str) -> str:

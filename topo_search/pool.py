@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
@@ -28,6 +29,7 @@ LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
 STILLBORN = 3  # Slots in a row for each one wanted, before the machine is held to be unfit.
 LONGEST_LOG = 10 * 2**20  # Bytes of what slots printed, until a new file is begun; one is kept.
 PRELOAD = "topo_search.preload"
+STARTING = threading.Lock()  # To start a process changes, for a moment, what all threads share.
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class Slot:
         self.process = context.Process(
             target=main, args=(other, surroundings), name=f"slot-{index}", daemon=True
         )
-        self._start(surroundings.log)
+        start(self.process, surroundings.log)
         other.close()  # So that the pipe ends when the slot does.
 
     @property
@@ -109,23 +111,6 @@ class Slot:
             return int(psutil.Process(self.process.pid).memory_full_info().uss)
         except psutil.Error:
             return 0
-
-    def _start(self, log: Path | None) -> None:
-        """Start the process; a fork server that is just dying is replaced by the next try.
-
-        This waits until the fork server has loaded TensorFlow; signals are heard meanwhile.
-        """
-        deadline = time.monotonic() + LONGEST_STOP
-        while True:
-            try:
-                warm_up(log)
-                with _without_main():
-                    self.process.start()
-                return
-            except (EOFError, ConnectionError) as error:
-                if time.monotonic() > deadline:
-                    raise OSError("The fork server ends whenever it is started.") from error
-                threading.Event().wait(0.05)
 
     def _send(self, message: Assignment | Finish | Stop) -> None:
         try:
@@ -230,13 +215,47 @@ class Pool:
         return new
 
 
-def warm_up(log: Path | None) -> None:
-    """Start the fork server, which imports TensorFlow (seconds) while the caller goes on."""
+def warm_up(log: Path | None, preload: Sequence[str] | None = None) -> None:
+    """Start the fork server, which imports its modules (seconds) while the caller goes on.
+
+    A process has one fork server, which keeps to what it was first started with.
+
+    Args:
+        log: File for what it prints; by default what the caller prints to.
+        preload: Modules to import; by default what slots need, TensorFlow among it.
+    """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    forkserver.set_forkserver_preload([PRELOAD])
-    with _starting(log):
-        forkserver.ensure_running()
+    with STARTING:
+        forkserver.set_forkserver_preload([PRELOAD] if preload is None else [*preload])
+        with _starting(log):
+            forkserver.ensure_running()
+
+
+def start(process: BaseProcess, log: Path | None, preload: Sequence[str] | None = None) -> None:
+    """Start a process; a fork server that is just dying is replaced by the next try.
+
+    This waits until the fork server has imported its modules; signals are heard meanwhile.
+
+    Args:
+        process: What to start.
+        log: As `warm_up` takes it.
+        preload: As `warm_up` takes it.
+
+    Raises:
+        OSError: Where no fork server lives long enough.
+    """
+    deadline = time.monotonic() + LONGEST_STOP
+    while True:
+        try:
+            warm_up(log, preload)
+            with STARTING, _without_main():
+                process.start()
+            return
+        except (EOFError, ConnectionError) as error:
+            if time.monotonic() > deadline:
+                raise OSError("The fork server ends whenever it is started.") from error
+            threading.Event().wait(0.05)
 
 
 def _reason_of_death(slot: Slot) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.reading import Reading
-from objectives.table import apply_reading
+from objectives.table import Table, apply_reading, read_rows
 from storage import artifacts
 from storage.connection import Storage
 from storage.rows import StudyRow
 from topo_search.formats import format_metric, format_name, format_value
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
 
 NETWORK, READING, README = "network.keras", "reading.json", "README.md"
@@ -56,37 +58,95 @@ def predict(folder: Path, data: bytes) -> Prediction:
         OSError: Where the folder is not an exported network.
         ValueError: Where the CSV cannot be read by its rules; names missing columns.
     """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if not (folder / READING).is_file() or not (folder / NETWORK).is_file():
-        raise FileNotFoundError(
-            f"Expected a folder with {NETWORK} and {READING}. Received: {folder}. "
-            "Write one with: topo-search export ID"
+    table = Rules.load(folder).table(data)  # Loading the network takes seconds; errors need none.
+    return Predictor.load(folder).of(table)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """How a table becomes what a network takes, and what it gives."""
+
+    reading: Reading
+    optional: tuple[str, ...]  # Columns that may be absent: the target, and those left out.
+    classes: tuple[str, ...]
+
+    @classmethod
+    def load(cls, folder: Path) -> Rules:
+        """Read an exported network's rules.
+
+        Raises:
+            OSError: Where the folder is not an exported network.
+        """
+        if not (folder / READING).is_file() or not (folder / NETWORK).is_file():
+            raise FileNotFoundError(
+                f"Expected a folder with {NETWORK} and {READING}. Received: {folder}. "
+                "Write one with: topo-search export ID"
+            )
+        described: dict[str, Any] = json.loads((folder / READING).read_text(encoding="utf-8"))
+        return cls(
+            reading=Reading.from_json(described["reading"]),
+            optional=(described["target"], *described["drop"]),
+            classes=tuple(described["classes"]),
         )
-    described: dict[str, Any] = json.loads((folder / READING).read_text(encoding="utf-8"))
-    reading = Reading.from_json(described["reading"])
-    optional = (described["target"], *described["drop"])
-    table = apply_reading(data, reading, optional=optional)
 
-    from objectives.encoder import free_name
-    from objectives.finishing import loaded, predictions
+    def table(self, data: bytes) -> Table:
+        """Read a CSV; raises ValueError where it cannot be, and names missing columns."""
+        return apply_reading(data, self.reading, optional=self.optional)
 
-    model = loaded(folder / NETWORK)
-    classes = tuple(described["classes"])
-    features = [feature for feature in table.features if feature.name in model.input]
-    output = predictions(model, table.frame, features, classes)
-    frame = table.labels.copy()
-    values = {"prediction": output if not classes else [classes[c] for c in output.argmax(axis=1)]}
-    for code, name in enumerate(classes):
-        values[f"probability {name}"] = output[:, code].round(6)
-    predicted = []
-    for name, column in values.items():
-        predicted.append(free_name(name, {str(taken) for taken in frame}))
-        frame[predicted[-1]] = column
-    left_out = tuple(f"line {row.line} was left out: {row.reason}" for row in table.dropped)
-    return Prediction(
-        frame=frame, predicted=tuple(predicted), warnings=(*table.warnings, *left_out)
-    )
+
+class Predictor:
+    """An exported network, loaded; predicts any number of tables."""
+
+    def __init__(self, rules: Rules, network: keras.Model) -> None:
+        self.rules, self.network = rules, network
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """Load an exported network, in Keras safe mode.
+
+        Raises:
+            OSError: Where the folder is not an exported network.
+        """
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        rules = Rules.load(folder)
+
+        from objectives.finishing import loaded
+
+        return cls(rules, loaded(folder / NETWORK))
+
+    def predict(self, data: bytes) -> Prediction:
+        """Predict a CSV's rows; raises ValueError where it cannot be read by its rules."""
+        return self.of(self.rules.table(data))
+
+    def predict_rows(self, rows: Sequence[Mapping[str, str | None]]) -> Prediction:
+        """Predict rows given as texts by column name; raises ValueError where columns are missing.
+
+        A text is read as it would be in a CSV.
+        """
+        rules = self.rules
+        return self.of(read_rows(rows, rules.reading, optional=rules.optional))
+
+    def of(self, table: Table) -> Prediction:
+        """Predict the rows of a table that was read by the network's rules."""
+        from objectives.encoder import free_name
+        from objectives.finishing import predictions
+
+        classes = self.rules.classes
+        features = [feature for feature in table.features if feature.name in self.network.input]
+        output = predictions(self.network, table.frame, features, classes)
+        frame = table.labels.copy()
+        values = {"prediction": [classes[c] for c in output.argmax(axis=1)] if classes else output}
+        for code, name in enumerate(classes):
+            values[f"probability {name}"] = output[:, code].round(6)
+        predicted = []
+        for name, column in values.items():
+            predicted.append(free_name(name, {str(taken) for taken in frame}))
+            frame[predicted[-1]] = column
+        left_out = tuple(f"line {row.line} was left out: {row.reason}" for row in table.dropped)
+        return Prediction(
+            frame=frame, predicted=tuple(predicted), warnings=(*table.warnings, *left_out)
+        )
 
 
 def _readme(row: StudyRow) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -39,6 +40,7 @@ _UNUSED_KINDS = {
 }
 # What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+_NUMERAL = re.compile(r"[-+][.,]?[0-9][0-9.,]*([eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +194,19 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) else str(value)
 
 
-def csv_text(frame: pd.DataFrame) -> str:
-    """Return a frame as CSV text; cells and names that a spreadsheet would run begin with `'`."""
-    guarded = frame.map(_harmless).rename(columns=_harmless)
+def csv_text(frame: pd.DataFrame, *, numerals: bool = False) -> str:
+    """Return a frame as CSV text; cells and names that a spreadsheet would run begin with `'`.
+
+    Args:
+        frame: What to write.
+        numerals: Whether texts such as `-1,5` are a table's numbers, to be left as they are.
+    """
+
+    def guard(cell: Any) -> Any:
+        spared = numerals and isinstance(cell, str) and _NUMERAL.fullmatch(cell)
+        return cell if spared else _harmless(cell)
+
+    guarded = frame.map(guard).rename(columns=_harmless)
     # Cells are quoted for what is in the line end: a lone \r would start a new line elsewhere.
     return guarded.to_csv(index=False, lineterminator="\r\n")
 

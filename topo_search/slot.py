@@ -68,12 +68,12 @@ def main(connection: Connection, surroundings: Surroundings) -> None:
     # Ctrl-C and a service manager's SIGTERM reach the whole group; the supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     if surroundings.log is not None:
-        _print_to(surroundings.log)
+        print_to(surroundings.log)
     if surroundings.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = surroundings.gpu
-    _configure_tensorflow()
+    configure_tensorflow()
     while True:
         try:
             message = connection.recv()
@@ -150,21 +150,24 @@ def checked(outcome: object) -> Outcome:
     )
 
 
-def _end_with_supervisor() -> None:
-    supervisor = multiprocessing.parent_process()
-    if supervisor is not None:
-        multiprocessing.connection.wait([supervisor.sentinel])
+def end_with_parent() -> None:
+    """Wait until the process that started this one is gone, and end."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)  # Even inside a long TensorFlow call, which no exception would end.
 
 
-def _print_to(log: Path) -> None:
+def print_to(log: Path) -> None:
+    """Let this process print to a file."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
 
 
-def _configure_tensorflow() -> None:
+def configure_tensorflow() -> None:
+    """Load TensorFlow and let it have one core, and of a GPU's memory what it needs."""
     import tensorflow as tf
 
     # One core a slot: trials side by side gain more, and sums do not depend on the machine.

@@ -192,6 +192,15 @@ def test_csv_guards_column_names_too() -> None:
     assert csv_text(frame) == "'=1+1,plain\r\n1,'=1\r\n"
 
 
+def test_csv_spares_a_tables_own_numbers_where_asked_to_and_nothing_else() -> None:
+    numbers = ["-1.5", "+2", "-1.234,5", "-.5", "-1e-07"]
+    others = ["-1+1", "-1-2", "-A1", "--1", "-", "+SUM(A1)", "-1\n=2", "=-1"]
+    frame = pd.DataFrame({"-1": [*numbers, *others]})
+    spared = [row["'-1"] for row in read(csv_text(frame, numerals=True))]
+    assert spared == [*numbers, *(f"'{text}" for text in others)]
+    assert [row["'-1"] for row in read(csv_text(frame))] == [f"'{t}" for t in [*numbers, *others]]
+
+
 def test_hostile_text_survives_json_unchanged() -> None:
     trials = [create_trial(value=0.1, user_attrs={"topology": text}) for text in HOSTILE]
     history = json.loads(json.dumps(made_of(trials).to_json()))["history"]
