@@ -6,17 +6,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import argon2
 import pytest
+from apiflask import APIFlask
 from databases import execute, remove_home
+from flask.testing import FlaskClient
 from sqlalchemy import make_url
 from stories import DEADLINE, OBJECTIVE, TOYS, Outage, Serve, Step
 
 from storage import embedded
 from storage.connection import Storage, connect
+from storage.signing import signing_key
 from topo_search import worker
+from topo_search.web.access import limiter
+from topo_search.web.app import create_app
+from topo_search.web.service import Limits, Service
 from topo_search.worker import Worker
 
 TEMPLATE = "topo_template"
+HASH = argon2.PasswordHasher(time_cost=1, memory_cost=64).hash("open sesame")
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +65,33 @@ def storage(database_url: str) -> Iterator[Storage]:
     opened = connect(database_url)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def service(storage: Storage, tmp_path: Path) -> Iterator[Service]:
+    """The web service over the test's database."""
+    made = Service(
+        storage, tmp_path / "home", limits=Limits(), signing_key=signing_key(storage), keep=None
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def app(service: Service) -> APIFlask:
+    """The web application, with an operator whose password is `open sesame`."""
+    made = create_app(service, password_hash=HASH)
+    limiter.reset()  # It counts for the whole process.
+    made.testing = True
+    return made
+
+
+@pytest.fixture
+def client(app: APIFlask) -> FlaskClient:
+    """A browser without cookies, over TLS."""
+    made = app.test_client()
+    made.environ_base["wsgi.url_scheme"] = "https"
+    return made
 
 
 @pytest.fixture

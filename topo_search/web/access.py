@@ -60,7 +60,7 @@ def study_of(reference: str) -> StudyRow:
 
 def is_operator() -> bool:
     """Tell whether an operator is logged in."""
-    return session.get("operator") == current_app.config["OPERATOR_MARK"]
+    return bool(session.get("operator") == current_app.config["OPERATOR_MARK"])
 
 
 def need_operator() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import plotly
 from apiflask import APIFlask
-from flask import Response, request, send_file
+from flask import Response, send_file
 from flask_bootstrap import Bootstrap5
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -54,7 +54,7 @@ def create_app(
     app.config.update(
         SECRET_KEY=hashlib.sha256(f"session {service.signing_key}".encode()).hexdigest(),
         # Whoever changes the password ends all sessions.
-        OPERATOR_MARK=hashlib.sha256(f"{password_hash or os.urandom(16)}".encode()).hexdigest(),
+        OPERATOR_MARK=hashlib.sha256((password_hash or os.urandom(16).hex()).encode()).hexdigest(),
         OPERATOR_PASSWORD=password_hash,
         SESSION_COOKIE_SECURE=secure,
         SESSION_COOKIE_HTTPONLY=True,
@@ -71,7 +71,9 @@ def create_app(
         WTF_CSRF_TIME_LIMIT=None,
         RATELIMIT_HEADERS_ENABLED=False,
     )
+    # The order of charts and columns is that in which they are to be read.
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
     app.extensions["topo-search"] = service
     app.security_schemes = {"key": {"type": "http", "scheme": "bearer"}}
     if proxied:
@@ -95,7 +97,7 @@ def _own_assets(app: APIFlask) -> None:
     @app.get("/assets/plotly.js")
     @app.doc(hide=True)
     def plotly_js() -> Response:
-        return send_file(PLOTLY, mimetype="text/javascript").make_conditional(request)
+        return send_file(PLOTLY, mimetype="text/javascript", conditional=True)
 
     @app.get("/assets/report.css")
     @app.doc(hide=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from apiflask import APIFlask, HTTPError
 from flask import Response, json, make_response, render_template, request
+from jinja2 import TemplateError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from storage.connection import StorageError
@@ -80,7 +81,7 @@ def wants_json() -> bool:
 
 
 def _missing(error: LookupError) -> Response:
-    if isinstance(error, KeyError | IndexError):
+    if isinstance(error, KeyError | IndexError | TemplateError):
         return _broken(error)  # Nobody's request says so: it is ours.
     return problem(404, str(error))
 

@@ -30,7 +30,7 @@ class Strict(Schema):
         unknown = RAISE
 
 
-def _field(name: str, **more: Any) -> fields.Field:
+def _field(name: str, **more: Any) -> Any:
     """Return an option of the command line as a field."""
     option = OPTIONS[name]
     metadata = {"description": option.help or ""}
@@ -50,7 +50,7 @@ def _field(name: str, **more: Any) -> fields.Field:
     return fields.String(validate=SHORT, **same)
 
 
-def _maybe(kind: type[fields.Field], text: str, **more: Any) -> fields.Field:
+def _maybe(kind: Any, text: str, **more: Any) -> Any:
     return kind(allow_none=True, metadata={"description": text}, **more)
 
 

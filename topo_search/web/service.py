@@ -127,7 +127,9 @@ class Service:
     def choices(self, upload: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return what there is to choose for an uploaded table and its target."""
         sha256, _ = self.opened(upload)
-        return self._child(tables.choices, sha256, tables.options_of(given, keep=None))
+        options = tables.options_of(given, keep=None)
+        found: dict[str, Any] = self._child(tables.choices, sha256, options)
+        return found
 
     def columns(self, row: StudyRow) -> list[dict[str, Any]]:
         """Return the columns that a study's network takes, each with what it may hold."""
@@ -152,7 +154,8 @@ class Service:
             )
         sha256, name = self.opened(given["upload"])
         options = tables.options_of({**given, "file": name}, keep=self.keep)
-        return self._child(tables.create, sha256, options)
+        made: dict[str, str] = self._child(tables.create, sha256, options)
+        return made
 
     def _named(self, kept: dict[str, Any], name: str, size: int) -> dict[str, Any]:
         upload = self._uploads.dumps([kept["dataset"], name])

@@ -231,6 +231,7 @@ def options_of(given: Mapping[str, Any], *, keep: timedelta | None) -> Options:
     known = {name: given[name] for name in (*same, *also) if given.get(name) is not None}
     return Options(
         data=None,
+        file=given.get("file", ""),
         seconds=given.get("timeout"),
         limits={name: text for name, text in (given.get("limits") or {}).items() if text},
         overrides=overrides_of(given.get("reading") or {}),

@@ -122,7 +122,8 @@ def figure(study: str, name: str) -> Response:
         raise LookupError(f"Expected a chart: {', '.join(view.figures) or 'there is none yet'}.")
     response = Response(view.figures[name], mimetype=JSON)
     response.set_etag(view.digests[name])
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 @v1.get("/studies/<string:study>/events")

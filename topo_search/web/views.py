@@ -8,14 +8,14 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
 from storage import workers
 from storage.connection import Storage
 from storage.progress import Progress, progress_of
-from storage.rows import StudyRow
+from storage.rows import OPEN, StudyRow
 from topo_search import charts, delivery, sections
 from topo_search.formats import format_count, format_metric, format_seconds, format_value
 from topo_search.results import Results, plain
@@ -25,23 +25,29 @@ HERE = 120.0  # Seconds of silence after which a worker is not counted on.
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """One study at one moment."""
+class Standing:
+    """How far a study is: what a few quick questions answer, however many trials it has."""
 
-    mark: str  # Changes whenever something shown may have.
     row: StudyRow
     progress: Progress
-    results: Results
     serving: int  # Workers that are there and may serve it.
     busy: int  # Slots that train it.
-    seconds_left: float | None  # Until its trials are through, as far as can be told.
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    @cached_property
+    @classmethod
+    def of(cls, storage: Storage, row: StudyRow) -> Self:
+        """Ask how far a study is."""
+        known = workers.known(storage)
+        here = [one for one in known if one.state == "serving" and one.silence < HERE]
+        trained = [trains for one in known for trains in one.trains if trains.study == row.id]
+        begun = [trains for trains in trained if trains.trial is not None]
+        progress = progress_of(storage, row.id)
+        return cls(row=row, progress=progress, serving=len(here), busy=len(begun))
+
+    @property
     def state(self) -> dict[str, Any]:
         """What changes all the time, in a few numbers and words."""
-        best = self.results.best
-        row, progress = self.row, self.progress
+        row, progress, left = self.row, self.progress, self._seconds_left
+        metric = str(row.plan.get("metric") or "value")
         return {
             "study": row.id,
             "name": row.name,
@@ -54,12 +60,13 @@ class View:
             "table": row.plan.get("dataset_name"),
             "target": row.plan.get("target"),
             "task": row.plan.get("task"),
-            "metric": self.results.metric,
-            "direction": self.results.direction,
+            "metric": metric,
+            "metric_label": format_metric(metric),
+            "direction": row.plan["direction"],
             "seconds": row.seconds,
             "spent_seconds": row.spent_seconds,
-            "seconds_left": self.seconds_left,
-            "left": format_seconds(self.seconds_left) if self.seconds_left is not None else None,
+            "seconds_left": left,
+            "left": None if left is None else format_seconds(left),
             "workers": self.serving,
             "busy": self.busy,
             "trials": {
@@ -67,10 +74,36 @@ class View:
                 for name in ("finished", "running", "waiting", "complete", "pruned", "failed")
             },
             "budget": progress.units,
+            "has_network": bool(row.outcome and row.outcome.get("test")),
+        }
+
+    @property
+    def _seconds_left(self) -> float | None:
+        """Return how long its trials take yet, as far as can be told."""
+        row, progress = self.row, self.progress
+        if row.state not in OPEN or not progress.finished:
+            return None
+        left = row.spent_seconds / progress.finished * (progress.units - progress.finished)
+        return left if row.seconds is None else min(left, max(0.0, row.seconds - row.spent_seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One study at one moment, with all that it found."""
+
+    mark: str  # Changes whenever something shown may have.
+    standing: Standing
+    results: Results
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @cached_property
+    def state(self) -> dict[str, Any]:
+        """How far it is, and the best network so far."""
+        best, metric = self.results.best, self.results.metric
+        return {
+            **self.standing.state,
             "best": plain(best) if best else None,
-            "best_value": format_value(self.results.metric, best["value"]) if best else None,
-            "metric_label": format_metric(self.results.metric),
-            "has_network": bool(self.results.part("test")),
+            "best_value": format_value(metric, best["value"]) if best else None,
         }
 
     @cached_property
@@ -180,26 +213,8 @@ class View:
 
 def view_of(storage: Storage, row: StudyRow, mark: str) -> View:
     """Gather a study as it is now."""
-    progress = progress_of(storage, row.id)
-    known = workers.known(storage)
-    serving = [one for one in known if one.state == "serving" and one.silence < HERE]
-    busy = sum(trained.study == row.id for one in known for trained in one.trains)
-    return View(
-        mark=mark,
-        row=row,
-        progress=progress,
-        results=delivery.results(storage, row),
-        serving=len(serving),
-        busy=busy,
-        seconds_left=_seconds_left(row, progress),
-    )
-
-
-def _seconds_left(row: StudyRow, progress: Progress) -> float | None:
-    if row.state not in ("created", "running") or not progress.finished:
-        return None
-    left = row.spent_seconds / progress.finished * (progress.units - progress.finished)
-    return left if row.seconds is None else min(left, max(0.0, row.seconds - row.spent_seconds))
+    standing = Standing.of(storage, row)
+    return View(mark=mark, standing=standing, results=delivery.results(storage, row))
 
 
 def _iso(moment: Any) -> str | None:

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from storage import changes, studies
@@ -41,6 +42,20 @@ class Watch:
         self.asked_at = time.monotonic()
         return self.view if self.view is not None else self.look()
 
+    def soon(self, seconds: float) -> View | None:
+        """Return the study as `current` does, if it can be gathered so quickly; else go on at it.
+
+        Raises:
+            LookupError: It was deleted.
+        """
+        self.asked_at = time.monotonic()
+        if self.view is not None:
+            return self.view
+        gathering = threading.Thread(target=self._try, name=f"gather {self.study}", daemon=True)
+        gathering.start()
+        gathering.join(seconds)
+        return self.view
+
     def look(self, *, now: bool = False) -> View:
         """Look whether something has changed, and gather it anew if so.
 
@@ -61,6 +76,7 @@ class Watch:
                 return known
             began = time.monotonic()
             view = view_of(self.storage, studies.get(self.storage, self.study), mark)
+            view.since(None)  # Whoever watches will want all of it.
             took = time.monotonic() - began
             self._not_before = time.monotonic() + took / SHARE
             with self.changed:
@@ -81,6 +97,11 @@ class Watch:
         if view is None:
             raise LookupError(f"Study {self.study} was deleted.")
         return view if view.mark != mark else None
+
+    def _try(self) -> None:
+        """Gather it where nobody waits for an error: who asks next meets it again."""
+        with suppress(LookupError, StorageError):
+            self.look()
 
 
 class Watches:
@@ -146,11 +167,11 @@ def stream(watches: Watches, study: str, seen: str | None) -> Iterator[str]:
     """
     watch = watches.of(study)
     before = None
+    yield "retry: 3000\n\n"
     view: View | None = watch.current()
     if view is not None and view.mark == seen:
         before, view = view, None
     quiet = time.monotonic()
-    yield "retry: 3000\n\n"
     while not watches.closed:
         if view is not None:
             yield _event("change", view.mark, view.since(before))

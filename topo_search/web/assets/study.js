@@ -183,7 +183,7 @@ function importances(reason) {
   byId("importances-reason").textContent = reason ? `Which choices mattered: ${reason}.` : "";
 }
 
-importances(first.importances_reason);
+importances(first.importances_reason || "");
 showFigures(first.figures);
 showState();
 trialsTable.start(api, state);

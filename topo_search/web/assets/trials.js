@@ -46,9 +46,11 @@ const trialsTable = (() => {
     const rows = found.trials.map((trial, place) => {
       const best = place === 0 && asked.page === 1 && asked.sort === "rank" && trial.state === "complete";
       const parameters = Object.entries(trial.parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? Number(value.toPrecision(4)) : value}`);
-      const name = make("td", { class: "name" }, make("bdi", {}, trial.topology || parameters.join(", ") || "–"));
-      if (trial.reason) name.append(make("div", { class: "soft" }, make("bdi", {}, trial.reason)));
-      if (trial.topology && parameters.length) name.append(make("details", {}, make("summary", {}, "parameters"), make("bdi", {}, parameters.join(", "))));
+      const what = make("bdi", {}, trial.topology || parameters.join(", ") || "–");
+      const name = make("td", { class: "name" });
+      if (trial.topology && parameters.length) name.append(make("details", { class: "row-more" }, make("summary", {}, what), make("bdi", { class: "soft" }, parameters.join(", "))));
+      else name.append(what);
+      if (trial.reason) name.append(make("div", { class: "soft why" }, make("bdi", {}, trial.reason)));
       const number = (text) => make("td", { class: "number" }, text);
       return make("tr", { class: best ? "first" : "" }, number(String(trial.trial)), make("td", {}, make("span", { class: `state ${trial.state}` }, trial.state)), name,
         number(trial.shown.value), number(trial.shown.weights), number(trial.shown.seconds), number(trial.epochs === null ? "–" : String(trial.epochs)));

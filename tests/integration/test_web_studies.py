@@ -1,0 +1,294 @@
+"""A study over REST: seen, changed and streamed by whoever has its key."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from stored_studies import make_study
+
+from storage import studies, tokens, trials
+from storage.connection import Storage
+from topo_search import study
+from topo_search.study import Options
+from topo_search.web import watching
+from topo_search.web.service import Service
+
+IRIS = "examples/iris.csv"
+DEADLINE = 20.0
+
+
+@pytest.fixture
+def made(storage: Storage) -> tuple[str, str]:
+    """The id and the key of a new study of iris."""
+    with open(IRIS, "rb") as file:
+        options = Options(data=file.read(), file="iris.csv", target="species", trials=4)
+    row, key = study.create(storage, options)
+    return row.id, key
+
+
+def end(storage: Storage, study_id: str, unit: int, value: float) -> None:
+    """Train a trial of a study of iris, as far as the database knows."""
+    from storage.leases import claim
+    from storage.rows import Drawn
+    from topo_search.serving import Served
+
+    row = studies.get(storage, study_id)
+    space = Served(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
+    point = dict(space.portfolio[unit])
+    lease = claim(storage, study_id, "w", lambda unit: Drawn(parameters=point, seed=unit))
+    assert lease is not None
+    trials.begin(storage, lease, space.distributions())
+    topology, _ = space.decode(point)
+    described = {"topology": str(topology), "depth": topology.depth, "weights": 1000 + unit}
+    described |= {"seconds": 1.0, "epochs": 9, "best_epoch": 9, "curve": [0.5, value]}
+    assert trials.end(storage, lease, state="complete", value=value, attributes=described)
+
+
+def events_of(client: FlaskClient, key: str, **headers: str) -> Iterator[tuple[str, str, Any]]:
+    """Yield a stream's events: name, id, data."""
+    response = client.get(f"/v1/studies/{key}/events", headers=headers, buffered=False)
+    assert response.mimetype == "text/event-stream"
+    text = ""
+    for part in response.iter_encoded():
+        text += part.decode()
+        while "\n\n" in text:
+            block, _, text = text.partition("\n\n")
+            fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+            if "event" in fields:
+                yield fields["event"], fields["id"], json.loads(fields["data"])
+
+
+def test_a_study_is_read_by_its_key_in_the_path_or_in_the_header(
+    client: FlaskClient, made: tuple[str, str]
+) -> None:
+    study_id, key = made
+    in_path = client.get(f"/v1/studies/{key}")
+    in_header = client.get(f"/v1/studies/{study_id}", headers={"Authorization": f"Bearer {key}"})
+    assert in_path.status_code == in_header.status_code == 200
+    assert in_path.json == in_header.json
+    assert in_path.json is not None
+    assert in_path.json["study"] == study_id
+    assert in_path.json["trials"]["waiting"] == 4
+    assert key not in in_path.text
+
+
+def test_a_wrong_key_is_answered_as_none_and_slowed_down(
+    client: FlaskClient, made: tuple[str, str], storage: Storage
+) -> None:
+    study_id, key = made
+    other = make_study(storage)
+    wrong = client.get("/v1/studies/AAAAAAAAAAAAAAAAAAAAAA")
+    by_id = client.get(f"/v1/studies/{study_id}")
+    others = client.get(f"/v1/studies/{other.id}", headers={"Authorization": f"Bearer {key}"})
+    page = client.get(f"/s/{study_id}")
+    assert wrong.status_code == by_id.status_code == others.status_code == page.status_code == 404
+    assert wrong.json == by_id.json == others.json
+    assert wrong.mimetype == "application/problem+json"
+    answers = [client.get(f"/v1/studies/{n:022d}").status_code for n in range(70)]
+    assert answers[-1] == 429
+    assert set(answers) == {404, 429}
+
+
+def test_an_operators_token_opens_every_study_until_it_is_revoked(
+    client: FlaskClient, made: tuple[str, str], storage: Storage
+) -> None:
+    headers = {"Authorization": f"Bearer {tokens.create(storage, 'robot')}"}
+    assert client.get(f"/v1/studies/{made[0]}", headers=headers).status_code == 200
+    tokens.revoke(storage, "robot")
+    assert client.get(f"/v1/studies/{made[0]}", headers=headers).status_code == 404
+
+
+def test_life_of_a_study_over_rest(
+    client: FlaskClient, made: tuple[str, str], storage: Storage
+) -> None:
+    base = f"/v1/studies/{made[1]}"
+    paused = client.post(f"{base}/pause").json
+    assert paused is not None
+    assert paused["state"] == "paused"
+    resumed = client.post(f"{base}/resume", json={"trials": 3}).json
+    assert resumed is not None
+    assert (resumed["state"], resumed["budget"]) == ("created", 7)
+    named = client.patch(base, json={"name": "flowers"}).json
+    assert named is not None
+    assert named["name"] == "flowers"
+    taken = make_study(storage, name="taken")
+    refused = client.patch(base, json={"name": taken.name})
+    assert refused.status_code == 422
+    assert refused.json is not None
+    assert "taken" in refused.json["detail"]
+    cancelled = client.post(f"{base}/cancel").json
+    assert cancelled is not None
+    assert cancelled["state"] == "cancelled"
+    refused = client.post(f"{base}/resume", json={})
+    assert refused.status_code == 422
+    assert client.delete(base).status_code == 204
+    assert client.get(base).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"trials": -1}, "trials"),
+        ({"trials": "many"}, "trials"),
+        ({"trials": 1, "colour": "red"}, "colour"),
+        ({"timeout": 60}, "no budget in time"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_words(
+    client: FlaskClient, made: tuple[str, str], body: dict[str, Any], words: str
+) -> None:
+    answer = client.post(f"/v1/studies/{made[1]}/resume", json=body)
+    assert answer.status_code == 422
+    assert answer.mimetype == "application/problem+json"
+    assert answer.json is not None
+    assert words in answer.json["detail"]
+
+
+def test_trials_are_paged_sorted_and_filtered(
+    client: FlaskClient, made: tuple[str, str], storage: Storage
+) -> None:
+    for unit, value in enumerate([0.5, 0.9, 0.7]):
+        end(storage, made[0], unit, value)
+    base = f"/v1/studies/{made[1]}/trials"
+
+    def numbers(**query: Any) -> list[int]:
+        found = client.get(base, query_string=query).json
+        assert found is not None
+        return [trial["trial"] for trial in found["trials"]]
+
+    assert numbers() == [1, 2, 0]
+    assert numbers(sort="trial", order="desc") == [2, 1, 0]
+    assert numbers(size=2, page=2) == [0]
+    assert numbers(state="pruned") == []
+    first = client.get(base, query_string={"size": 1}).json
+    assert first is not None
+    topology = first["trials"][0]["topology"]
+    assert 1 in numbers(search=topology.upper())
+    assert client.get(base, query_string={"sort": "__class__"}).status_code == 422
+
+
+def test_a_stream_says_what_changes_and_only_that(
+    client: FlaskClient, made: tuple[str, str], storage: Storage
+) -> None:
+    end(storage, made[0], 0, 0.5)
+    stream = events_of(client, made[1])
+    name, mark, everything = next(stream)
+    assert name == "change"
+    assert everything["state"]["trials"]["finished"] == 1
+    assert {"head", "reading", "foot"} <= set(everything["fragments"])
+    end(storage, made[0], 1, 0.9)
+    name, later, change = next(stream)
+    assert change["state"]["trials"]["finished"] == 2
+    assert later != mark
+    assert "head" in change["fragments"]
+    assert "reading" not in change["fragments"], "what is read of the table has not changed"
+    assert "history" in change["figures"]
+    again = events_of(client, made[1], **{"Last-Event-ID": mark})
+    assert next(again)[1] == later, "who was away hears of it"
+    studies.delete(storage, made[0])
+    assert next(event for event in stream if event[0] == "gone")
+
+
+def test_any_number_of_viewers_cost_the_database_one_look(
+    client: FlaskClient,
+    made: tuple[str, str],
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = []
+    gathered = watching.view_of
+    monkeypatch.setattr(watching, "view_of", lambda *given: looks.append(1) or gathered(*given))
+    streams = [events_of(client, made[1]) for _ in range(20)]
+    threads = [threading.Thread(target=next, args=(stream,)) for stream in streams]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert len(looks) == 1
+
+
+def test_a_study_too_large_to_gather_at_once_is_shown_as_far_as_it_is_known(
+    client: FlaskClient, made: tuple[str, str], service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready, gathered = threading.Event(), watching.view_of
+
+    def slow(*given: Any) -> Any:
+        assert ready.wait(DEADLINE)
+        return gathered(*given)
+
+    monkeypatch.setattr(watching, "view_of", slow)
+    page = client.get(f"/s/{made[1]}")
+    assert page.status_code == 200
+    assert "Gathering" in page.text
+    assert "0 trials" in page.text
+    ready.set()
+    assert next(events_of(client, made[1]))[0] == "change"
+
+
+def test_a_study_that_takes_long_to_gather_is_gathered_less_often(
+    made: tuple[str, str], storage: Storage, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = service.watches.of(made[0])
+    before = watch.current()
+    monkeypatch.setattr(watching, "SHARE", 1e-9)
+    end(storage, made[0], 0, 0.5)
+    after = watch.look(now=True)
+    assert after.mark != before.mark
+    end(storage, made[0], 1, 0.6)
+    assert watch.look() is after, "it is spared"
+    assert watch.look(now=True) is not after, "but not where its owner changed it"
+
+
+def test_pages_forbid_scripts_frames_and_referrers(
+    client: FlaskClient, made: tuple[str, str]
+) -> None:
+    page = client.get(f"/s/{made[1]}")
+    policy = page.headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    assert page.headers["Cache-Control"] == "no-store"
+    assert "Set-Cookie" not in page.headers
+    assert "<script>" not in page.text
+
+
+def test_downloads(client: FlaskClient, made: tuple[str, str], storage: Storage) -> None:
+    base = f"/v1/studies/{made[1]}/downloads"
+    end(storage, made[0], 0, 0.5)
+    table = client.get(f"{base}/trials.csv")
+    assert table.mimetype == "text/csv"
+    assert table.headers["Content-Disposition"].startswith("attachment")
+    assert table.text.startswith("trial,state,value")
+    found = client.get(f"{base}/trials.json").json
+    assert found is not None
+    assert len(found["history"]) == 1
+    report = client.get(f"{base}/report.html")
+    assert report.headers["Content-Disposition"].startswith("attachment")
+    assert "<title>Predicting species" in report.text
+    none_yet = client.get(f"{base}/model.keras")
+    assert none_yet.status_code == 404
+    assert none_yet.json is not None
+    assert "not finished" in none_yet.json["detail"]
+    assert client.get(f"{base}/..%2f..%2fetc%2fpasswd").status_code == 404
+
+
+def test_an_error_of_ours_is_logged_and_shown_without_what_it_was(
+    client: FlaskClient,
+    made: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*given: Any) -> Any:
+        raise KeyError("secret inside")
+
+    client.application.testing = False
+    monkeypatch.setattr(watching, "view_of", broken)
+    answer = client.get(f"/v1/studies/{made[1]}")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert "secret inside" in caplog.text
+    assert made[1] not in caplog.text
