@@ -1,0 +1,356 @@
+"""Children: processes that do for the web service what may take too much, and may be killed for it.
+
+They are forked from a fork server that has loaded what tables and the storage need, TensorFlow not
+among it, so that one costs little more than what it does. What they are asked and what they answer
+goes over one pipe; hostile bytes are read there, with a limit on memory and time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import multiprocessing
+import multiprocessing.connection
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any, TypeVar, TypeVarTuple
+
+import psutil
+
+from topo_search import pool, slot
+
+PRELOAD = (
+    *("numpy", "pandas", "objectives.table", "storage.connection"),
+    *("topo_search.study", "topo_search.results", "topo_search.predictor"),
+)
+LESS_URGENT = 5  # Added to a child's niceness: pages are answered first.
+LONGEST_STOP = 5.0  # Seconds that a process may take to vanish once it was killed.
+FEWER = "Give a table with fewer rows or columns."
+# What may be raised again in the caller; anything else is an error of ours, told as RuntimeError.
+FAMILIES = (ValueError, LookupError, OSError, MemoryError)
+OURS = ("builtins", "objectives", "storage", "topo_search")
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+logger = logging.getLogger(__name__)
+
+
+class TooMuchError(ValueError):
+    """What was asked for needs more memory than there is for it."""
+
+
+class TooLongError(ValueError):
+    """What was asked for takes longer than it may."""
+
+
+class BusyError(RuntimeError):
+    """All children have something to do, or the service is ending; another time it may work."""
+
+
+class EndedError(RuntimeError):
+    """A child ended by itself with a question in hand.
+
+    Attributes:
+        code: its exit code.
+    """
+
+    def __init__(self, code: int | None) -> None:
+        self.code = code
+        super().__init__(f"A child process ended without an answer, with exit code {code}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Returned:
+    """From a child: the function returned."""
+
+    value: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """From a child: the function raised."""
+
+    kinds: tuple[tuple[str, str], ...]  # Module and name of its type and bases, nearest first.
+    message: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)  # Of an error of the project's.
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> Failed:
+        """Describe an error in plain values; its class need not be importable elsewhere."""
+        kinds = tuple((kind.__module__, kind.__qualname__) for kind in type(error).__mro__)
+        only = error.args[0] if len(error.args) == 1 else None
+        return cls(
+            kinds=kinds,
+            message=only if isinstance(only, str) else str(error),
+            attributes=dict(vars(error)) if _is_ours(kinds[0][0]) else {},
+            traceback="".join(traceback.format_exception(error))[-20_000:],
+        )
+
+    def error(self) -> Exception:
+        """Return the error, of its type where the caller knows that, else of the nearest base.
+
+        A type from a module that is not loaded here cannot be caught by its name here either; to
+        load it could cost the caller as much memory as the child was to spare it.
+        """
+        for module, name in self.kinds:
+            kind = getattr(sys.modules.get(module), name, None) if _is_ours(module) else None
+            # Those about Unicode are not made of a message.
+            if not isinstance(kind, type) or issubclass(kind, UnicodeError):
+                continue
+            if issubclass(kind, FAMILIES):
+                error: Exception = kind.__new__(kind, self.message)
+                error.args = (self.message,)
+                error.__dict__.update(self.attributes)
+                return error
+        broken = RuntimeError(f"{self.kinds[0][1]}: {self.message}")
+        broken.add_note(self.traceback)
+        return broken
+
+
+class Child:
+    """One process, seen from the service; one thread at a time may ask it something."""
+
+    def __init__(self, main: Callable[..., None], *args: Any, memory: int) -> None:
+        """Start a process.
+
+        Args:
+            main: Top-level function; called with its end of the pipe and `args`.
+            args: Plain values.
+            memory: Bytes it will be limited to, said where they are too few.
+
+        Raises:
+            OSError: Where no process can be started.
+        """
+        self.memory = memory
+        self.ended_for: Exception | None = None
+        context = multiprocessing.get_context("forkserver")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=main, args=(other, *args), daemon=True)
+        try:
+            pool.start(self.process, None, PRELOAD)
+        except BaseException:
+            self.connection.close()
+            raise
+        finally:
+            other.close()  # So that the pipe ends when the child does.
+
+    @property
+    def waits(self) -> bool:
+        """Whether it lives and waits to be asked: then nothing is in the pipe, not even its end."""
+        return self.ended_for is None and not self.connection.poll()
+
+    def ask(self, question: Any, *, seconds: float) -> Any:
+        """Return its answer, or raise what it raised.
+
+        Raises:
+            TooMuchError: It ran out of memory, or was killed.
+            TooLongError: It had no answer in time, and was killed.
+            EndedError: It ended by itself.
+        """
+        late = TooLongError(f"The table takes longer than the {seconds:g} seconds it may. {FEWER}")
+        # A thread keeps the time, as the pipe may also fill, or run dry in the midst of an answer.
+        timer = threading.Timer(seconds, self.kill, (late,))
+        timer.daemon = True
+        timer.start()
+        try:
+            self.connection.send(question)
+            answer = self.connection.recv()
+        except (EOFError, OSError) as error:
+            raise self._end() from error
+        finally:
+            timer.cancel()
+            timer.join()
+        if isinstance(answer, Returned):
+            return answer.value
+        raised = answer.error()
+        raise self._too_much() if isinstance(raised, MemoryError) else raised
+
+    def kill(self, reason: Exception) -> None:
+        """End it at once; who waits for its answer gets the reason."""
+        self.ended_for = self.ended_for or reason
+        self.process.kill()
+
+    def close(self) -> int | None:
+        """End it and return its exit code; None where that cannot be known."""
+        if not self.connection.closed:
+            self.connection.close()
+            self.process.kill()
+            multiprocessing.connection.wait([self.process.sentinel], LONGEST_STOP)
+            with pool.STARTING:  # Whoever starts a process looks after all that have ended.
+                self._code = self.process.exitcode
+                if self._code is not None:
+                    self.process.close()
+        return self._code
+
+    _code: int | None = None
+
+    def _end(self) -> Exception:
+        """Return why its pipe has ended."""
+        multiprocessing.connection.wait([self.process.sentinel], LONGEST_STOP)
+        code = self.close()
+        if self.ended_for is not None:
+            return self.ended_for
+        self.ended_for = self._too_much() if code is not None and code < 0 else EndedError(code)
+        return self.ended_for
+
+    def _too_much(self) -> TooMuchError:
+        limit = f"{self.memory / 2**20:,.0f} MiB"
+        return TooMuchError(f"The table needs more memory than the {limit} it may have. {FEWER}")
+
+
+class Children:
+    """Runs functions in fresh children, a few at a time, for any number of threads."""
+
+    def __init__(self, *, count: int = 2, log: Path | None = None) -> None:
+        """Start the fork server.
+
+        Args:
+            count: Children at a time.
+            log: File for what they print; by default it is dropped.
+        """
+        self.log, self._free, self._closed = log, count, False
+        self._running: set[Child] = set()
+        self._changed = threading.Condition()
+        pool.warm_up(None, PRELOAD)
+
+    def __call__(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float, memory: int) -> T:
+        """Return what `function(*args)` returns in a child.
+
+        Args:
+            function: A top-level function.
+            args: What it takes; goes through a pipe, as does what it returns.
+            seconds: It may take, and may have to wait for its turn before.
+            memory: Bytes it may take beyond what a child and `args` have.
+
+        Raises:
+            TooMuchError, TooLongError: It needs more memory or time.
+            BusyError: It did not get its turn.
+            ValueError, LookupError, OSError: As it raises them.
+            RuntimeError: It raised anything else; a note has the child's traceback.
+        """
+        with self._turn(seconds):
+            child = Child(_run, self.log, memory=memory)
+            try:
+                with self._changed:
+                    self._running.add(child)
+                    if self._closed:
+                        raise ending()
+                answer: T = child.ask((function, args, seconds, memory), seconds=seconds)
+                return answer
+            finally:
+                with self._changed:
+                    self._running.discard(child)
+                child.close()
+
+    def close(self) -> None:
+        """End what runs, and take no more."""
+        with self._changed:
+            self._closed = True
+            for child in self._running:
+                child.kill(ending())
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._running, LONGEST_STOP)
+
+    @contextmanager
+    def _turn(self, seconds: float) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._free, seconds)
+            if self._closed:
+                raise ending()
+            if not self._free:
+                raise BusyError("Other tables are being read. Try again in a moment.")
+            self._free -= 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += 1
+                self._changed.notify_all()
+
+
+def settle(log: Path | None) -> None:
+    """Make this process a child: quiet, in the background, gone when its parent is.
+
+    Args:
+        log: File to print to; None to drop what is printed.
+    """
+    # Ctrl-C and a service manager's SIGTERM reach the whole group; the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=slot.end_with_parent, daemon=True).start()
+    os.nice(LESS_URGENT)
+    slot.print_to(log or Path(os.devnull))
+
+
+def limit_memory(memory: int) -> None:
+    """Let this process take so many bytes beyond what it has mapped now."""
+    _limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms + memory)
+
+
+def limit_time(seconds: float) -> None:
+    """Have this process killed some time after its parent should have, were it still there.
+
+    A regular expression that never ends keeps the thread waiting that looks after the parent.
+    """
+    _limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + 2 * seconds + 1))
+
+
+def answer(connection: Connection, function: Callable[..., Any], *args: Any) -> bool:
+    """Send what a function returns or raises; return whether this process had memory enough."""
+    enough = True
+    try:
+        data = ForkingPickler.dumps(Returned(value=function(*args)))
+    except MemoryError:
+        enough = False  # What took it is freed when this block ends.
+    except Exception as error:  # Whatever it is, the caller is to raise it.
+        data = ForkingPickler.dumps(Failed.of(error))
+    if not enough:
+        _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)  # So that saying so does not fail.
+        data = ForkingPickler.dumps(Failed.of(MemoryError()))
+    try:
+        connection.send_bytes(data)
+    except OSError:
+        logger.debug("Nobody waits for the answer.")
+    return enough
+
+
+def _run(connection: Connection, log: Path | None) -> None:
+    """Answer one question: what a function returns."""
+    settle(log)
+    answer(connection, _called, connection)
+
+
+def _called(connection: Connection) -> Any:
+    function, args, seconds, memory = connection.recv()
+    limit_memory(memory)
+    limit_time(seconds)
+    return function(*args)
+
+
+def _limit(kind: int, wanted: int) -> None:
+    _, most = resource.getrlimit(kind)
+    if most != resource.RLIM_INFINITY:
+        wanted = most if wanted == resource.RLIM_INFINITY else min(wanted, most)
+    resource.setrlimit(kind, (wanted, most))
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in OURS
+
+
+def ending() -> BusyError:
+    """Return what is raised to who asks while the service ends."""
+    return BusyError("The service is ending. Try again in a moment.")
