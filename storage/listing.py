@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -104,11 +105,11 @@ def totals(storage: Storage) -> Totals:
     waiting = sa.func.sum(study.trials - study.drawn).filter(study.state.in_(OPEN))
     with storage.transaction() as connection:
         rows = connection.execute(
-            sa.select(study.state, sa.func.count().label("count"), waiting.label("waiting")).group_by(
-                study.state
-            )
+            sa.select(
+                study.state, sa.func.count().label("studies"), waiting.label("waiting")
+            ).group_by(study.state)
         ).all()
-    found: dict[State, int] = {row.state: row.count for row in rows}
+    found: dict[State, int] = {row.state: row.studies for row in rows}
     states: Sequence[State] = tables.STUDY_STATES  # type: ignore[assignment]
     return Totals(
         studies={state: found.get(state, 0) for state in states},
@@ -141,7 +142,7 @@ def _bytes() -> sa.ColumnElement[int]:
     return given + made
 
 
-def _listed(row: sa.Row[tuple[object, ...]]) -> Listed:
+def _listed(row: Any) -> Listed:
     return Listed(
         id=row.id,
         name=row.name,

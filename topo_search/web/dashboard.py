@@ -77,16 +77,16 @@ def _guard() -> Answer | None:
 @dashboard.route("/api/<path:rest>", methods=METHODS)
 @dashboard.route("/static/<path:rest>", methods=METHODS)
 @dashboard.route("/artifacts/<path:rest>", methods=METHODS)
-def passed_on(rest: str) -> Response:
+def passed_on(rest: str) -> Answer:
     """Answer as optuna-dashboard does."""
     # It changes what it is given; a body is read from the connection as it is sent.
-    response = current_app.response_class.from_app(_application(), request.environ.copy())
+    response = Response.from_app(_application(), request.environ.copy())
     response.headers["Content-Security-Policy"] = POLICY
     return response
 
 
 @dashboard.get("/csv/<int:number>")
-def trials_csv(number: int) -> Response:
+def trials_csv(number: int) -> Answer:
     """Answer with the trials as a file, in which no spreadsheet finds a formula."""
     response = passed_on(str(number))
     if response.status_code != 200:

@@ -38,9 +38,7 @@ from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
 
 logger = logging.getLogger(__name__)
 
-operators = Blueprint(
-    "operators", __name__, url_prefix="/operator", template_folder="templates"
-)
+operators = Blueprint("operators", __name__, url_prefix="/operator", template_folder="templates")
 operators.add_app_template_filter(format_seconds, "seconds")
 operators.add_app_template_filter(format_count, "count")
 operators.add_app_template_filter(format_bytes, "bytes")
