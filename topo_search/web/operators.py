@@ -30,11 +30,12 @@ from storage import listing, retention, tokens
 from storage.names import LONGEST
 from storage.rows import State
 from storage.tables import STUDY_STATES
-from topo_search import fleet, sections
+from topo_search import fleet
 from topo_search.formats import format_bytes, format_count, format_name, format_seconds
 from topo_search.web import overview
 from topo_search.web.access import LOGINS, SAFE, csrf, is_operator, limiter, service, study_of
 from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
+from topo_search.web.pages import study_page
 
 logger = logging.getLogger(__name__)
 
@@ -147,14 +148,7 @@ def part(part: str) -> Response:
 def study(study: str) -> str:
     """Show a study to the operator, by its public id."""
     row = study_of(study)
-    view = service().watches.of(row.id).current()
-    return render_template(
-        "study.html",
-        api=f"/v1/studies/{row.id}",
-        view=view,
-        subject=sections.subject(view.results),
-        operator=True,
-    )
+    return study_page(row, row.id, operator=True)
 
 
 @operators.post("/tokens")
