@@ -182,7 +182,7 @@ def foot(results: Results) -> Markup:
         "Study": f"{format_name(results.study)}{name}",
         **({"Began with": f"the trials of study {results.parent}"} if results.parent else {}),
         **({"Goes on in": f"study {', '.join(results.children)}"} if results.children else {}),
-        "Created": results.created_at.replace("T", " ")[:16],
+        "Created": _moment(results.created_at),
         "Trials": f"{counts['finished']:,} ended: {ended}" if ended else "none ended",
         "Time": format_seconds(results.seconds),
         "Seed": shown(results.plan.get("seed", "")),
@@ -264,6 +264,12 @@ def _listing(title: str, texts: Sequence[str]) -> Markup:
 def _folded(title: str, content: Markup) -> Markup:
     folded = Markup("<details><summary>{}</summary>{}</details>")
     return folded.format(title, content) if content else EMPTY
+
+
+def _moment(iso: str) -> Markup:
+    """Return a moment, which pages with a script show in the reader's zone."""
+    shown_as = iso.replace("T", " ")[:16]
+    return Markup('<time datetime="{}">{} UTC</time>').format(iso, shown_as) if iso else EMPTY
 
 
 def _versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import pandas as pd
 
+from objectives.space import Space
 from storage import workers
 from storage.connection import Storage
 from storage.progress import Progress, progress_of
@@ -192,6 +193,12 @@ class View:
         rest = trials[~trials["trial"].isin(board["trial"])]
         return pd.concat([board, rest], ignore_index=True) if len(rest) else board
 
+    @cached_property
+    def _space(self) -> Space | None:
+        """The space, where its points are topologies."""
+        space = Space.from_json(self.results.plan["space"])
+        return None if space.name == "own" else space
+
     def _shown(self, row: Mapping[Any, Any]) -> dict[str, Any]:
         names = ("trial", "state", "value", "loss", "topology", "depth", "weights", "seconds")
         also = ("epochs", "best_epoch", "attempts", "worker", "reason")
@@ -200,8 +207,11 @@ class View:
             for name, value in row.items()
             if str(name).startswith("param.") and plain(value) is not None
         }
+        shown = {name: plain(row[name]) for name in (*names, *also)}
+        if not shown["topology"] and self._space is not None:  # It is told at a trial's end.
+            shown["topology"] = str(self._space.decode(parameters)[0])
         return {
-            **{name: plain(row[name]) for name in (*names, *also)},
+            **shown,
             "parameters": parameters,
             "shown": {
                 "value": format_value(self.results.metric, plain(row["value"])),
