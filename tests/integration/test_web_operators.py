@@ -437,7 +437,7 @@ def test_studies_over_rest(client: FlaskClient, storage: Storage) -> None:
     assert found["studies"][0]["expires_at"] is None
     cancelled: Any = client.get("/v1/studies?state=cancelled").json
     assert [one["id"] for one in cancelled["studies"]] == [made[1]]
-    for query in ("page=0", "size=501", "state=x", "nonsense=1", "page=x"):
+    for query in ("page=0", "size=501", "state=x", "page=x"):
         assert client.get(f"/v1/studies?{query}").status_code == 422
 
 

@@ -99,6 +99,11 @@ def _own_assets(app: APIFlask) -> None:
     def plotly_js() -> Response:
         return send_file(PLOTLY, mimetype="text/javascript", conditional=True)
 
+    @app.get("/favicon.ico")
+    @app.doc(hide=True)
+    def favicon() -> Response:  # Browsers ask for it where a page names none, as the dashboard.
+        return app.send_static_file("icon.svg")
+
     @app.get("/assets/report.css")
     @app.doc(hide=True)
     def report_css() -> Response:

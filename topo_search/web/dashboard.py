@@ -21,9 +21,10 @@ dashboard = Blueprint("dashboard", __name__)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 OPEN_FOR = 15 * 60.0  # Seconds.
 RENEWED = 3600.0  # Seconds after which its caches, which only grow, are let go.
-# Its bundle sets styles.
+# Its bundle sets styles, and draws parallel coordinates with functions made from text of its own
+# (https://github.com/plotly/plotly.js/issues/897): no inline script, but eval, as its own policy.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; form-action 'none'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
@@ -73,15 +74,19 @@ def _guard() -> Answer | None:
 
 # These paths are built into its bundle, so that no prefix can be put before them.
 @dashboard.route("/dashboard", defaults={"rest": ""}, methods=METHODS)
+@dashboard.route("/dashboard/", defaults={"rest": ""}, methods=METHODS)
 @dashboard.route("/dashboard/<path:rest>", methods=METHODS)
 @dashboard.route("/api/<path:rest>", methods=METHODS)
 @dashboard.route("/static/<path:rest>", methods=METHODS)
 @dashboard.route("/artifacts/<path:rest>", methods=METHODS)
 def passed_on(rest: str) -> Answer:
     """Answer as optuna-dashboard does."""
-    # It changes what it is given; a body is read from the connection as it is sent.
-    response = Response.from_app(_application(), request.environ.copy())
+    # It changes what it is given, so that is a copy; a body is read as it comes.
+    environ = {"HTTP_ACCEPT_ENCODING": "", **request.environ}  # It takes for granted that one is.
+    response = Response.from_app(_application(), environ)
     response.headers["Content-Security-Policy"] = POLICY
+    if request.path.startswith("/static/"):  # Megabytes, to be sent once; see security.py.
+        response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 

@@ -31,7 +31,7 @@ from storage.names import LONGEST
 from storage.rows import State
 from storage.tables import STUDY_STATES
 from topo_search import fleet
-from topo_search.formats import format_bytes, format_count, format_name, format_seconds
+from topo_search.formats import format_bytes, format_count, format_name, format_seconds, format_share
 from topo_search.web import overview
 from topo_search.web.access import LOGINS, SAFE, csrf, is_operator, limiter, service, study_of
 from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
@@ -41,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 operators = Blueprint("operators", __name__, url_prefix="/operator", template_folder="templates")
 operators.add_app_template_filter(format_seconds, "seconds")
+operators.add_app_template_filter(format_share, "share")
+operators.add_app_template_filter(overview.age, "age")
 operators.add_app_template_filter(format_count, "count")
 operators.add_app_template_filter(format_bytes, "bytes")
 operators.add_app_template_filter(format_name, "name")

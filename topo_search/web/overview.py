@@ -11,6 +11,7 @@ from markupsafe import Markup
 from storage import events
 from storage.connection import Storage
 from storage.events import Event
+from topo_search.formats import NBSP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,14 @@ def failures(storage: Storage, count: int) -> list[Failure]:
         )
         for (study, kind, text), same in found.items()
     ]
+
+
+def age(seconds: float) -> str:
+    """Return a duration in whole units of one size, which do not change all the time: `3 d`."""
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:,.0f}{NBSP}{unit}"
+    return f"{max(0.0, seconds) // 10 * 10:.0f}{NBSP}s"
 
 
 def moment(at: datetime | float) -> Markup:
