@@ -73,8 +73,7 @@ def _guard() -> Answer | None:
 
 
 # These paths are built into its bundle, so that no prefix can be put before them.
-@dashboard.route("/dashboard", defaults={"rest": ""}, methods=METHODS)
-@dashboard.route("/dashboard/", defaults={"rest": ""}, methods=METHODS)
+@dashboard.route("/dashboard", defaults={"rest": ""}, methods=METHODS, strict_slashes=False)
 @dashboard.route("/dashboard/<path:rest>", methods=METHODS)
 @dashboard.route("/api/<path:rest>", methods=METHODS)
 @dashboard.route("/static/<path:rest>", methods=METHODS)

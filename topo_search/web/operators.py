@@ -31,7 +31,13 @@ from storage.names import LONGEST
 from storage.rows import State
 from storage.tables import STUDY_STATES
 from topo_search import fleet
-from topo_search.formats import format_bytes, format_count, format_name, format_seconds, format_share
+from topo_search.formats import (
+    format_bytes,
+    format_count,
+    format_name,
+    format_seconds,
+    format_share,
+)
 from topo_search.web import overview
 from topo_search.web.access import LOGINS, SAFE, csrf, is_operator, limiter, service, study_of
 from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
