@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from storage import datasets, events, keys, names, tables
+from storage import datasets, events, keys, names, notices, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.finding import by_key, children, get, list_studies
 from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
@@ -115,6 +115,7 @@ def create(
             ).one()
             datasets.note_study(connection, given)
             events.record(connection, "study created", study=study_id, text=name or "")
+            notices.announce(connection)
     except sa.exc.IntegrityError as error:
         _explain_refusal(error, name, given, parent)
         raise
@@ -180,6 +181,7 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
             )
         more = f"{trials} more trials" * bool(trials) + f" {seconds:g} s more" * bool(seconds)
         events.record(connection, "study resumed", study=study_id, text=more.strip())
+        notices.announce(connection)
         return change(
             connection,
             study_id,
@@ -228,11 +230,27 @@ def delete_locked(connection: sa.Connection, study: StudyRow, why: str | None = 
     """Do as `delete` with a study the caller has locked."""
     # Its workers are shut out first: they lock a lease and then Optuna's rows, as we do here.
     _end_leases(connection, study.id, "study deleted")
+    _leave_looks_to_children(connection, study)
     JoinedOptuna(connection).delete_study(study.optuna_study_id)
     text = ": ".join(word for word in (study.name, why) if word)
     events.record(connection, "study deleted", study=study.id, text=text)
     has = {sha256 for sha256 in (study.dataset, study.test_dataset) if sha256}
     datasets.drop_not_needed(connection, has)
+
+
+def _leave_looks_to_children(connection: sa.Connection, study: StudyRow) -> None:
+    """Let the studies that began with this one keep its looks at the rows that are theirs, too."""
+    look, child = tables.look.c, tables.study.c
+    columns = ["at", "purpose", "trial_number", "value"]
+    left = (
+        sa.select(child.id, *(look[name] for name in columns))
+        .join_from(tables.study, tables.look, look.study == child.parent)
+        .where(child.parent == study.id)
+    )
+    connection.execute(sa.insert(tables.look).from_select(["study", *columns], left))
+    connection.execute(
+        sa.update(tables.study).where(child.parent == study.id).values(parent=study.parent)
+    )
 
 
 def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:

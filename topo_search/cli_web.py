@@ -53,14 +53,15 @@ def web(
     if given["storage"] is not None:
         beside["TOPO_SEARCH_STORAGE"] = given["storage"]  # Not an argument: `ps` shows those.
     with left_on_sigterm(), closing(server.bound(host, port)) as listening:
-        password = server.read_password(listening, proxied=proxied)
+        password_hash = server.hashed(server.read_password())
+        server.need_password(listening, password_hash, proxied=proxied)
         log_to_stderr("web", as_json=log_json, masked=access_log.masked)
         with open_storage(given) as (settings, storage):
             server.serve(
                 storage,
                 settings.home,
                 listening=listening,
-                password=password,
+                password_hash=password_hash,
                 proxied=proxied,
                 keep=None if retain is None else timedelta(seconds=retain),
                 worker=beside if with_worker else None,

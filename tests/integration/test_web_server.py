@@ -120,6 +120,17 @@ def test_a_table_that_is_too_large_is_refused_in_words(web: Web, how: str) -> No
     wait_until(lambda: "POST /v1/uploads 413" in web.said(), "it is logged")
 
 
+@pytest.mark.parametrize("path", ["/v1/studies", "/v1/studies/KEY/predict"])
+def test_json_that_would_fill_the_memory_is_refused(
+    web: Web, study: dict[str, str], path: str
+) -> None:
+    body = b'{"rows": [' + b" " * (9 * MB) + b"]}"
+    kind = {"Content-Type": "application/json"}
+    status, _, answer = web.request("POST", path.replace("KEY", study["key"]), body, kind)
+    assert status == 413
+    assert "at most 8 MiB" in json.loads(answer)["detail"]
+
+
 def test_a_body_that_never_ends_is_cut_off(web: Web) -> None:
     with web.open("POST /v1/uploads HTTP/1.1", f"Content-Length: {10**12}") as client:
         assert all_of(client).startswith(b"HTTP/1.1 413 ")

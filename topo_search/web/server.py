@@ -48,7 +48,7 @@ def serve(
     home: Path,
     *,
     listening: socket.socket,
-    password: str | None,
+    password_hash: str | None,
     proxied: bool = False,
     keep: timedelta | None = None,
     limits: Limits | None = None,
@@ -62,7 +62,7 @@ def serve(
         storage: Where the studies are.
         home: Folder of this machine's data.
         listening: What `bound` returned.
-        password: The operator's, or its Argon2 hash.
+        password_hash: Argon2's, of the operator's password.
         proxied: Whether a proxy before it says who asks, and speaks TLS.
         keep: How long after its last activity a study is kept.
         limits: On what users may ask.
@@ -81,7 +81,7 @@ def serve(
     with ExitStack() as stack:
         stack.callback(service.close)
         public = proxied or not _is_loopback(listening)
-        app = create_app(service, secure=public, proxied=proxied, password_hash=_hashed(password))
+        app = create_app(service, secure=public, proxied=proxied, password_hash=password_hash)
         intake = Intake(limit=app.config["MAX_CONTENT_LENGTH"], too_large=too_large(limits.upload))
         sockets: dict[int, Any] = {}
         server = waitress.create_server(
@@ -139,14 +139,12 @@ def bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def read_password(listening: socket.socket, *, proxied: bool) -> str | None:
-    """Return the operator's password from the environment, or from the file that it names.
+def need_password(listening: socket.socket, password: str | None, *, proxied: bool) -> None:
+    """Refuse to serve others without an operator's password.
 
     Raises:
-        OSError: The file cannot be read.
-        ValueError: It is empty; or there is no password where others can reach the service.
+        ValueError: There is none, and others can reach the service.
     """
-    password = _password()
     if password is None and (proxied or not _is_loopback(listening)):
         where = "behind a proxy" if proxied else f"on {listening.getsockname()[0]}"
         raise ValueError(
@@ -154,25 +152,54 @@ def read_password(listening: socket.socket, *, proxied: bool) -> str | None:
             "TOPO_SEARCH_OPERATOR_PASSWORD_FILE (or TOPO_SEARCH_OPERATOR_PASSWORD), or serve on "
             "127.0.0.1."
         )
-    return password
 
 
-def _password() -> str | None:
+def read_password() -> str | None:
+    """Return the operator's password from the environment, or from the file that it names.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is empty, or not text.
+    """
     path = os.environ.get("TOPO_SEARCH_OPERATOR_PASSWORD_FILE")
     if not path:
         return os.environ.get("TOPO_SEARCH_OPERATOR_PASSWORD") or None
-    wanted = "Expected a file with the operator's password, in UTF-8."
     try:
-        text = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
         raise OSError(
-            f"{wanted} TOPO_SEARCH_OPERATOR_PASSWORD_FILE names {path}, which cannot be read: "
-            f"{said}."
+            f"Expected a file with the operator's password. TOPO_SEARCH_OPERATOR_PASSWORD_FILE "
+            f"names {path}, which cannot be read: {error.strerror}."
         ) from error
-    if not text:
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected the operator's password in {path}, as UTF-8. Received other bytes; write "
+            "the file again."
+        ) from error
+    if not text.strip():
         raise ValueError(f"Expected the operator's password in {path}. Received an empty file.")
     return text
+
+
+def hashed(password: str | None) -> str | None:
+    """Return the Argon2 hash of a password; of one that is a hash already, itself.
+
+    Raises:
+        ValueError: A hash that is not whole.
+    """
+    if not password:
+        return None
+    if not password.startswith("$argon2"):
+        return argon2.PasswordHasher().hash(password)
+    try:
+        argon2.extract_parameters(password)
+    except argon2.exceptions.InvalidHashError as error:
+        raise ValueError(
+            "Expected a password or its Argon2 hash, as argon2-cffi writes it. Received what "
+            "begins as a hash and is none (not shown). In a shell, put it in single quotes: it "
+            "holds dollar signs."
+        ) from error
+    return password
 
 
 def _prepare(home: Path) -> None:
@@ -230,12 +257,6 @@ def _is_loopback(listening: socket.socket) -> bool:
 def _url(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-
-
-def _hashed(password: str | None) -> str | None:
-    if not password or password.startswith("$argon2"):
-        return password or None
-    return argon2.PasswordHasher().hash(password)
 
 
 @contextmanager
