@@ -4,7 +4,9 @@ import hashlib
 import os
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,10 +14,13 @@ from sqlalchemy.dialects import postgresql
 
 from storage import tables
 from storage.connection import Storage
+from storage.rows import NOW
 
 MAX_BYTES = 400 * 2**20
 """PostgreSQL takes a value of 1 GB, and on its way there every byte is two hexadecimal digits."""
 
+ORPHANS_KEPT = timedelta(hours=24)
+"""How long an upload waits for its study."""
 
 CACHED = 5 * 2**30
 """Bytes of datasets that a machine keeps, the least recently used dropped."""
@@ -26,6 +31,8 @@ _INTACT: dict[Path, tuple[int, int, int]] = {}  # Files whose bytes were looked 
 def put(storage: Storage, data: bytes, name: str) -> str:
     """Keep the bytes of a dataset and return their SHA-256; bytes already there are not sent.
 
+    They stay for `ORPHANS_KEPT` at least, or for as long as the studies that are made on them.
+
     Raises:
         ValueError: More bytes than the database takes.
     """
@@ -35,15 +42,57 @@ def put(storage: Storage, data: bytes, name: str) -> str:
             f"{len(data) // 2**20} MiB; leave out columns or rows."
         )
     sha256 = hashlib.sha256(data).hexdigest()
-    known = sa.select(sa.exists().where(tables.dataset.c.sha256 == sha256))
+    waits = {"waiting_since": NOW}
+    again = sa.update(tables.dataset).where(tables.dataset.c.sha256 == sha256).values(waits)
     with storage.transaction() as connection:
-        if not connection.scalar(known):
+        if not connection.execute(again).rowcount:
             connection.execute(
                 postgresql.insert(tables.dataset)
-                .values(sha256=sha256, name=name, bytes=data, size=len(data))
-                .on_conflict_do_nothing()
+                .values(sha256=sha256, name=name, bytes=data, size=len(data), **waits)
+                .on_conflict_do_update(index_elements=["sha256"], set_=waits)
             )
     return sha256
+
+
+def note_study(connection: sa.Connection, hashes: Collection[str]) -> None:
+    """Note that a study is made on datasets: none of them waits for one any more."""
+    column = tables.dataset.c
+    for sha256 in sorted(hashes):  # As everybody does who locks several.
+        connection.execute(
+            sa.update(tables.dataset)
+            .where(column.sha256 == sha256, column.waiting_since.is_not(None))
+            .values(waiting_since=None)
+        )
+
+
+def not_needed() -> sa.ColumnElement[bool]:
+    """Whether no study has a dataset, and no upload of it waits for its study."""
+    return sa.and_(_waits_no_more(), ~_in_use())
+
+
+def drop_not_needed(connection: sa.Connection, hashes: Collection[str]) -> int:
+    """Delete those of some datasets that are not needed, and return how many."""
+    column = tables.dataset.c
+    # Locked before looking who has them: a study that is being made holds its datasets' rows, and
+    # one that comes later waits for ours and is then refused.
+    locked = connection.scalars(
+        sa.select(column.sha256)
+        .where(column.sha256.in_(hashes), _waits_no_more())
+        .with_for_update(skip_locked=True)
+    ).all()
+    return connection.execute(
+        sa.delete(tables.dataset).where(column.sha256.in_(locked), ~_in_use())
+    ).rowcount
+
+
+def _waits_no_more() -> sa.ColumnElement[bool]:
+    since = tables.dataset.c.waiting_since
+    return sa.or_(since.is_(None), since < NOW - ORPHANS_KEPT)
+
+
+def _in_use() -> sa.ColumnElement[bool]:
+    study, sha256 = tables.study.c, tables.dataset.c.sha256
+    return sa.exists().where(sa.or_(study.dataset == sha256, study.test_dataset == sha256))
 
 
 def fetch(storage: Storage, sha256: str, cache: Path) -> Path:

@@ -43,6 +43,8 @@ class StudyRow:
     outcome: dict[str, Any] | None = field(repr=False)
     tags: list[str]  # of workers that may be limited to them
     parent: str | None  # the study whose trials this one began with
+    keep: timedelta | None  # how long after it was last worked at it is deleted; None: never
+    expires_at: datetime | None  # when that is, as things stand
 
     @property
     def optuna_name(self) -> str:
@@ -74,7 +76,21 @@ class StudyRow:
         return f"all {self.trials} trials done"
 
 
-STUDY_COLUMNS = [tables.study.c[column.name] for column in fields(StudyRow)]
+# Not a column: it moves with each of these, of which GREATEST passes over nulls.
+EXPIRES_AT = (
+    sa.func.greatest(
+        tables.study.c.created_at,
+        tables.study.c.last_active_at,
+        tables.study.c.ended_at,
+        tables.study.c.resumed_at,
+        type_=sa.DateTime(timezone=True),
+    )
+    + tables.study.c.keep
+)
+STUDY_COLUMNS = [
+    *(tables.study.c[column.name] for column in fields(StudyRow) if column.name != "expires_at"),
+    EXPIRES_AT.label("expires_at"),
+]
 
 
 def to_study(row: sa.Row[Any]) -> StudyRow:
@@ -133,13 +149,15 @@ def lock(connection: sa.Connection, study_id: str) -> StudyRow:
     return study
 
 
-def lock_if_there(connection: sa.Connection, study_id: str) -> StudyRow | None:
-    """Do as `lock`, or return None where there is no such study."""
+def lock_if_there(
+    connection: sa.Connection, study_id: str, *, skip_locked: bool = False
+) -> StudyRow | None:
+    """Do as `lock`, or return None where there is no such study, or another has locked it."""
     row = connection.execute(
         # NO KEY UPDATE: rows that refer to the study can be added meanwhile.
         sa.select(*STUDY_COLUMNS)
         .where(tables.study.c.id == study_id)
-        .with_for_update(key_share=True)
+        .with_for_update(key_share=True, skip_locked=skip_locked)
     ).one_or_none()
     return None if row is None else to_study(row)
 

@@ -4,13 +4,14 @@ import secrets
 import string
 import uuid
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 
 import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from storage import events, keys, names, tables
+from storage import datasets, events, keys, names, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.finding import by_key, children, get, list_studies
 from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
@@ -30,6 +31,8 @@ __all__ = [
     "resume",
 ]
 
+LONGEST_KEEP = timedelta(days=36_500)  # A moment beyond the year 9999 could not be read.
+
 
 def create(
     storage: Storage,
@@ -44,6 +47,7 @@ def create(
     tags: Collection[str] = (),
     parent: str | None = None,
     known: Sequence[FrozenTrial] = (),
+    keep: timedelta | None = None,
 ) -> tuple[StudyRow, str]:
     """Create a study, Optuna's and ours at once.
 
@@ -59,13 +63,14 @@ def create(
         tags: For workers that are limited to some.
         parent: Id of the study whose trials it begins with.
         known: Those trials, ended, as trials of this study.
+        keep: How long after it was last worked at it may be deleted; None: never. See `retention`.
 
     Returns:
         The study, and the secret key to its page, of which only the SHA-256 is kept.
 
     Raises:
-        ValueError: A name that is taken or cannot be shown, or a budget of nothing.
-        LookupError: A dataset that is not in the storage.
+        ValueError: A name that is taken or cannot be shown, or a budget or a `keep` of nothing.
+        LookupError: A dataset or a parent that is not in the storage.
     """
     if name is not None:
         names.check(name)
@@ -74,6 +79,12 @@ def create(
             "Expected a budget of at least 1 trial and, if any, more than 0 s. "
             f"Received trials={trials}, seconds={seconds}."
         )
+    if keep is not None and not timedelta(0) < keep <= LONGEST_KEEP:
+        raise ValueError(
+            f"Expected to keep a study for more than no time and at most {LONGEST_KEEP.days} days. "
+            f"Received {keep}; leave it out to keep the study until it is deleted."
+        )
+    given = {sha256 for sha256 in (dataset, test_dataset) if sha256}
     study_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
     key = keys.draw()
     try:
@@ -98,12 +109,14 @@ def create(
                     seconds=seconds,
                     tags=sorted(set(tags)),
                     parent=parent,
+                    keep=keep,
                 )
                 .returning(*STUDY_COLUMNS)
             ).one()
+            datasets.note_study(connection, given)
             events.record(connection, "study created", study=study_id, text=name or "")
     except sa.exc.IntegrityError as error:
-        _explain_refusal(error, name, (dataset, test_dataset))
+        _explain_refusal(error, name, given, parent)
         raise
     return to_study(row), key
 
@@ -202,25 +215,24 @@ def cancel(storage: Storage, study_id: str, reason: str = "cancelled") -> StudyR
 
 
 def delete(storage: Storage, study_id: str) -> None:
-    """Delete a study, Optuna's and ours, and its datasets where no other study has them."""
+    """Delete a study, Optuna's and ours, and its datasets where no other study needs them.
+
+    Raises:
+        LookupError: No such study.
+    """
     with storage.transaction() as connection:
-        study = lock(connection, study_id)
-        # Its workers are shut out first: they lock a lease and then Optuna's rows, as we do here.
-        _end_leases(connection, study_id, "study deleted")
-        JoinedOptuna(connection).delete_study(study.optuna_study_id)
-        events.record(connection, "study deleted", study=study_id, text=study.name or "")
-        using = sa.select(tables.study.c.id).where(
-            sa.or_(
-                tables.study.c.dataset == tables.dataset.c.sha256,
-                tables.study.c.test_dataset == tables.dataset.c.sha256,
-            )
-        )
-        connection.execute(
-            sa.delete(tables.dataset).where(
-                tables.dataset.c.sha256.in_([study.dataset, study.test_dataset]),
-                ~using.exists(),
-            )
-        )
+        delete_locked(connection, lock(connection, study_id))
+
+
+def delete_locked(connection: sa.Connection, study: StudyRow, why: str | None = None) -> None:
+    """Do as `delete` with a study the caller has locked."""
+    # Its workers are shut out first: they lock a lease and then Optuna's rows, as we do here.
+    _end_leases(connection, study.id, "study deleted")
+    JoinedOptuna(connection).delete_study(study.optuna_study_id)
+    text = ": ".join(word for word in (study.name, why) if word)
+    events.record(connection, "study deleted", study=study.id, text=text)
+    has = {sha256 for sha256 in (study.dataset, study.test_dataset) if sha256}
+    datasets.drop_not_needed(connection, has)
 
 
 def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:
@@ -242,7 +254,10 @@ def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:
 
 
 def _explain_refusal(
-    error: sa.exc.IntegrityError, name: str | None, datasets: Sequence[str | None] = ()
+    error: sa.exc.IntegrityError,
+    name: str | None,
+    given: Collection[str] = (),
+    parent: str | None = None,
 ) -> None:
     constraint = getattr(getattr(error.orig, "diag", None), "constraint_name", None) or ""
     if constraint == "topo_study_name_key":
@@ -251,10 +266,14 @@ def _explain_refusal(
             "(--name), or go on with that study."
         ) from error
     if "dataset" in constraint:
-        listed = ", ".join(str(dataset) for dataset in datasets if dataset)
         raise LookupError(
-            f"Expected datasets that are in the storage. Received {listed}, of which not all are; "
-            "upload again what is missing, and make the study then."
+            f"Expected datasets that are in the storage. Received {', '.join(sorted(given))}, of "
+            "which not all are; upload again what is missing, and make the study then."
+        ) from error
+    if constraint == "topo_study_parent_fkey":
+        raise LookupError(
+            f"Expected a study to begin with. Received {parent!r}, which is not there or was "
+            "deleted meanwhile; begin with another, or with none."
         ) from error
 
 

@@ -80,8 +80,8 @@ dataset = sa.Table(
     sa.Column("bytes", sa.LargeBinary, nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
     _created_at(),
-    # When somebody last uploaded it, perhaps for a study that is about to be made.
-    sa.Column("used_at", _TIME, nullable=False, server_default=sa.func.now()),
+    # Since when an upload of it waits for its study; null once a study was made on it.
+    sa.Column("waiting_since", _TIME),
 )
 
 study = sa.Table(

@@ -24,6 +24,24 @@ def test_the_same_bytes_are_kept_once(storage: Storage) -> None:
         assert connection.exec_driver_sql("SELECT count(*) FROM topo_dataset").scalar_one() == 1
 
 
+def test_bytes_that_another_is_sending_are_kept_once(storage: Storage) -> None:
+    sha256 = hashlib.sha256(DATA).hexdigest()
+    with ThreadPoolExecutor(1) as pool, storage.transaction() as other:
+        other.exec_driver_sql(
+            "INSERT INTO topo_dataset (sha256, name, bytes, size) VALUES (%s, 'a.csv', %s, 8)",
+            (sha256, DATA),
+        )
+        put = pool.submit(datasets.put, storage, DATA, "b.csv")
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not put.done() and not other.exec_driver_sql(waiting).scalar_one():
+            pass
+        other.commit()
+        assert put.result() == sha256
+    with storage.transaction() as connection:
+        kept = connection.exec_driver_sql("SELECT name, waiting_since FROM topo_dataset").one()
+    assert kept.name == "a.csv" and kept.waiting_since is not None
+
+
 def test_a_cached_file_needs_no_database(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import optuna
 import pytest
@@ -125,6 +126,21 @@ def test_a_dataset_that_is_not_there_is_refused(storage: Storage) -> None:
 def test_a_budget_of_nothing_is_refused(storage: Storage, budget: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="at least 1 trial"):
         make_study(storage, **budget)
+
+
+def test_a_parent_that_is_not_there_is_refused(storage: Storage) -> None:
+    with pytest.raises(
+        LookupError, match="'nothing0', which is not there or was deleted meanwhile"
+    ):
+        make_study(storage, parent="nothing0")
+    assert _count(storage, "studies") == 0
+
+
+@pytest.mark.parametrize("keep", [timedelta(0), timedelta(seconds=-1), timedelta(days=36_501)])
+def test_a_study_that_could_never_be_kept_is_refused(storage: Storage, keep: timedelta) -> None:
+    with pytest.raises(ValueError, match="at most 36500 days. Received .*leave it out"):
+        make_study(storage, keep=keep)
+    assert make_study(storage, keep=timedelta(days=36_500)).expires_at is not None
 
 
 def test_a_crash_between_optunas_study_and_ours_leaves_neither(

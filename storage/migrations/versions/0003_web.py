@@ -23,11 +23,7 @@ def upgrade() -> None:
         sa.Column("value", sa.Text, nullable=False),
     )
     op.add_column("topo_study", sa.Column("keep", sa.Interval))
-    # What was uploaded before counts as used now, so that no sweep takes it at once.
-    op.add_column(
-        "topo_dataset",
-        sa.Column("used_at", TIME, nullable=False, server_default=sa.func.now()),
-    )
+    op.add_column("topo_dataset", sa.Column("waiting_since", TIME))
     op.create_index(
         "topo_lease_latest",
         "topo_lease",
@@ -38,7 +34,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("topo_lease_latest", "topo_lease")
-    op.drop_column("topo_dataset", "used_at")
+    op.drop_column("topo_dataset", "waiting_since")
     op.drop_column("topo_study", "keep")
     op.drop_table("topo_secret")
     op.drop_table("topo_token")
