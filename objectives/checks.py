@@ -24,6 +24,7 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 GIVEN_AWAY = 0.999  # share of the target that one column explains, from which it gives it away
 SMALL_CLASS = 5  # rows
+LARGE_CLASS = 0.9  # share of the rows, from which accuracy says little
 USUAL_SENTINELS = {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0}
 SENTINEL_ROWS = 3  # that hold the value, at least
 SENTINEL_OTHERS = 10  # distinct other values, at least
@@ -166,7 +167,7 @@ def count_duplicates(columns: Iterable[Codes]) -> int:
 
 
 def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
-    """Return warnings about a target: small classes, and columns that give it away alone."""
+    """Return warnings about a target: small and large classes, columns that give it away alone."""
     from objectives.target import split_target
 
     examples = split_target(table, target)
@@ -193,6 +194,7 @@ def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
                 f"Classes with fewer than {SMALL_CLASS} rows: {', '.join(small)}. "
                 "Their scores mean little."
             )
+        warnings += _imbalance(target, counts)
     given_away: dict[str, float] = {}
     for feature in examples.features:
         column = examples.frame[feature.name].to_numpy()
@@ -205,6 +207,19 @@ def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
             f"with --drop {shlex.quote(name)} unless it is known before the target is."
         )
     return tuple(warnings)
+
+
+def _imbalance(target: Target, counts: Integers) -> list[str]:
+    """Return a warning where one class has nearly all rows."""
+    largest = int(np.argmax(counts))
+    rows = int(counts.sum())
+    if counts[largest] < LARGE_CLASS * rows:
+        return []
+    return [
+        f"Class {target.classes[largest]!r} has {counts[largest]:,} of the {rows:,} rows: always "
+        "guessing it is right as often, so accuracy says little. Compare by the mean over the "
+        "classes, with --metric balanced_accuracy"
+    ]
 
 
 def _alike(classes: tuple[str, ...]) -> list[str]:

@@ -228,11 +228,27 @@ def delete_locked(connection: sa.Connection, study: StudyRow, why: str | None = 
     """Do as `delete` with a study the caller has locked."""
     # Its workers are shut out first: they lock a lease and then Optuna's rows, as we do here.
     _end_leases(connection, study.id, "study deleted")
+    _leave_looks_to_children(connection, study)
     JoinedOptuna(connection).delete_study(study.optuna_study_id)
     text = ": ".join(word for word in (study.name, why) if word)
     events.record(connection, "study deleted", study=study.id, text=text)
     has = {sha256 for sha256 in (study.dataset, study.test_dataset) if sha256}
     datasets.drop_not_needed(connection, has)
+
+
+def _leave_looks_to_children(connection: sa.Connection, study: StudyRow) -> None:
+    """Let the studies that began with this one keep its looks at the rows that are theirs, too."""
+    look, child = tables.look.c, tables.study.c
+    columns = ["at", "purpose", "trial_number", "value"]
+    left = (
+        sa.select(child.id, *(look[name] for name in columns))
+        .join_from(tables.study, tables.look, look.study == child.parent)
+        .where(child.parent == study.id)
+    )
+    connection.execute(sa.insert(tables.look).from_select(["study", *columns], left))
+    connection.execute(
+        sa.update(tables.study).where(child.parent == study.id).values(parent=study.parent)
+    )
 
 
 def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:

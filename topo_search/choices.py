@@ -69,3 +69,20 @@ SPACES = {
     "layers": "Each hidden layer has a width and an activation of its own.",
     "depth": "Plain networks of each depth in turn: what do more layers bring?",
 }
+SPACE_NAMES = {"mlp": "Usual", "layers": "Each layer its own", "depth": "Depth alone"}
+FIRST = ("depth", "width", "activation")  # What a page shows before all others.
+# What the values of other options mean, for who does not know them by name.
+VALUES = {
+    "task": {
+        "binary": "one of two classes",
+        "multiclass": "one of several classes",
+        "regression": "a number",
+    },
+    "validation": {
+        "auto": "as suits the number of rows",
+        "holdout": "on rows held out",
+        "cv": "in turn on each fifth of the rows",
+    },
+    "sampler": {"tpe": "guided by what was found so far", "random": "by chance"},
+    "pruner": {"asha": "end those that fall behind", "none": "let all go on to the end"},
+}

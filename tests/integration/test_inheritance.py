@@ -121,6 +121,16 @@ def test_looks_of_a_line_of_studies_are_counted_together(
     assert len(finishing.looks(storage, parent.id)) == 1
 
 
+def test_looks_outlive_the_studies_that_took_them(storage: Storage, parent: StudyRow) -> None:
+    child = child_of(storage, parent)
+    grandchild = child_of(storage, child)
+    studies.delete(storage, child.id)
+    assert studies.get(storage, grandchild.id).parent == parent.id
+    assert len(finishing.looks(storage, grandchild.id)) == 1
+    studies.delete(storage, parent.id)
+    assert len(finishing.looks(storage, grandchild.id)) == 1, "the rows have been looked at"
+
+
 def test_only_the_best_trials_are_taken_over(
     storage: Storage, parent: StudyRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

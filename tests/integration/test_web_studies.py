@@ -14,7 +14,7 @@ from storage.connection import Storage
 from topo_search import study
 from topo_search.study import Options
 from topo_search.web import watching
-from topo_search.web.service import Service
+from topo_search.web.service import Limits, Service
 
 IRIS = "examples/iris.csv"
 DEADLINE = 20.0
@@ -292,3 +292,25 @@ def test_an_error_of_ours_is_logged_and_shown_without_what_it_was(
     assert "secret" not in answer.text
     assert "secret inside" in caplog.text
     assert made[1] not in caplog.text
+
+
+def test_a_full_service_takes_no_more_and_says_so(
+    client: FlaskClient, service: Service, made: tuple[str, str]
+) -> None:
+    with open(IRIS, "rb") as file:
+        table = file.read()
+    kept = client.post("/v1/uploads?name=iris.csv", data=table).json
+    assert kept is not None
+    wanted = {"upload": kept["upload"], "target": "species"}
+    service.limits = Limits(open_studies=1)
+    refused = client.post("/v1/studies", json=wanted)
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"]
+    assert "1 open studies" in refused.text
+    service.limits = Limits(stored=1000)
+    assert client.post("/v1/uploads?name=iris.csv", data=table).status_code == 503
+    service.limits = Limits(upload=1000)
+    larger = client.post("/v1/uploads?name=iris.csv", data=table)
+    assert larger.status_code == 413
+    assert larger.mimetype == "application/problem+json"
+    assert not list((service.home / "uploads").iterdir())

@@ -303,6 +303,17 @@ def test_one_large_class_does_not_look_given_away() -> None:
     assert not [text for text in warnings if "away" in text]
 
 
+@pytest.mark.parametrize(("rare", "warned"), [(10, True), (20, True), (21, False), (100, False)])
+def test_a_class_with_nearly_all_rows_is_warned_of(rare: int, warned: bool) -> None:
+    frame = frame_of(200).assign(y=["rare"] * rare + ["usual"] * (200 - rare))
+    table = read_table(csv_bytes(frame))
+    about = [text for text in target_warnings(table, choose_target(table, "y")) if "usual" in text]
+    assert len(about) == warned
+    for text in about:
+        assert f"'usual' has {200 - rare} of the 200 rows" in text
+        assert "--metric balanced_accuracy" in text
+
+
 def test_features_of_dates_never_take_a_column_s_name() -> None:
     rows = "when,when.day,y\n" + "".join(f"2024-01-{i + 1:02d},{i}.5,a\n" for i in range(25))
     table = read_table(rows.encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, cast
 
 from apiflask import APIFlask
@@ -9,10 +10,11 @@ from flask import Blueprint, current_app, render_template
 
 from storage.rows import StudyRow
 from topo_search import examples
-from topo_search.choices import KINDS, LIMITS, SPACES
-from topo_search.formats import format_name
+from topo_search.choices import FIRST, KINDS, SPACE_NAMES, SPACES
+from topo_search.formats import format_count, format_name
+from topo_search.study import HIGHEST_SEED, MOST_TRIALS
 from topo_search.web.access import GUESSES, limiter, service, study_of
-from topo_search.web.schemas import OPTIONS
+from topo_search.web.forms import field
 from topo_search.web.service import MB
 from topo_search.web.views import Standing
 
@@ -29,8 +31,8 @@ def start() -> str:
         "start.html",
         examples=examples.EXAMPLES,
         largest=service().limits.upload,
-        largest_shown=f"{service().limits.upload // MB:,} MB",
-        keep=service().keep,
+        largest_shown=f"{service().limits.upload // MB:,} MiB",
+        kept=_kept(),
     )
 
 
@@ -43,10 +45,13 @@ def configure(upload: str) -> str:
         upload=upload,
         name=name,
         kinds=KINDS,
-        limits=LIMITS,
         spaces=SPACES,
-        options=OPTIONS,
-        keep=service().keep,
+        space_names=SPACE_NAMES,
+        first_parameters=FIRST,
+        field=field,
+        most_trials=MOST_TRIALS,
+        highest_seed=HIGHEST_SEED,
+        kept=_kept(),
     )
 
 
@@ -60,6 +65,19 @@ def study(key: str) -> str:
 def docs() -> str:
     """Show the REST calls."""
     return render_template("docs.html", spec=cast(APIFlask, current_app).spec)
+
+
+def _kept() -> str:
+    """Say how long things are kept."""
+    keep = service().keep
+    unused = "a table without a study for a day"
+    if keep is None:
+        return f"Studies and their tables are kept until they are deleted, {unused}."
+    days, hours = keep / timedelta(days=1), keep / timedelta(hours=1)
+    length = format_count(days, "day") if days >= 2 else format_count(hours, "hour")
+    return (
+        f"Studies and their tables are deleted {length} after they were last worked at, {unused}."
+    )
 
 
 def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:

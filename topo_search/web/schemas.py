@@ -17,6 +17,7 @@ from topo_search.study import HIGHEST_SEED, MOST_TRIALS
 
 LONGEST = 1_000  # Characters of a short text, such as a column's name.
 SHORT = validate.Length(max=LONGEST)
+NAMED = validate.Length(max=100_000)  # A table's own names may be of any length.
 OPTIONS = {option.name: option for option in create.params if isinstance(option, click.Option)}
 SORTS = ("trial", "state", "value", "topology", "depth", "weights", "seconds", "epochs")
 
@@ -75,7 +76,7 @@ class Reading(Strict):
     day_first = _maybe(fields.Boolean, "Of dates such as 3/4/2024.")
     missing = fields.List(fields.String(validate=SHORT), validate=validate.Length(max=100))
     kinds = fields.Dict(
-        keys=fields.String(validate=SHORT), values=fields.String(validate=validate.OneOf(KINDS))
+        keys=fields.String(validate=NAMED), values=fields.String(validate=validate.OneOf(KINDS))
     )
 
 
@@ -88,12 +89,13 @@ class InspectIn(Strict):
 class ChoicesIn(Strict):
     """A table and what is known of the study to be."""
 
-    target = fields.String(required=True, validate=SHORT)
+    target = fields.String(required=True, validate=NAMED)
     task = _field("task")
     space = _field("space")
     test_share = _field("test_share")
     validation = _field("validation")
-    drop = fields.List(fields.String(validate=SHORT), validate=validate.Length(max=20_000))
+    epochs = _field("epochs", high=100_000)
+    drop = fields.List(fields.String(validate=NAMED), validate=validate.Length(max=20_000))
     reading = fields.Nested(Reading, load_default=dict)
 
 
@@ -106,7 +108,6 @@ class StudyIn(ChoicesIn):
         fields.Float, "Seconds the trials may use.", validate=validate.Range(min=1, max=1e8)
     )
     metric = _field("metric")
-    epochs = _field("epochs", high=100_000)
     seed = _field("seed", high=HIGHEST_SEED)
     pruner = _field("pruner")
     sampler = _field("sampler")

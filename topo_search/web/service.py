@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -14,16 +15,20 @@ from typing import IO, Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from storage import retention, studies
+from storage import retention, speed, workers
 from storage.connection import Storage
-from storage.rows import OPEN, StudyRow
-from topo_search.web import tables
+from storage.rows import StudyRow
+from topo_search.study import EPOCHS
+from topo_search.web import estimate, tables
 from topo_search.web.children import Children
 from topo_search.web.prediction import Predictions
+from topo_search.web.views import HERE
 from topo_search.web.watching import Watches
 
 MB = 2**20
 CHUNK = MB  # Bytes of an upload held in memory at a time.
+SPARE = 512 * MB  # Bytes of the disk that stay free.
+LEFT_OVER = 24 * 3600.0  # Seconds after which nobody is at an upload any more.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,9 @@ class Service:
         self.children, self.predictions = Children(), Predictions()
         self.watches = Watches(storage)
         self._uploads = URLSafeSerializer(signing_key, salt="upload")
+        self._spool = home / "uploads"
+        self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._clear_spool()
         self._where = tables.Where(
             url=storage.url,
             cache=home / "datasets",
@@ -129,7 +137,25 @@ class Service:
         sha256, _ = self.opened(upload)
         options = tables.options_of(given, keep=None)
         found: dict[str, Any] = self._child(tables.choices, sha256, options)
-        return found
+        took = speed.latest(self.storage)
+        seconds = estimate.seconds_per_trial(
+            took,
+            rows=found["rows"],
+            inputs=found["inputs"],
+            epochs=options.epochs or EPOCHS,
+            validation=found["validation"],
+        )
+        return {
+            **found,
+            "seconds_per_trial": seconds,
+            "measured": estimate.is_known(took),
+            "slots": self._slots(),
+        }
+
+    def _slots(self) -> int:
+        """Return how many trials can be trained at once now."""
+        here = (one for one in workers.known(self.storage) if one.state == "serving")
+        return sum(one.worker.slots for one in here if one.silence < HERE)
 
     def columns(self, row: StudyRow) -> list[dict[str, Any]]:
         """Return the columns that a study's network takes, each with what it may hold."""
@@ -146,12 +172,7 @@ class Service:
             FullError: There is no room for more.
             ValueError: What was asked for does not fit the table.
         """
-        self._check_room()
-        if len(studies.list_studies(self.storage, OPEN)) >= self.limits.open_studies:
-            raise FullError(
-                f"This service has {self.limits.open_studies:,} open studies, and takes no more "
-                "until some have ended. Try again later."
-            )
+        self._check_room(studies=1)
         sha256, name = self.opened(given["upload"])
         options = tables.options_of({**given, "file": name}, keep=self.keep)
         made: dict[str, str] = self._child(tables.create, sha256, options)
@@ -170,19 +191,37 @@ class Service:
             memory=self.limits.memory,
         )
 
-    def _check_room(self) -> None:
-        if retention.stored(self.storage).bytes >= self.limits.stored:
+    def _check_room(self, *, studies: int = 0) -> None:
+        """Refuse what there is no room for.
+
+        Raises:
+            FullError: The service holds, or does, as much as it may.
+        """
+        held, limits = retention.stored(self.storage), self.limits
+        if held.bytes >= limits.stored:
             raise FullError(
-                f"This service holds {self.limits.stored // MB:,} MiB, and takes no more until "
-                "studies are deleted or expire. Try again later."
+                f"This service holds {limits.stored // MB:,} MiB, and takes no more until studies "
+                "are deleted or expire. Try again later."
             )
+        if held.studies_open + studies > limits.open_studies:
+            raise FullError(
+                f"This service has {limits.open_studies:,} open studies, and takes no more until "
+                "some have ended. Try again later."
+            )
+        if shutil.disk_usage(self.home).free < limits.upload + SPARE:
+            raise FullError("This service's disk is full. Tell its operator; try again later.")
+
+    def _clear_spool(self) -> None:
+        """Delete what an earlier service left when it was killed."""
+        for path in self._spool.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - LEFT_OVER:
+                    path.unlink()
 
     @contextmanager
     def _spooled(self, stream: IO[bytes]) -> Iterator[tuple[Path, int]]:
         """Write a stream to a file of ours while the block runs, never holding much of it."""
-        folder = self.home / "uploads"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f"{secrets.token_hex(4)}-")
+        handle, name = tempfile.mkstemp(dir=self._spool)
         path, size = Path(name), 0
         try:
             with os.fdopen(handle, "wb") as file:

@@ -5,7 +5,8 @@ Each function is run by `Children`, takes and returns plain values, and opens th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from objectives import metrics
 from objectives.defaults import USUAL, TableFacts, without_effect
 from objectives.parameters import Choice, Parameter, Range
 from objectives.reading import Overrides, Reading, ReadingError
-from objectives.table import Column, Table, apply_reading, describe, read_table
+from objectives.table import Column, Feature, Table, apply_reading, describe, read_table
 from storage import datasets
 from storage.connection import connect
 from topo_search import examples, study
@@ -30,9 +31,12 @@ from topo_search.study import Options
 PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = 100  # Of a very wide table the first are shown.
 BINS = 12
+LONGEST_CELL = 200  # Characters of a cell that a preview shows.
 LEVELS = 100  # Of a categorical column, offered in the form for a prediction.
 TARGET_NAMES = ("target", "class", "label", "species", "outcome", "y", "churn", "price", "quality")
 UNFIT = ("identifier", "constant", "empty", "text", "datetime")  # To be predicted.
+# A name as `repr` writes it.
+_OF_COLUMN = re.compile(r"""Column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,25 +159,57 @@ def _read(where: Where, data: bytes, overrides: Overrides) -> Table:
 
 
 def _describe(table: Table) -> dict[str, Any]:
-    described = describe(table)
+    """Return how a table was read: what `inspect --json` prints, and what shows it to people.
+
+    What is doubtful about one column is told with it, the rest as the table's warnings.
+    """
+    described = plain(describe(table))
+    names = [column["name"] for column in described["columns"]]
+    by_column, rest = _sorted_warnings(described["warnings"], names)
+    features: dict[str, list[Feature]] = {}
+    for feature in table.features:
+        features.setdefault(feature.column, []).append(feature)
     for column in described["columns"]:
-        column["histogram"] = _histogram(table, column["name"])
+        name = column["name"]
+        column["examples"] = [_short(text) for text in column["examples"]]
+        column["histogram"] = _histogram(table, name, features.get(name, ()))
+        column["warnings"] = by_column.get(name, [])
     shown = table.labels.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
     reading = table.reading
-    described |= {
+    return {
+        **described,
+        "warnings": rest,
         "quote": reading.quote,
         "skip": reading.skip,
-        "preview": shown.astype(str).to_numpy().tolist(),
+        "preview": [[_short(str(text)) for text in row] for row in shown.to_numpy()],
         "guess": _guess(table),
     }
-    return dict(plain(described))
 
 
-def _histogram(table: Table, name: str) -> dict[str, Any]:
+def _sorted_warnings(
+    warnings: Sequence[str], names: Sequence[str]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return the warnings about one column by its name, and those about the table."""
+    written = {repr(name): name for name in names}
+    by_column: dict[str, list[str]] = {}
+    rest = []
+    for text in warnings:
+        found = _OF_COLUMN.match(text)
+        if found is not None and found[1] in written:
+            by_column.setdefault(written[found[1]], []).append(text)
+        else:
+            rest.append(text)
+    return by_column, rest
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 1]}…"
+
+
+def _histogram(table: Table, name: str, features: Sequence[Feature]) -> dict[str, Any]:
     """Return how often a column's values occur: of numbers in bins, else of the commonest."""
-    numbers = [feature for feature in table.features if feature.column == name]
-    if len(numbers) == 1 and numbers[0].kind == "numeric":
-        values = table.frame[numbers[0].name].to_numpy()
+    if len(features) == 1 and features[0].kind == "numeric":
+        values = table.frame[features[0].name].to_numpy()
         values = values[np.isfinite(values)]
         if len(values) and values.min() < values.max():
             counts, edges = np.histogram(values, bins=BINS)

@@ -1,0 +1,112 @@
+"""Whatever requests the OpenAPI document allows, none of them makes an error of ours."""
+
+import io
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import schemathesis
+from apiflask import APIFlask
+from hypothesis import HealthCheck, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+
+from storage import studies, tokens
+from storage.connection import Storage
+from topo_search import study
+from topo_search.study import Options
+from topo_search.web.access import limiter
+from topo_search.web.service import Service
+
+SETTINGS = settings(
+    max_examples=10,  # Of each operation.
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+STREAM = "/v1/studies/{study}/events"  # Does not end by itself.
+
+
+@pytest.fixture
+def unlimited(app: APIFlask, monkeypatch: pytest.MonkeyPatch) -> APIFlask:
+    monkeypatch.setattr(limiter, "enabled", False)
+    app.testing = False  # An error of ours is to be an answer, as in earnest.
+    return app
+
+
+@pytest.fixture
+def document(unlimited: APIFlask) -> Any:
+    return schemathesis.openapi.from_wsgi("/v1/openapi.json", unlimited)
+
+
+@pytest.fixture
+def real(storage: Storage, service: Service) -> Callable[[str], str]:
+    """Names of things that are there, for half of the requests to get further than to a 404."""
+    with open("examples/iris.csv", "rb") as file:
+        data = file.read()
+    upload = service.upload(io.BytesIO(data), "iris.csv")["upload"]
+    keys: list[str] = []
+
+    def of(name: str) -> str:
+        if name == "upload":
+            return str(upload)
+        if name != "study":
+            return "iris"
+        if not keys or not studies.list_studies(storage):  # Requests may delete it.
+            options = Options(data=data, file="iris.csv", target="species", trials=4)
+            keys.insert(0, study.create(storage, options)[1])
+        return keys[0]
+
+    return of
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+def test_no_request_makes_an_error_of_ours(
+    document: Any, real: Callable[[str], str], mode: GenerationMode
+) -> None:
+    turns, codes = itertools.count(), set()
+
+    def ask(case: Any) -> None:
+        if next(turns) % 2:
+            case.path_parameters = {name: real(name) for name in case.path_parameters or {}}
+        response = case.call()
+        case.validate_response(response, checks=[not_a_server_error])
+        codes.add(response.status_code)
+        if response.status_code >= 400:
+            assert "problem+json" in response.headers["content-type"][0]
+
+    asked = set()
+    for found in document.exclude(path=STREAM).get_all_operations():
+        operation = found.ok()
+        asked.add(operation.label)
+        try:
+            given(case=operation.as_strategy(generation_mode=mode))(
+                SETTINGS(lambda case: ask(case))
+            )()
+        except Unsatisfiable:  # Nothing in it can be wrong.
+            assert mode == GenerationMode.NEGATIVE
+    assert len(asked) > 15
+    assert {404, 422} <= codes
+
+
+def test_the_document_names_every_call(unlimited: APIFlask) -> None:
+    named = {
+        (path.replace("{", "<string:").replace("}", ">"), method.upper())
+        for path, methods in unlimited.spec["paths"].items()
+        for method in methods
+    }
+    there = {
+        (rule.rule, method)
+        for rule in unlimited.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule.startswith("/v1/") and rule.rule != "/v1/openapi.json"
+    }
+    assert named == there
+
+
+def test_tokens_are_no_keys(unlimited: APIFlask, storage: Storage) -> None:
+    token = tokens.create(storage, "robot")
+    assert unlimited.test_client().get(f"/v1/studies/{token}").status_code == 404

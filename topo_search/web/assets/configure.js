@@ -1,0 +1,363 @@
+"use strict";
+// From a table as it was read to a study: what is chosen here is kept until the browser's tab closes.
+
+const given = JSON.parse(document.getElementById("first").textContent);
+const byId = (id) => document.getElementById(id);
+const form = byId("configure");
+const KEPT = `choices ${given.upload}`;
+const READING = ["separator", "decimal", "encoding", "quote", "header", "skip", "day_first", "missing"];
+const DETAILS = ["otherwise", "limits", "advanced"];
+const kept = { fields: {}, kinds: {}, drop: [], target: null, metric: null, limits: {}, open: [] };
+let table = null; // As it was read last.
+let choices = null; // What there is to choose for the target.
+
+// ---- what is kept over reloads and the back button
+
+function recall() {
+  try {
+    Object.assign(kept, JSON.parse(sessionStorage.getItem(KEPT)));
+  } catch {
+    // Nothing is kept, or nothing may be.
+  }
+  for (const [name, value] of Object.entries(kept.fields)) {
+    const field = form.elements[name];
+    if (field) field.value = value;
+  }
+  for (const id of DETAILS) byId(id).open = kept.open.includes(id);
+}
+
+function keep() {
+  const live = ["target", "metric", "space"]; // Made anew, or several of one name.
+  for (const field of form.elements) {
+    if (field.name && !live.includes(field.name)) kept.fields[field.name] = field.value;
+  }
+  kept.fields.space = form.elements.space.value;
+  kept.open = DETAILS.filter((id) => byId(id).open);
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+  } catch {
+    // It then lasts as long as the page.
+  }
+}
+
+// What the upload was answered with.
+function leftByThePageBefore() {
+  try {
+    return JSON.parse(sessionStorage.getItem(`table ${given.upload}`));
+  } catch {
+    return null;
+  }
+}
+
+// ---- asking, one question at a time: the last one's answer stays
+
+function latest(work) {
+  let timer;
+  let busy = false;
+  let again = false;
+  async function go() {
+    again = busy;
+    if (busy) return;
+    busy = true;
+    do {
+      again = false;
+      await work(() => again);
+    } while (again);
+    busy = false;
+  }
+  return (wait = 0) => {
+    clearTimeout(timer);
+    timer = setTimeout(go, wait);
+  };
+}
+
+// ---- the table
+
+const text = (name) => form.elements[name].value;
+function reading() {
+  const read = {};
+  for (const name of ["separator", "decimal"]) if (text(name)) read[name] = text(name);
+  if (text("encoding").trim()) read.encoding = text("encoding").trim();
+  if (text("quote")) read.quote = text("quote") === "none" ? "" : text("quote");
+  for (const name of ["header", "day_first"]) if (text(name)) read[name] = text(name) === "true";
+  if (text("skip")) read.skip = Number(text("skip"));
+  const missing = text("missing").split(",").map((one) => one.trim()).filter(Boolean);
+  if (missing.length) read.missing = missing;
+  if (Object.keys(kept.kinds).length) read.kinds = kept.kinds;
+  return read;
+}
+
+function showTable(answer) {
+  table = answer;
+  byId("skeleton").hidden = true;
+  form.hidden = false;
+  preview.show(table);
+  const names = new Set(table.columns.map((column) => column.name));
+  if (!names.has(kept.target)) kept.target = null;
+  const options = table.columns.filter((column) => !["constant", "empty"].includes(column.kind)).map((column) => {
+    const short = column.name.length > 60 ? `${column.name.slice(0, 59)}…` : column.name;
+    return make("option", { value: column.name }, `\u2068${short}\u2069`);
+  });
+  if (!table.guess) options.unshift(make("option", { value: "" }, "choose a column"));
+  byId("target").replaceChildren(...options);
+  byId("target").value = kept.target || table.guess || "";
+  columnsTable.show(table, chosen());
+}
+
+const chosen = () => ({ drop: new Set(kept.drop), target: byId("target").value });
+
+const inspect = latest(async (outdated) => {
+  const read = reading();
+  byId("reading-again").textContent = table ? "Reading it so …" : "";
+  try {
+    const answer = await call("POST", `/v1/uploads/${given.upload}/inspect`, { reading: read });
+    if (outdated()) return;
+    byId("reading-error").replaceChildren();
+    showTable(answer.table);
+    byId("reading-again").textContent = "Read.";
+    askChoices();
+  } catch (error) {
+    if (outdated()) return;
+    byId("reading-again").textContent = table ? "Not possible: below is the last that was." : "";
+    const more = table ? "" : make("p", {}, make("a", { class: "btn btn-quiet", href: "/" }, "Upload another table"));
+    problems(byId("reading-error"), error.message, more);
+    if (!table) {
+      byId("skeleton").hidden = true;
+      byId("summary").textContent = "It cannot be read.";
+    } else {
+      byId("otherwise").open = true;
+      byId("otherwise").append(byId("reading-error"));
+    }
+  }
+});
+
+// ---- the target, and what there is to choose for it
+
+function asked() {
+  const names = new Set(table.columns.map((column) => column.name));
+  const wanted = { target: byId("target").value, space: text("space"), reading: reading() };
+  wanted.drop = kept.drop.filter((name) => names.has(name) && name !== wanted.target);
+  for (const name of ["task", "validation"]) if (text(name)) wanted[name] = text(name);
+  for (const name of ["test_share", "epochs"]) if (text(name)) wanted[name] = Number(text(name));
+  return wanted;
+}
+
+const askChoices = latest(async (outdated) => {
+  if (!table) return;
+  if (!byId("target").value) {
+    byId("target-help").textContent = "No column suggests itself.";
+    return;
+  }
+  const guessed = byId("target").value === table.guess && kept.target === null;
+  byId("target-help").textContent = guessed ? "This is a guess: change it if you want to predict another." : "";
+  byId("task-said").textContent = choices ? "" : "Looking at it …";
+  form.classList.add("asking");
+  try {
+    const answer = await call("POST", `/v1/uploads/${given.upload}/choices`, asked());
+    if (outdated()) return;
+    choices = answer;
+    clearErrors();
+    showChoices();
+  } catch (error) {
+    if (outdated()) return;
+    byId("task-said").textContent = "";
+    byId("target-warnings").replaceChildren();
+    refuse(error.message, byId("target-error"), false);
+  } finally {
+    form.classList.remove("asking");
+  }
+});
+
+function showChoices() {
+  const { task, classes, metrics } = choices;
+  const said = make("p", { id: "task-said", "aria-live": "polite" });
+  if (task === "regression") said.append("It will predict a number.");
+  else {
+    said.append(task === "binary" ? "It will tell two classes apart: " : `It will tell ${classes.length.toLocaleString()} classes apart: `);
+    classes.slice(0, 12).forEach((name, place) => said.append(place ? ", " : "", make("bdi", { class: "class" }, name.length > 40 ? `${name.slice(0, 39)}…` : name)));
+    said.append(classes.length > 12 ? ", …" : ".");
+  }
+  said.append(` ${preview.count(choices.rows, "row")} to train on, ${preview.count(choices.inputs, "input")}.`);
+  byId("task-said").replaceWith(said);
+  byId("metric").replaceChildren(...metrics.map(({ name, label }) => make("option", { value: name }, label)));
+  const known = metrics.some(({ name }) => name === kept.metric);
+  byId("metric").value = known ? kept.metric : choices.metric;
+  // What is doubtful about columns stands beside them.
+  const told = new Set([...table.warnings, ...table.columns.flatMap((column) => column.warnings)]);
+  byId("target-warnings").replaceChildren(...preview.warnings(choices.warnings.filter((warning) => !told.has(warning))));
+  parameters.show(choices.parameters);
+  showEstimate();
+}
+
+// ---- how long
+
+function about(seconds) {
+  const units = [[86400, "day"], [3600, "hour"], [60, "minute"]];
+  const [size, unit] = units.find(([least]) => seconds >= 1.5 * least) || [60, "minute"];
+  return seconds < 45 ? "less than a minute" : `about ${preview.count(Math.max(1, Math.round(seconds / size)), unit)}`;
+}
+
+function showEstimate() {
+  const trials = Number(text("trials"));
+  const limit = 60 * Number(text("timeout"));
+  if (!choices || !(trials >= 1)) {
+    byId("estimate").textContent = "";
+    return;
+  }
+  const { slots, measured, seconds_per_trial: each } = choices;
+  const all = Math.ceil(trials / Math.max(1, slots)) * each;
+  const short = limit > 0 && limit < all;
+  const long = short ? `${about(limit)}, in which about ${preview.count(Math.max(1, Math.round((trials * limit) / all)), "trial")} should fit,` : about(all);
+  const where = slots ? `on the ${preview.count(slots, "slot")} that ${slots === 1 ? "serves" : "serve"} now` : "on one core";
+  const upper = long[0].toUpperCase() + long.slice(1);
+  const rough = measured ? "A rough guess, by what the latest trials here took." : "A rough guess: nothing was trained here yet to go by.";
+  const parts = slots ? [make("strong", {}, `${upper} ${where}.`)] : [make("strong", {}, "No machine is serving now;"), ` ${where} it would take ${long.replace(/,$/, "")}. You can start it all the same: it waits for one.`];
+  byId("estimate").replaceChildren(...parts, ` ${rough}`);
+}
+
+// ---- what is wrong, said where it is
+
+function problems(place, message, ...more) {
+  place.replaceChildren(make("div", { class: "verdict loses" }, make("p", {}, message), ...more));
+}
+
+function clearErrors() {
+  for (const place of form.querySelectorAll(".field-error")) place.hidden = true;
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  byId("start-error").replaceChildren();
+}
+
+// Say it at the field that the message names, if it names one; else at `place`.
+function refuse(message, place, focus = true) {
+  const [, path, rest] = /^([\w.-]+): (.*)$/s.exec(message) || [null, "", message];
+  const option = /--([a-z][a-z-]+)/.exec(message);
+  const parameter = /^Expected ([a-z_]+) (?:as|from)\b/.exec(message);
+  const names = [path.split(".").pop(), parameter && parameter[1].replace(/_/g, "-"), option && option[1].replace(/-/g, "_")].filter(Boolean);
+  for (const name of names) {
+    if (focus && parameters.refuse(name.replace(/_/g, "-"), rest)) return true;
+    const error = byId(`${name}-error`);
+    if (!error || (!focus && error.id !== place.id)) continue;
+    error.textContent = rest;
+    error.hidden = false;
+    const field = byId(name);
+    const folded = field.closest("details");
+    if (folded) folded.open = true;
+    field.setAttribute("aria-invalid", "true");
+    field.focus();
+    return true;
+  }
+  if (place.classList.contains("field-error")) {
+    place.textContent = rest;
+    place.hidden = false;
+  } else problems(place, rest);
+  return false;
+}
+
+// ---- start
+
+function wanted() {
+  const body = { ...asked(), upload: given.upload, metric: byId("metric").value || null, limits: parameters.given() };
+  body.trials = Number(text("trials"));
+  if (text("timeout")) body.timeout = 60 * Number(text("timeout"));
+  if (text("seed")) body.seed = Number(text("seed"));
+  for (const name of ["sampler", "pruner"]) body[name] = text(name);
+  if (text("name").trim()) body.name = text("name").trim();
+  return body;
+}
+
+function invalid() {
+  const field = [...form.elements].find((element) => element.willValidate && !element.checkValidity());
+  if (!field) return parameters.empty() && parameters.refuse(parameters.empty().parameter.name, "Choose at least one.");
+  const folded = field.closest("details");
+  if (folded) folded.open = true;
+  const error = byId(`${field.id}-error`);
+  if (error) {
+    error.textContent = field.validationMessage;
+    error.hidden = false;
+  }
+  field.setAttribute("aria-invalid", "true");
+  field.focus();
+  return true;
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  clearErrors();
+  if (!table || invalid()) return;
+  keep();
+  byId("start").disabled = true;
+  byId("starting").textContent = "Making the study …";
+  try {
+    const made = await call("POST", "/v1/studies", wanted());
+    window.location.assign(made.page);
+  } catch (error) {
+    refuse(error.message, byId("start-error"));
+    if (!byId("start-error").firstChild) problems(byId("start-error"), "It was not started: see the field that is marked.");
+    byId("start").disabled = false;
+    byId("starting").textContent = "";
+  }
+});
+
+// Enter in a field is not meant to start hours of work; on the button it is.
+form.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches("input:not([type=checkbox])")) {
+    event.preventDefault();
+    event.target.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+});
+
+form.addEventListener("input", (event) => {
+  const { name } = event.target;
+  if (READING.includes(name)) inspect(500);
+  if (["test_share", "epochs"].includes(name)) askChoices(500);
+  if (["trials", "timeout"].includes(name)) showEstimate();
+  keep();
+});
+
+form.addEventListener("change", (event) => {
+  const { name } = event.target;
+  if (name === "target") {
+    kept.target = event.target.value;
+    columnsTable.mark(chosen());
+  }
+  if (name === "metric") kept.metric = event.target.value;
+  if (["target", "task", "space", "validation"].includes(name)) askChoices();
+  keep();
+});
+for (const id of DETAILS) byId(id).addEventListener("toggle", keep);
+
+byId("as-found").addEventListener("click", () => {
+  for (const name of READING) form.elements[name].value = "";
+  kept.kinds = {};
+  keep();
+  inspect();
+});
+
+columnsTable.start(given.kinds, {
+  kind: (name, kind) => {
+    if (kind) kept.kinds[name] = kind;
+    else delete kept.kinds[name];
+    keep();
+    inspect();
+  },
+  drop: (name, out) => {
+    kept.drop = kept.drop.filter((other) => other !== name);
+    if (out) kept.drop.push(name);
+    keep();
+    askChoices(300);
+  },
+});
+
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  byId("start").disabled = false;
+  byId("starting").textContent = "";
+});
+
+recall();
+parameters.start(kept.limits, given.first_parameters, keep);
+const before = Object.keys(reading()).length ? null : leftByThePageBefore();
+if (before) {
+  showTable(before);
+  askChoices();
+} else inspect();
