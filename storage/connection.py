@@ -176,7 +176,8 @@ def _backend(url: str, *, make_tables: bool) -> RDBStorage:
         backend = QuickRDBStorage(
             url,
             engine_kwargs={
-                # Optuna needs a second one while we hold the first; a third is for a second thread.
+                # Optuna needs a second one while we hold the first, as to draw under a study's
+                # lock. The third is a worker's to listen on, or for a second thread.
                 "pool_size": 2,
                 "max_overflow": 1,
                 "pool_pre_ping": True,

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage import events, tables
+from storage import events, notices, tables
 from storage.connection import Storage
 from storage.failures import pause_failing
 from storage.rows import (
@@ -159,6 +159,8 @@ def release(
                 expires_at=NOW,
             )
         )
+        if released.rowcount:
+            notices.announce(connection)
         return released.rowcount == 1
 
 

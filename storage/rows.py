@@ -233,8 +233,13 @@ def insert_lease(
 def why_left(found: sa.Row[Any]) -> str | None:
     """Return why the last attempt at a lease that is free now came to nothing."""
     if found.owner is not None:
-        return f"its worker {found.owner} vanished"
+        return vanished(found.owner)
     return None if found.reason is None else str(found.reason)
+
+
+def vanished(owner: str) -> str:
+    """Return why an attempt came to nothing whose owner is silent, or dead."""
+    return f"its worker {owner} vanished"
 
 
 def hand_over(connection: sa.Connection, found: sa.Row[Any], taker: Taker) -> Lease:

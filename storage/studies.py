@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from storage import datasets, events, keys, names, tables
+from storage import datasets, events, keys, names, notices, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.finding import by_key, children, get, list_studies
 from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
@@ -115,6 +115,7 @@ def create(
             ).one()
             datasets.note_study(connection, given)
             events.record(connection, "study created", study=study_id, text=name or "")
+            notices.announce(connection)
     except sa.exc.IntegrityError as error:
         _explain_refusal(error, name, given, parent)
         raise
@@ -180,6 +181,7 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
             )
         more = f"{trials} more trials" * bool(trials) + f" {seconds:g} s more" * bool(seconds)
         events.record(connection, "study resumed", study=study_id, text=more.strip())
+        notices.announce(connection)
         return change(
             connection,
             study_id,

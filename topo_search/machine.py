@@ -1,4 +1,4 @@
-"""What of this machine its slots may use: cores, memory, GPUs. Asks the kernel, not TensorFlow."""
+"""This machine, and what of it slots may use: cores, memory, GPUs. Asks the kernel alone."""
 
 from __future__ import annotations
 
@@ -38,6 +38,17 @@ def device() -> str:
     gpus = len(usable_gpus())
     count, what = (gpus, "GPU") if gpus else (usable_cores(), "core")
     return f"{count} {what}" + "s" * (count > 1)
+
+
+def boot_id() -> str:
+    """Return what only this machine has, and only until it is started anew; "" where unknown.
+
+    Containers have their machine's.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def usable_gpus() -> list[str]:

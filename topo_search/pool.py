@@ -17,6 +17,7 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import psutil
 
@@ -159,14 +160,19 @@ class Pool:
                 self._replace(slot)
         return [slot for slot in self.slots if slot.idle]
 
-    def messages(self, seconds: float) -> Iterator[tuple[Slot, Reported | Ended | Died]]:
+    def messages(
+        self, seconds: float, others: Sequence[Any] = ()
+    ) -> Iterator[tuple[Slot, Reported | Ended | Died]]:
         """Wait at most `seconds` for slots to say something, and yield what they said.
 
+        The wait ends as well when one of the `others` can be read, which is left to the caller.
         The pipe tells whether a slot lives, not its sentinel: that fires for living slots too when
         the fork server was killed.
         """
         by_connection = {slot.connection: slot for slot in self.slots}
-        for ready in multiprocessing.connection.wait(list(by_connection), seconds):
+        for ready in multiprocessing.connection.wait([*by_connection, *others], seconds):
+            if ready in others:
+                continue
             slot = by_connection[ready]  # type: ignore[index]
             try:
                 message = slot.connection.recv()

@@ -33,12 +33,13 @@ class Presence:
         """Say that it is there, and in which state."""
         self.persist(self._heard(state))
 
-    def leave(self) -> None:
-        """Say that it is gone; if nobody hears it now, it is found lost later."""
+    def leave(self) -> bool:
+        """Say that it is gone; if nobody hears it now (False), it is found lost later."""
         try:
             self._heard("left")()
         except StorageError:
-            return
+            return False
+        return True
 
     def _heard(self, state: workers.State) -> partial[None]:
         storage = self.persist.storage

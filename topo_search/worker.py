@@ -8,18 +8,19 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from storage import leases
+from storage import leases, notices
 from storage.connection import Storage, StorageError, unavailable_as_storage_error
 from topo_search import finish
 from topo_search.claims import Claims, Held
 from topo_search.hands import Hands
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
+from topo_search.neighbours import Neighbours
 from topo_search.patience import Patience
 from topo_search.pool import Pool
 from topo_search.presence import Presence
 from topo_search.settings import SLOTS_LOG
 from topo_search.signals import asked_to_end
-from topo_search.slot import Surroundings
+from topo_search.slot import Reported, Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Worker:
 
         Args:
             storage: Where the studies are.
-            home: Folder of this machine's data: datasets fetched, the slots' log.
+            home: Folder of this machine's data: datasets fetched, the slots' log, who lives.
             slots: Training processes; by default one for each GPU, or without one for each core.
             only: Ids of the studies to serve; all open ones by default.
             tags: Tags, one of which a study must have to be served; any by default.
@@ -76,6 +77,7 @@ class Worker:
         self.persist = Patience(storage, self._show)
         self.presence = Presence(self.persist, slots=self.count, lease=lease)
         self.name = self.presence.worker.name
+        self.neighbours = Neighbours(self.persist, home, self.name)
         self.claims = Claims(
             self.persist,
             home / "datasets",
@@ -86,6 +88,7 @@ class Worker:
             lease=lease,
         )
         self.hands = Hands(self.persist, partial(self.claims.refuse, seconds=REFUSED))
+        self.listener = notices.Listener(storage)
         self.ahead: Held | None = None  # Claimed while all slots train.
         self.turned_at = time.monotonic()
         self.draining, self.longest_drain = False, drain
@@ -96,12 +99,18 @@ class Worker:
         with asked_to_end(self.drain), self.pool:
             logger.info("Worker %s serves with %d slots.", self.name, self.count)
             try:
+                self.neighbours.bury_the_dead()
+                self.neighbours.join()
                 while not self._through():
                     self.turned_at = time.monotonic()
                     self._tell()
                     self._hand_out()
-                    for slot, message in self.pool.messages(TICK):
+                    for slot, message in self.pool.messages(TICK, self.listener.sources):
                         self.hands.take(slot, message)
+                        if not isinstance(message, Reported):  # It may want more, or be the last.
+                            self._due["poll"] = 0.0
+                    if self.listener.heard():
+                        self._due["poll"] = 0.0
                     self._renew()
                     self._watch()
                     self._show()
@@ -151,6 +160,7 @@ class Worker:
         # Else it might take over its own, where this machine was asleep or cut off for long.
         self._due["renewal"] = 0.0
         self._renew()
+        self.listener.begin()
         held = self.claims.next(spare=spare)
         if held is None:
             self._is_due("poll", POLL)
@@ -202,12 +212,16 @@ class Worker:
 
     def _leave(self) -> None:
         """Hand back at once what was not trained to its end."""
+        owing = False
         for held in [*self.held.values(), *([self.ahead] if self.ahead else [])]:
             try:
                 leases.release(self.storage, held.lease, reason="its worker was stopped")
             except StorageError as error:  # Then it is taken over when the lease has run out.
                 logger.warning("%s", error)
-        self.presence.leave()
+                owing = True
+        told = self.presence.leave()
+        self.neighbours.leave(owing=owing or not told)
+        self.listener.close()
 
     def _tell(self) -> None:
         """Tell the fleet that this worker is there."""

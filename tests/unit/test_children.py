@@ -196,10 +196,19 @@ def test_a_child_has_what_tables_need_and_no_tensorflow(children: Children) -> N
     assert not {"tensorflow", "keras", "sklearn"} & {*found["modules"]}
 
 
-def test_a_child_is_quiet_in_the_background_and_deaf_to_the_terminal(children: Children) -> None:
+def test_a_child_is_quiet_and_in_the_background(children: Children) -> None:
     found = children(surroundings, seconds=LONG, memory=256 * MB)
     assert found["nice"] > os.nice(0)
     assert found["streams"] == ["/dev/null"] * 2
+
+
+def test_a_child_is_deaf_to_the_terminal_whoever_started_the_fork_server(
+    children: Children,
+) -> None:
+    """A thread that replaces one cannot make it deaf."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(children, double, 1, seconds=LONG, memory=256 * MB).result()
     assert children(survive_the_terminal, seconds=LONG, memory=256 * MB) == "here"
 
 

@@ -335,16 +335,16 @@ def test_the_networks_used_last_are_held_and_others_fetched(plain: Network) -> N
         assert predictions.rows(study, mark, files, plain.rows[:1]).rows
 
     names = [f"study {number}" for number in range(KEPT)]
-    for name in [*names, *names]:
+    for name in [*names, names[0]]:
         ask(name)
     assert fetched == [(name, "1") for name in names]
     fetched.clear()
-    ask("another")  # In place of the one that was used longest ago.
-    for name in names[1:]:
+    ask("another")  # In place of the one that was used longest ago, not of the first.
+    for name in (names[0], *names[2:]):
         ask(name)
     assert fetched == [("another", "1")]
-    ask(names[0])
-    assert fetched == [("another", "1"), (names[0], "1")]
+    ask(names[1])
+    assert fetched == [("another", "1"), (names[1], "1")]
     fetched.clear()
     ask(names[0], "2")  # The study was extended and has another network.
     assert fetched == [(names[0], "2")]

@@ -34,7 +34,7 @@ PRELOAD = (
     *("numpy", "pandas", "objectives.table", "storage.connection"),
     *("topo_search.study", "topo_search.results", "topo_search.predictor"),
 )
-LESS_URGENT = 5  # Added to a child's niceness: pages are answered first.
+LESS_URGENT = 2  # Added to a child's niceness: pages come first, but someone waits for it, too.
 LONGEST_STOP = 5.0  # Seconds that a process may take to vanish once it was killed.
 FEWER = "Give a table with fewer rows or columns."
 # What may be raised again in the caller; anything else is an error of ours, told as RuntimeError.

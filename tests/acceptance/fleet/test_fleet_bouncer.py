@@ -11,11 +11,12 @@ from typing import Any
 
 import psycopg2
 import pytest
-from fleet_checks import exact, none_open
-from fleet_harness import DEADLINE, Fleet, environment, wait_until
+from fleet_checks import exact, make_study, none_open
+from fleet_harness import DEADLINE, Fleet, environment, is_finished, wait_until
 from fleet_server import Server, free_port
 
-from storage.connection import Storage
+from storage.connection import Storage, connect
+from storage.notices import Listener
 from storage.system_account import as_account
 
 COMMAND = Path(sys.executable).with_name("topo-search")
@@ -91,6 +92,32 @@ def test_the_command_and_a_worker_work_behind_pgbouncer(
     assert command("storage", "check") == []
     assert len(exact(storage, study)) == 8
     none_open(storage)
+
+
+def test_behind_pgbouncer_nobody_listens(bounced: str, storage: Storage) -> None:
+    between = connect(bounced)
+    behind, direct = Listener(between), Listener(storage)
+    for listener in (behind, direct):
+        listener.begin()
+    make_study(storage, trials=1)
+    assert not behind.sources and not behind.heard()
+    assert direct.sources
+    wait_until(direct.heard, "the one without PgBouncer hears of the study")
+    for listener in (behind, direct):
+        listener.close()
+    between.close()
+
+
+def test_a_study_that_comes_later_is_found_behind_pgbouncer(
+    bounced: str, storage: Storage, fleet: Fleet
+) -> None:
+    worker = fleet.start(url=bounced, until_idle=False)
+    wait_until(lambda: worker.status["name"], "it serves")
+    study = make_study(storage, trials=3).id
+    wait_until(is_finished(storage, study), "the study is found and served")
+    worker.process.terminate()
+    worker.join()
+    assert len(exact(storage, study)) == 3
 
 
 def _answers(url: str) -> bool:

@@ -4,6 +4,7 @@ A slot over its memory limit is shown in tests/integration/test_worker.py.
 """
 
 import random
+import time
 from pathlib import Path
 
 from fleet_checks import as_drawn, essence, exact, fates, make_study, none_open
@@ -39,6 +40,30 @@ def test_workers_killed_every_second_end_exactly_the_budget(storage: Storage, fl
     assert kills > 3
     assert max(trial.attempts for trial in seen) > 1
     assert fates(seen)["COMPLETE"] and fates(seen)["PRUNED"]
+
+
+def test_a_worker_started_at_once_after_a_kill_repeats_what_one_worker_does(
+    storage: Storage, fleet: Fleet, tmp_path: Path
+) -> None:
+    long, home = 20 * LEASE, tmp_path / "home"  # Nobody waits for a lease to run out.
+    undisturbed = make_study(storage, trials=16, seconds=0.05, sampler="tpe").id
+    fleet.start(only=[undisturbed], cache=home).join()
+    study = make_study(storage, trials=16, seconds=0.3, sampler="tpe").id
+    chance = random.Random(SEED)
+    for after in (1, 5, 11, 13):
+        worker = fleet.start(only=[study], cache=home, lease=long)
+        wait_until(lambda after=after: ended(storage, study) >= after, f"{after} have ended")  # type: ignore[misc]
+        wait_until(passes(chance.uniform(0, 0.6)), "some moment of a trial comes")
+        worker.kill(with_slots=chance.random() < 0.5)
+    began = time.monotonic()
+    fleet.start(only=[study], cache=home, lease=long).join()
+    assert time.monotonic() - began < long
+    seen = exact(storage, study)
+    none_open(storage)
+    assert essence(seen) == essence(exact(storage, undisturbed))
+    assert [trial.unit for trial in seen] == list(range(16))
+    assert max(trial.attempts for trial in seen) > 1
+    assert not list((home / "workers").iterdir())
 
 
 def test_slots_and_fork_servers_killed_cost_attempts_and_nothing_else(

@@ -162,6 +162,7 @@ const askChoices = latest(async (outdated) => {
     if (outdated()) return;
     byId("task-said").textContent = "";
     byId("target-warnings").replaceChildren();
+    clearErrors();
     refuse(error.message, byId("target-error"), false);
   } finally {
     form.classList.remove("asking");
@@ -236,14 +237,14 @@ function refuse(message, place, focus = true) {
   for (const name of names) {
     if (focus && parameters.refuse(name.replace(/_/g, "-"), rest)) return true;
     const error = byId(`${name}-error`);
-    if (!error || (!focus && error.id !== place.id)) continue;
+    if (!error) continue;
     error.textContent = rest;
     error.hidden = false;
     const field = byId(name);
     const folded = field.closest("details");
     if (folded) folded.open = true;
     field.setAttribute("aria-invalid", "true");
-    field.focus();
+    if (focus) field.focus();
     return true;
   }
   if (place.classList.contains("field-error")) {
