@@ -22,6 +22,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/faults.py --minutes 10
+	$(BIN)/python benchmarks/web.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
