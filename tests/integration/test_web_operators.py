@@ -464,7 +464,6 @@ def test_the_fleet_and_events_over_rest(client: FlaskClient, storage: Storage) -
     ("host", "proxied", "reached"),
     [
         ("0.0.0.0", False, True),
-        ("", False, True),
         ("127.0.0.1", True, True),
         ("127.0.0.1", False, False),
         ("127.9.9.9", False, False),
