@@ -1,5 +1,6 @@
 """Events: what happened to workers and studies, for whoever watches the fleet."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal
@@ -49,12 +50,19 @@ def record(connection: sa.Connection, kind: Kind, **details: Any) -> None:
 
 
 def latest(
-    storage: Storage, *, study: str | None = None, after: int = 0, count: int = 100
+    storage: Storage,
+    *,
+    study: str | None = None,
+    kinds: Collection[Kind] | None = None,
+    after: int = 0,
+    count: int = 100,
 ) -> list[Event]:
-    """Return the last `count` events, oldest first; of one study, or later than one's id."""
+    """Return the last `count` events, oldest first; of a study or some kinds, or after an id."""
     query = sa.select(*_COLUMNS).where(tables.event.c.id > after)
     if study is not None:
         query = query.where(tables.event.c.study == study)
+    if kinds is not None:
+        query = query.where(tables.event.c.kind.in_(kinds))
     with storage.transaction() as connection:
         rows = connection.execute(query.order_by(tables.event.c.id.desc()).limit(count)).all()
     return [Event(**row._mapping) for row in reversed(rows)]

@@ -1,6 +1,7 @@
 """Progress: how far a study is, in units of its budget."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -22,34 +23,38 @@ class Progress:
     failed: int
 
 
+def _count(name: str, *conditions: sa.ColumnElement[bool]) -> sa.Label[int]:
+    trial = tables.lease.c.kind == "trial"
+    return sa.func.count().filter(trial, *conditions).label(name)
+
+
+COUNTS = (
+    _count("running", tables.lease.c.ended_at.is_(None), tables.lease.c.owner.is_not(None)),
+    *(_count(end, tables.lease.c.outcome == end) for end in ("complete", "pruned", "failed")),
+)
+"""What a query selects, grouped by study, to have what became of its units."""
+
+
 def progress_of(storage: Storage, study_id: str) -> Progress:
     """Count what became of the units of a study.
 
     Raises:
         LookupError: No such study.
     """
-    leased = tables.lease.c
-
-    def count(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-        return sa.func.count().filter(leased.kind == "trial", *conditions)
-
     with storage.transaction() as connection:
         row = connection.execute(
-            sa.select(
-                tables.study.c.trials,
-                tables.study.c.drawn,
-                tables.study.c.state,
-                count(leased.ended_at.is_(None), leased.owner.is_not(None)).label("running"),
-                count(leased.outcome == "complete").label("complete"),
-                count(leased.outcome == "pruned").label("pruned"),
-                count(leased.outcome == "failed").label("failed"),
-            )
+            sa.select(tables.study.c.trials, tables.study.c.drawn, tables.study.c.state, *COUNTS)
             .select_from(tables.study.outerjoin(tables.lease))
             .where(tables.study.c.id == study_id)
             .group_by(tables.study.c.id)
         ).one_or_none()
     if row is None:
         raise LookupError(f"Expected the id of a study. Received {study_id!r}.")
+    return to_progress(row)
+
+
+def to_progress(row: sa.Row[Any]) -> Progress:
+    """Return a row with `COUNTS` and the study's `trials`, `drawn` and `state` as a value."""
     finished = row.complete + row.pruned + row.failed
     over = row.state in ("finished", "cancelled")
     return Progress(

@@ -13,10 +13,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from storage import events, studies, workers
+from storage import events, listing, workers
 from storage.connection import Storage, StorageError
 from storage.events import Event
-from storage.rows import OPEN
 from storage.workers import Known, Trained
 from topo_search.formats import NOTHING, format_count, format_name, format_seconds
 from topo_search.signals import asked_to_end
@@ -60,12 +59,12 @@ class Fleet:
 
 def look(storage: Storage, count: int) -> Fleet:
     """Look at the fleet and its last `count` events."""
-    rows = studies.list_studies(storage, OPEN)
+    totals = listing.totals(storage)
     return Fleet(
         workers=workers.known(storage),
         events=events.latest(storage, count=count) if count else (),
-        open_studies=len(rows),
-        waiting=sum(row.trials - row.drawn for row in rows),
+        open_studies=totals.open,
+        waiting=totals.waiting,
     )
 
 

@@ -116,6 +116,16 @@ def format_count(count: float | None, noun: str = "", plural: str = "") -> str:
     return f"{number} {noun if count == 1 else plural or noun + 's'}"
 
 
+def format_bytes(size: float) -> str:
+    """Return a size for reading: `0 B`, `512 B`, `3.4 KiB`, `200 MiB`, `1.5 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 999.5 or unit == "TiB":
+            break
+        size /= 1024
+    whole = unit == "B" or size >= 99.95
+    return f"{size:,.{0 if whole else 1}f}{NBSP}{unit}"
+
+
 def format_times(times: int) -> str:
     """Return how often: `once`, `twice`, `3 times`."""
     return {1: "once", 2: "twice"}.get(times, f"{times:,} times")

@@ -34,12 +34,12 @@ class Site:
 
 
 @contextmanager
-def started(home: Path, *options: str) -> Iterator[Site]:
+def started(home: Path, *options: str, password: str = "") -> Iterator[Site]:
     """Run `topo-search web` with a home of its own while the block does."""
     kept = {name: value for name, value in os.environ.items() if name[:5] != "TOPO_"}
     with subprocess.Popen(
         [COMMAND, "web", "--port", "0", *options],
-        env=kept | {"TOPO_SEARCH_HOME": str(home)},
+        env=kept | {"TOPO_SEARCH_HOME": str(home), "TOPO_SEARCH_OPERATOR_PASSWORD": password},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

@@ -16,9 +16,12 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from topo_search.settings import VERSION
 from topo_search.web import problems, security
 from topo_search.web.access import csrf, limiter
+from topo_search.web.dashboard import dashboard
+from topo_search.web.operators import operators
 from topo_search.web.pages import pages
 from topo_search.web.service import Service
 from topo_search.web.v1 import v1
+from topo_search.web.v1_operators import v1_operators
 
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 MULTIPART = 64 * 1024  # Bytes that the parts of a form take besides its file.
@@ -80,8 +83,8 @@ def create_app(
     limiter.init_app(app)
     problems.register(app, service)
     security.register(app)
-    app.register_blueprint(pages)
-    app.register_blueprint(v1)
+    for blueprint in (pages, operators, dashboard, v1, v1_operators):
+        app.register_blueprint(blueprint)
     app.jinja_env.globals.update(version=VERSION)
     _own_assets(app)
     return app
@@ -95,6 +98,11 @@ def _own_assets(app: APIFlask) -> None:
     @app.doc(hide=True)
     def plotly_js() -> Response:
         return send_file(PLOTLY, mimetype="text/javascript", conditional=True)
+
+    @app.get("/favicon.ico")
+    @app.doc(hide=True)
+    def favicon() -> Response:  # Browsers ask for it where a page names none, as the dashboard.
+        return app.send_static_file("icon.svg")
 
     @app.get("/assets/report.css")
     @app.doc(hide=True)

@@ -10,7 +10,7 @@ POLICY = (
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-ASSETS = ("/assets/", "/bootstrap/")
+ASSETS = ("/assets/", "/bootstrap/", "/static/")
 ASSETS_KEPT = 3600  # Seconds; their addresses change with their content where it matters.
 
 

@@ -83,7 +83,13 @@ def serve(
     )
     with ExitStack() as stack:
         stack.callback(service.close)
-        app = create_app(service, secure=public, proxied=proxied, password_hash=_hashed(password))
+        # A proxy speaks TLS, wherever this listens.
+        app = create_app(
+            service,
+            secure=public or proxied,
+            proxied=proxied,
+            password_hash=hashed(password),
+        )
         try:
             server = waitress.create_server(
                 logged(app.wsgi_app),
@@ -148,10 +154,25 @@ def logged(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]
     return answer
 
 
-def _hashed(password: str | None) -> str | None:
-    if not password or password.startswith("$argon2"):
-        return password or None
-    return argon2.PasswordHasher().hash(password)
+def hashed(password: str | None) -> str | None:
+    """Return the Argon2 hash of a password; of one that is a hash already, itself.
+
+    Raises:
+        ValueError: A hash that is not whole.
+    """
+    if not password:
+        return None
+    if not password.startswith("$argon2"):
+        return argon2.PasswordHasher().hash(password)
+    try:
+        argon2.extract_parameters(password)
+    except argon2.exceptions.InvalidHashError as error:
+        raise ValueError(
+            "Expected a password or its Argon2 hash, as argon2-cffi writes it. Received what "
+            "begins as a hash and is none (not shown). In a shell, put it in single quotes: it "
+            "holds dollar signs."
+        ) from error
+    return password
 
 
 def _end(number: int, frame: Any) -> None:
@@ -222,18 +243,23 @@ def read_password() -> str | None:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is empty.
+        ValueError: It is empty, or not text.
     """
     path = os.environ.get("TOPO_SEARCH_OPERATOR_PASSWORD_FILE")
     if not path:
         return os.environ.get("TOPO_SEARCH_OPERATOR_PASSWORD") or None
     try:
-        text = Path(path).read_text(encoding="utf-8").strip()
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:
         raise OSError(
             f"Expected a file with the operator's password. TOPO_SEARCH_OPERATOR_PASSWORD_FILE "
             f"names {path}, which cannot be read: {error.strerror}."
         ) from error
-    if not text:
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"Expected the operator's password in {path}, as UTF-8. Received other bytes; write "
+            "the file again."
+        ) from error
+    if not text.strip():
         raise ValueError(f"Expected the operator's password in {path}. Received an empty file.")
     return text
