@@ -13,6 +13,7 @@ import http.client
 import json
 import os
 import platform
+import shutil
 import signal
 import statistics
 import subprocess
@@ -72,6 +73,8 @@ def main() -> None:
                         of_an_upload(home, int(size["bytes"]))
                 finally:
                     storage.close()
+            # For root it lies elsewhere, as PostgreSQL refuses to run as root.
+            shutil.rmtree((home / "server").resolve(), ignore_errors=True)
 
 
 @contextmanager

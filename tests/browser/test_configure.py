@@ -255,8 +255,9 @@ def test_a_table_that_is_gone_is_said_to_be(visitors: Visitors) -> None:
 
 
 def test_with_the_keyboard_alone(page: Page) -> None:
-    tab_to(page, "#file")
+    # Waited for before the keys on the way there: that takes the browser a moment to know.
     with page.expect_file_chooser() as chooser:
+        tab_to(page, "#file")
         page.keyboard.press("Enter")
     chooser.value.set_files(IRIS)
     page.wait_for_url("**/tables/*")

@@ -72,7 +72,7 @@ def living(parent: int) -> list[psutil.Process]:
     return [p for p in started if p not in servers and p.status() != psutil.STATUS_ZOMBIE]
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"
