@@ -460,7 +460,13 @@ def test_the_fleet_and_events_over_rest(client: FlaskClient, storage: Storage) -
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
-def test_a_public_address_needs_a_password(storage: Storage, tmp_path: Path, host: str) -> None:
+def test_a_public_address_needs_a_password(
+    storage: Storage, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listen(*args: Any, **options: Any) -> None:
+        raise AssertionError("It listens.")
+
+    monkeypatch.setattr(server.waitress, "create_server", listen)
     for password in (None, ""):
         with pytest.raises(ValueError, match="Expected an operator's password"):
             server.serve(storage, tmp_path, host=host, port=0, password=password)
