@@ -65,7 +65,8 @@ const decided = {
   rename: () => act("PATCH", "", { name: byId("new-name").value.trim() || null }),
   cancel: () => act("POST", "/cancel"),
   delete: async () => {
-    if (await act("DELETE", "")) window.location.assign("/");
+    const home = document.querySelector("meta[name=csrf-token]").content ? "/operator" : "/"; // Only an operator has one.
+    if (await act("DELETE", "")) window.location.assign(home);
   },
 };
 for (const [name, decide] of Object.entries(decided)) {
