@@ -11,12 +11,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 LONGEST = 200  # Characters of a path in a line.
-QUIET = (
-    "/assets/",
-    "/bootstrap/",
-    "/static/",
-    "/healthz",
-)  # Asked for all the time, and nobody's secret.
+QUIET = ("/assets/", "/bootstrap/", "/static/", "/healthz")  # Asked for all the time.
 _PLACES = re.compile(r"((?:/s|/tables|/v1/+studies|/v1/+uploads)/+)([^/?\s\"'<>]+)", re.IGNORECASE)
 _TOKENS = re.compile(r"\b(bearer +|topo_(?=[\w-]{20}))[\w.~+/=-]+", re.IGNORECASE)
 _LONG = re.compile(r"[^/]{16,}")  # A key has 22 characters, a public id 8.

@@ -10,13 +10,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
-from flask import Blueprint, Response, current_app, jsonify, redirect, request, session, url_for
+from apiflask import APIBlueprint
+from flask import Response, current_app, jsonify, redirect, request, session, url_for
 from werkzeug.wrappers import Response as Answer
 
 from topo_search.results import csv_text
 from topo_search.web.access import SAFE, is_operator, service
 
-dashboard = Blueprint("dashboard", __name__)
+dashboard = APIBlueprint("dashboard", __name__, enable_openapi=False)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 OPEN_FOR = 15 * 60.0  # Seconds.

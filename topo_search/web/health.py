@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from flask import Blueprint, Response
+from apiflask import APIBlueprint
+from flask import Response
 
 from storage import connection
 from storage.connection import StorageError
@@ -12,7 +13,7 @@ from topo_search.web.access import service
 
 logger = logging.getLogger(__name__)
 
-health = Blueprint("health", __name__)
+health = APIBlueprint("health", __name__, enable_openapi=False)
 
 
 @health.get("/healthz")

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import argon2
+from apiflask import APIBlueprint
 from flask import (
-    Blueprint,
     Response,
     abort,
     current_app,
@@ -45,7 +45,13 @@ from topo_search.web.pages import study_page
 
 logger = logging.getLogger(__name__)
 
-operators = Blueprint("operators", __name__, url_prefix="/operator", template_folder="templates")
+operators = APIBlueprint(
+    "operators",
+    __name__,
+    url_prefix="/operator",
+    template_folder="templates",
+    enable_openapi=False,
+)
 operators.add_app_template_filter(format_seconds, "seconds")
 operators.add_app_template_filter(format_share, "share")
 operators.add_app_template_filter(overview.age, "age")
