@@ -1,6 +1,8 @@
 # Two commands: `make demo` and `make test`. Both need Python 3.11 or newer, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests in a browser run where there is one; CI has one.
+CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 
 .PHONY: demo test bench clean
 
@@ -13,12 +15,14 @@ test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(if $(CHROMIUM),,@echo "There is no Chromium: the tests in a browser are left out.")
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(CHROMIUM),,-m "not browser")
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/faults.py --minutes 10
+	$(BIN)/python benchmarks/web.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -21,6 +21,8 @@ from alembic.script import ScriptDirectory
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import orm
 
+from storage.reading import QuickRDBStorage
+
 MINIMUM_SERVER = 13
 VERSION_TABLE = "topo_alembic_version"
 _DRIVER = "postgresql+psycopg2"
@@ -171,7 +173,7 @@ def _open(url: str, upgrade: bool) -> RDBStorage:
 
 def _backend(url: str, *, make_tables: bool) -> RDBStorage:
     try:
-        backend = RDBStorage(
+        backend = QuickRDBStorage(
             url,
             engine_kwargs={
                 # Optuna needs a second one while we hold the first, as to draw under a study's

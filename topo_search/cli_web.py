@@ -42,26 +42,32 @@ def web(
     service in one command.
     """
     import os
+    from contextlib import closing
     from datetime import timedelta
 
     from topo_search.logs import log_to_stderr
-    from topo_search.web import server
+    from topo_search.signals import left_on_sigterm
+    from topo_search.web import access_log, server
 
+    beside = {k: v for k, v in os.environ.items() if k != "TOPO_SEARCH_OPERATOR_PASSWORD"}
     if given["storage"] is not None:
-        os.environ["TOPO_SEARCH_STORAGE"] = given["storage"]  # For its worker, out of `ps`.
-    with open_storage(given) as (settings, storage):
-        log_to_stderr("web", as_json=log_json)
-        server.serve(
-            storage,
-            settings.home,
-            host=host,
-            port=port,
-            password=server.read_password(),
-            proxied=proxied,
-            keep=None if retain is None else timedelta(seconds=retain),
-            worker=with_worker,
-            told=lambda url: click.echo(f"Open {url} in a browser. Ctrl-C ends it.", err=True),
-        )
+        beside["TOPO_SEARCH_STORAGE"] = given["storage"]  # Not an argument: `ps` shows those.
+    with left_on_sigterm(), closing(server.bound(host, port)) as listening:
+        password_hash = server.hashed(server.read_password())
+        server.need_password(listening, password_hash, proxied=proxied)
+        log_to_stderr("web", as_json=log_json, masked=access_log.masked)
+        with open_storage(given) as (settings, storage):
+            server.serve(
+                storage,
+                settings.home,
+                listening=listening,
+                password_hash=password_hash,
+                proxied=proxied,
+                keep=None if retain is None else timedelta(seconds=retain),
+                worker=beside if with_worker else None,
+                log_json=log_json,
+                told=lambda url: click.echo(f"Open {url} in a browser. Ctrl-C ends it.", err=True),
+            )
 
 
 @click.group()

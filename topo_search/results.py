@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,7 @@ class Results:
         return csv_text(self.trials)
 
 
+_PLAIN = (str, int, bool, NoneType)
 _OUTCOME_PARTS = ("test", "baselines", "confusion", "scatter")
 
 
@@ -183,6 +185,10 @@ def results_of(
 
 def plain(value: Any) -> Any:
     """Return a value as JSON allows it: numpy and pandas scalars unpacked, NaN as None."""
+    if type(value) in _PLAIN:  # As most are; what follows takes ten times as long.
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

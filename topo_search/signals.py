@@ -10,16 +10,37 @@ from types import FrameType
 
 
 @contextmanager
-def asked_to_end(call: Callable[[], None]) -> Iterator[None]:
-    """Let SIGINT and SIGTERM call `call` while the block runs."""
+def asked_to_end(call: Callable[[], None]) -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM call `call` while the block runs; yield those that came so far."""
+    came: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
+        came.append(number)
         call()
 
+    with _handled((signal.SIGINT, signal.SIGTERM), handle):
+        yield came
+
+
+@contextmanager
+def left_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the process as an exit does, with code 0: what was begun is ended first."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    with _handled((signal.SIGTERM,), handle):
+        yield
+
+
+@contextmanager
+def _handled(
+    numbers: tuple[int, ...], handle: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Handlers belong to the main thread; what they call can be called from any.
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -229,7 +229,8 @@ def _non_test(
         return len(examples.y), examples.frame
     if not 0 < options.test_share < 1:
         raise ValueError(
-            f"Expected a share of test rows between 0 and 1. Received: {options.test_share}."
+            f"Expected a share of test rows between 0 and 1. Received: {options.test_share}. "
+            "Give another --test-share."
         )
     split = splits.test_split(examples.y, target.task, options.test_share, options.seed)
     return len(split.train), examples.frame.iloc[split.train]

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
@@ -459,17 +460,25 @@ def test_the_fleet_and_events_over_rest(client: FlaskClient, storage: Storage) -
 # The password
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
-def test_a_public_address_needs_a_password(
-    storage: Storage, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def listen(*args: Any, **options: Any) -> None:
-        raise AssertionError("It listens.")
-
-    monkeypatch.setattr(server.waitress, "create_server", listen)
-    for password in (None, ""):
-        with pytest.raises(ValueError, match="Expected an operator's password"):
-            server.serve(storage, tmp_path, host=host, port=0, password=password)
+@pytest.mark.parametrize(
+    ("host", "proxied", "reached"),
+    [
+        ("0.0.0.0", False, True),
+        ("127.0.0.1", True, True),
+        ("127.0.0.1", False, False),
+        ("127.9.9.9", False, False),
+        ("localhost", False, False),
+    ],
+)
+def test_a_public_address_needs_a_password(host: str, proxied: bool, reached: bool) -> None:
+    with closing(server.bound(host, 0)) as listening:
+        for password in (None, ""):
+            if reached:
+                with pytest.raises(ValueError, match="Expected an operator's password"):
+                    server.need_password(listening, server.hashed(password), proxied=proxied)
+            else:
+                server.need_password(listening, server.hashed(password), proxied=proxied)
+        server.need_password(listening, "a hash", proxied=proxied)
 
 
 def test_a_password_is_hashed_and_a_hash_taken_as_it_is() -> None:

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask.testing import FlaskClient
+from optuna.exceptions import StorageInternalError
 from stored_studies import make_study
 
 from storage import studies, tokens, trials
-from storage.connection import Storage
+from storage.connection import Storage, StorageError
 from topo_search import study
 from topo_search.study import Options
-from topo_search.web import watching
+from topo_search.web import views, watching
 from topo_search.web.service import Limits, Service
 
 IRIS = "examples/iris.csv"
@@ -170,6 +172,21 @@ def test_trials_are_paged_sorted_and_filtered(
     assert client.get(base, query_string={"sort": "__class__"}).status_code == 422
 
 
+def test_a_page_of_trials_is_made_once_for_all_viewers(
+    client: FlaskClient, made: tuple[str, str], storage: Storage, service: Service
+) -> None:
+    end(storage, made[0], 0, 0.5)
+    base, watch = f"/v1/studies/{made[1]}/trials", service.watches.of(made[0])
+    pages = [client.get(base, query_string={"sort": sort}).json for sort in ("rank", "trial") * 3]
+    assert pages[0] == pages[1] == pages[-1]
+    assert watch.current()._page.cache_info().misses == 2
+    end(storage, made[0], 1, 0.9)
+    watch.look(now=True)
+    later = client.get(base, query_string={"sort": "rank"}).json
+    assert later is not None
+    assert later["total"] == 2
+
+
 def test_a_stream_says_what_changes_and_only_that(
     client: FlaskClient, made: tuple[str, str], storage: Storage
 ) -> None:
@@ -235,11 +252,23 @@ def test_a_study_that_takes_long_to_gather_is_gathered_less_often(
     before = watch.current()
     monkeypatch.setattr(watching, "SHARE", 1e-9)
     end(storage, made[0], 0, 0.5)
-    after = watch.look(now=True)
-    assert after.mark != before.mark
+    after = watch.look()
+    assert after.mark != before.mark, "that all trials were read once is not held against it"
     end(storage, made[0], 1, 0.6)
     assert watch.look() is after, "it is spared"
     assert watch.look(now=True) is not after, "but not where its owner changed it"
+
+
+def test_a_database_that_goes_away_in_the_midst_of_gathering_is_told_in_our_words(
+    made: tuple[str, str], service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*given: Any) -> Any:
+        gone = sa.exc.OperationalError("SELECT", {}, Exception("server closed the connection"))
+        raise StorageInternalError("Optuna's words") from gone
+
+    monkeypatch.setattr(views.delivery, "results", away)
+    with pytest.raises(StorageError, match="server closed the connection"):
+        service.watches.of(made[0]).current()
 
 
 def test_pages_forbid_scripts_frames_and_referrers(

@@ -34,6 +34,7 @@ LONG = 60.0  # Seconds; nothing here takes as long unless it is broken.
 SHORT = 1.0
 PAUSE = threading.Event()  # Never set.
 ROOT = Path(__file__).parents[2]
+Made = Callable[..., Children]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,11 +46,23 @@ def own_fork_server() -> Iterator[None]:
 
 
 @pytest.fixture
-def children() -> Iterator[Children]:
-    of_the_test = Children()
-    yield of_the_test
-    of_the_test.close()
+def made() -> Iterator[Made]:
+    """Make children of the test's own, which end with it."""
+    all_made: list[Children] = []
+
+    def make(**given: Any) -> Children:
+        all_made.append(Children(**given))
+        return all_made[-1]
+
+    yield make
+    for one in all_made:
+        one.close()
     assert not living(os.getpid())
+
+
+@pytest.fixture
+def children(made: Made) -> Children:
+    return made()
 
 
 def living(parent: int) -> list[psutil.Process]:
@@ -59,7 +72,7 @@ def living(parent: int) -> list[psutil.Process]:
     return [p for p in started if p not in servers and p.status() != psutil.STATUS_ZOMBIE]
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -212,9 +225,9 @@ def test_a_child_is_deaf_to_the_terminal_whoever_started_the_fork_server(
     assert children(survive_the_terminal, seconds=LONG, memory=256 * MB) == "here"
 
 
-def test_what_a_child_prints_goes_to_the_log(tmp_path: Path) -> None:
+def test_what_a_child_prints_goes_to_the_log(made: Made, tmp_path: Path) -> None:
     log = tmp_path / "children.log"
-    children = Children(log=log)
+    children = made(log=log)
     children(print_something, seconds=LONG, memory=256 * MB)
     children.close()
     assert log.read_text() == "to be found in the log\n"
@@ -333,8 +346,8 @@ def test_a_result_that_cannot_be_sent_is_an_error(children: Children) -> None:
 # Many at once
 
 
-def test_as_many_as_asked_for_run_at_once_and_no_more(tmp_path: Path) -> None:
-    children = Children(count=2)
+def test_as_many_as_asked_for_run_at_once_and_no_more(made: Made, tmp_path: Path) -> None:
+    children = made(count=2)
     with ThreadPoolExecutor(12) as threads:
         both = [
             threads.submit(children, together, tmp_path, 2, seconds=LONG, memory=256 * MB)
@@ -353,8 +366,8 @@ def test_as_many_as_asked_for_run_at_once_and_no_more(tmp_path: Path) -> None:
     children.close()
 
 
-def test_who_waits_in_vain_is_told_that_others_are_busy() -> None:
-    children = Children(count=1)
+def test_who_waits_in_vain_is_told_that_others_are_busy(made: Made) -> None:
+    children = made(count=1)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(children, endless, seconds=LONG, memory=256 * MB)
         until(lambda: children._running)
@@ -368,8 +381,8 @@ def test_who_waits_in_vain_is_told_that_others_are_busy() -> None:
 # Ends
 
 
-def test_closing_ends_what_runs_and_what_waits() -> None:
-    children = Children(count=1)
+def test_closing_ends_what_runs_and_what_waits(made: Made) -> None:
+    children = made(count=1)
     with ThreadPoolExecutor(2) as threads:
         calls = [threads.submit(children, endless, seconds=LONG, memory=256 * MB) for _ in range(2)]
         until(lambda: children._running)

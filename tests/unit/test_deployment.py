@@ -17,20 +17,26 @@ import yaml  # type: ignore[import-untyped]
 from storage import system_account
 from topo_search.cli import cli
 from topo_search.cli_options import Duration
+from topo_search.web import server
+from topo_search.web.app import MULTIPART
+from topo_search.web.service import Limits, too_large
+from topo_search.web.watching import HEARTBEAT
 
 ROOT = Path(__file__).parents[2]
 IRIS = ROOT / "examples" / "iris.csv"
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 EXAMPLE = (ROOT / ".env.example").read_text()
-UNIT = (ROOT / "deploy" / "topo-search-worker.service").read_text()
+UNITS = {path.stem: path.read_text() for path in sorted((ROOT / "deploy").glob("*.service"))}
+NGINX = (ROOT / "deploy" / "nginx.conf").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 FILES = {
     "docker-compose.yml": COMPOSE,
     "Dockerfile": DOCKERFILE,
     ".env.example": EXAMPLE,
-    "topo-search-worker.service": UNIT,
+    "nginx.conf": NGINX,
     "operations.md": OPERATIONS,
+    **UNITS,
 }
 VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 SETTINGS = dict(re.findall(r"^(\w+)=(.*)$", EXAMPLE, re.MULTILINE))
@@ -53,17 +59,21 @@ def seconds(text: str) -> float:
     return Duration().convert(text, None, None)
 
 
-def worker_unit() -> configparser.SectionProxy:
+def systemd_unit(name: str) -> configparser.SectionProxy:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string(UNIT)
+    unit.read_string(UNITS[name])
     return unit["Service"]
+
+
+def worker_unit() -> configparser.SectionProxy:
+    return systemd_unit("topo-search-worker")
 
 
 def documented() -> Iterator[str]:
     """Yield every command line of ours in the page, as the words after `topo-search`."""
     fenced = r"^```(\w*)\n(.*?)^```"
-    blocks = re.findall(fenced, OPERATIONS, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(fenced, OPERATIONS.replace("\\\n", ""), re.MULTILINE | re.DOTALL)
     lines = [line for kind, block in blocks if kind == "sh" for line in block.splitlines()]
     prose = re.sub(fenced, "", OPERATIONS, flags=re.MULTILINE | re.DOTALL)
     for line in (*lines, *re.findall(r"`([^`\n]+)`", prose)):
@@ -105,8 +115,9 @@ def test_services_run_commands_that_there_are(service: str) -> None:
     parsed(shlex.split(SERVICES[service]["command"]))
 
 
-def test_systemd_runs_a_command_that_there_is() -> None:
-    program, *arguments = shlex.split(worker_unit()["ExecStart"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_runs_a_command_that_there_is(unit: str) -> None:
+    program, *arguments = shlex.split(systemd_unit(unit)["ExecStart"])
     assert program == "/opt/topo-search/.venv/bin/topo-search"
     parsed(arguments)
 
@@ -125,6 +136,11 @@ def test_the_operators_page_names_what_operators_need() -> None:
         "worker --drain 60s",
         "studies",
         "status ID",
+        "web",
+        "web --with-worker",
+        "token create NAME",
+        "token list",
+        "token revoke NAME",
     }
     assert needed <= {*documented()}
 
@@ -199,8 +215,70 @@ def test_the_image_runs_as_a_user_who_owns_its_volume() -> None:
     assert re.search(r"^STOPSIGNAL SIGTERM$", DOCKERFILE, re.M)
 
 
-def test_systemds_worker_keeps_clear_of_the_private_servers_account() -> None:
-    unit = worker_unit()
+@pytest.mark.parametrize("name", UNITS)
+def test_systemds_services_keep_clear_of_the_private_servers_account(name: str) -> None:
+    unit = systemd_unit(name)
     assert unit["User"] != system_account.ACCOUNT
     assert unit["StateDirectory"] != system_account.SYSTEM_HOME.name
-    assert f"TOPO_SEARCH_HOME=/var/lib/{unit['StateDirectory']}" in UNIT
+    assert f"TOPO_SEARCH_HOME=/var/lib/{unit['StateDirectory']}" in UNITS[name]
+    accounts = [systemd_unit(other)["User"] for other in UNITS]
+    assert len({*accounts}) == len(accounts)
+
+
+def test_only_nginx_and_postgresql_are_seen_from_outside() -> None:
+    published = {name for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"nginx", "postgres"}
+    assert [port.rpartition(":")[0] for port in SERVICES["nginx"]["ports"]] == [
+        "0.0.0.0:80",
+        "0.0.0.0:443",
+    ]
+    assert SERVICES["postgres"]["ports"][0].startswith("127.0.0.1:")
+
+
+def test_the_web_service_is_asked_where_it_listens() -> None:
+    given = parsed(shlex.split(SERVICES["web"]["command"]))
+    assert given["proxied"] and given["log_json"]
+    where = f"127.0.0.1:{given['port']}"
+    assert f"{where}/healthz" in SERVICES["web"]["healthcheck"]["test"][-1]
+    assert SERVICES["web"]["expose"] == [str(given["port"])]
+    assert f"server web:{given['port']};" in NGINX
+    _, *arguments = shlex.split(systemd_unit("topo-search-web")["ExecStart"])
+    alone = parsed(arguments)
+    assert (alone["host"], alone["port"]) == ("127.0.0.1", given["port"])
+    assert f"s/web:{given['port']}/127.0.0.1:{given['port']}/" in OPERATIONS
+    assert alone["retain"] == given["retain"] == seconds("30d")
+
+
+def test_the_web_service_has_time_to_end_and_a_password() -> None:
+    longest = server.GRACE + 5  # To stop what is its own besides.
+    assert seconds(SERVICES["web"]["stop_grace_period"]) > longest
+    assert seconds(systemd_unit("topo-search-web")["TimeoutStopSec"]) > longest
+    password = SERVICES["web"]["environment"]["TOPO_SEARCH_OPERATOR_PASSWORD_FILE"]
+    assert Path(password).name in SERVICES["web"]["secrets"]
+    assert SERVICES["worker"]["environment"].keys() == {"TOPO_SEARCH_STORAGE_FILE"}
+
+
+def test_nginx_has_its_files_and_no_rights_that_it_needs_not() -> None:
+    nginx = SERVICES["nginx"]
+    source, target, mode = nginx["volumes"][0].split(":")
+    assert (ROOT / source).read_text() == NGINX
+    assert (target, mode) == ("/etc/nginx/conf.d/default.conf", "ro")
+    assert {*re.findall(r"/run/secrets/(\w+)", NGINX)} == {*nginx["secrets"]}
+    assert nginx["cap_drop"] == ["ALL"] and nginx["read_only"]
+    assert int(nginx["user"].partition(":")[0]) > 0
+
+
+def test_nginx_takes_bodies_as_large_as_the_service() -> None:
+    (taken,) = re.findall(r"client_max_body_size (\d+)k;", NGINX)
+    assert int(taken) * 1024 == Limits().upload + MULTIPART
+    (said,) = re.findall(r'"status": 413, "detail": "([^"]+)"', NGINX)
+    assert said == too_large(Limits().upload)
+
+
+def test_nginx_waits_as_long_as_the_service_may_take() -> None:
+    waited = {*re.findall(r"proxy_read_timeout (\w+);", NGINX)}
+    assert min(seconds(text) for text in waited) > 2 * Limits().seconds
+    (streams,) = re.findall(r"events\$ \{[^}]*proxy_read_timeout (\w+);", NGINX)
+    assert seconds(streams) > 10 * HEARTBEAT
+    (connections,) = re.findall(r"limit_conn addresses (\d+);", NGINX)
+    assert int(connections) >= 2 * 200

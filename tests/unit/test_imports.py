@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DATABASE = {"sqlalchemy", "psycopg2", "alembic"}
 NETWORKS = {"tensorflow", "keras"}
+PAGES = {"flask", "apiflask", "flask_limiter", "flask_wtf", "waitress", "werkzeug", "jinja2"}
 FORBIDDEN = {
     "objectives": DATABASE | {"storage", "topo_search"},
     "storage": NETWORKS | {"objectives", "topo_search"},
@@ -41,6 +42,18 @@ def test_a_package_imports_nothing_from_beyond_its_boundary(package: str) -> Non
     assert crossings == []
 
 
+def test_only_the_web_package_knows_flask() -> None:
+    crossings = [
+        f"{path.relative_to(ROOT)}:{line} imports {name}"
+        for package in FORBIDDEN
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if ROOT / "topo_search" / "web" not in path.parents
+        for line, name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name in PAGES or name.startswith("flask")
+    ]
+    assert crossings == []
+
+
 def loaded_after(*arguments: str) -> set[str]:
     """Return the names of all modules that a fresh interpreter has after running `arguments`."""
     code = (
@@ -64,6 +77,15 @@ def test_no_module_of_the_service_loads_tensorflow_but_the_one_that_preloads_it(
     names = [name for name in names if not name.endswith((".preload", ".__init__"))]
     loaded = loaded_after("import " + ", ".join(names))
     assert {"topo_search.worker", "topo_search.study", "topo_search.cli"} <= loaded
+    assert not roots(loaded) & NETWORKS
+
+
+def test_the_web_service_loads_no_tensorflow() -> None:
+    web = ROOT / "topo_search" / "web"
+    paths = [path.relative_to(ROOT).with_suffix("") for path in web.rglob("*.py")]
+    names = [".".join(path.parts) for path in paths if path.name != "__init__"]
+    loaded = loaded_after("import " + ", ".join(names))
+    assert {"topo_search.web.server", "topo_search.web.prediction", "flask"} <= loaded
     assert not roots(loaded) & NETWORKS
 
 

@@ -39,6 +39,7 @@ MB = 2**20
 PAUSE = threading.Event()  # Never set.
 ROOT = Path(__file__).parents[2]
 Rows = list[dict[str, str]]
+Made = Callable[..., Predictions]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,6 +114,20 @@ def predictions() -> Iterator[Predictions]:
     shared.close()
 
 
+@pytest.fixture
+def made() -> Iterator[Made]:
+    """Make predictions of the test's own, which end with it."""
+    all_made: list[Predictions] = []
+
+    def make(**given: Any) -> Predictions:
+        all_made.append(Predictions(**given))
+        return all_made[-1]
+
+    yield make
+    for one in all_made:
+        one.close()
+
+
 def files_of(network: Network) -> Callable[[], Mapping[str, bytes]]:
     return lambda: network.files
 
@@ -121,7 +136,7 @@ def not_needed() -> Mapping[str, bytes]:
     raise AssertionError("the child was to hold the network")
 
 
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"
@@ -324,8 +339,8 @@ def test_a_network_with_code_in_it_is_refused(
 # What the child holds
 
 
-def test_the_networks_used_last_are_held_and_others_fetched(plain: Network) -> None:
-    predictions, fetched = Predictions(), []
+def test_the_networks_used_last_are_held_and_others_fetched(made: Made, plain: Network) -> None:
+    predictions, fetched = made(), []
 
     def ask(study: str, mark: str = "1") -> None:
         def files() -> Mapping[str, bytes]:
@@ -348,7 +363,6 @@ def test_the_networks_used_last_are_held_and_others_fetched(plain: Network) -> N
     fetched.clear()
     ask(names[0], "2")  # The study was extended and has another network.
     assert fetched == [(names[0], "2")]
-    predictions.close()
 
 
 def test_a_file_for_the_child_is_deleted(
@@ -397,9 +411,9 @@ def test_a_child_that_is_killed_as_it_is_asked_is_replaced(
 
 
 def test_a_request_that_takes_too_long_kills_the_child_and_the_next_has_another(
-    plain: Network,
+    made: Made, plain: Network
 ) -> None:
-    predictions = Predictions()
+    predictions = made()
     predictions.rows("plain", "1", files_of(plain), plain.rows[:1])
     stopped = process_of(predictions)
     usual = predictions._allowance
@@ -410,13 +424,12 @@ def test_a_request_that_takes_too_long_kills_the_child_and_the_next_has_another(
     until(lambda: gone(stopped))
     predictions._allowance = usual
     assert predictions.rows("plain", "1", files_of(plain), plain.rows[:1]).rows
-    predictions.close()
 
 
 def test_a_request_that_needs_too_much_memory_is_refused_and_the_next_is_not(
-    plain: Network,
+    made: Made, plain: Network
 ) -> None:
-    predictions = Predictions(memory=100 * MB)
+    predictions = made(memory=100 * MB)
     assert predictions.rows("plain", "1", files_of(plain), plain.rows[:1]).rows
     first = process_of(predictions)
     names, _, body = plain.data.partition(b"\n")
@@ -425,21 +438,19 @@ def test_a_request_that_needs_too_much_memory_is_refused_and_the_next_is_not(
         predictions.csv("plain", "1", files_of(plain), large)
     until(lambda: gone(first))
     assert predictions.rows("plain", "1", files_of(plain), plain.rows[:1]).rows
-    predictions.close()
 
 
-def test_an_idle_child_ends_and_a_request_starts_another(plain: Network) -> None:
-    predictions = Predictions(idle=0.2)
+def test_an_idle_child_ends_and_a_request_starts_another(made: Made, plain: Network) -> None:
+    predictions = made(idle=0.2)
     assert predictions.rows("plain", "1", files_of(plain), plain.rows[:1]).rows
     first = process_of(predictions)
     until(lambda: gone(first))
     assert predictions.rows("plain", "1", files_of(plain), plain.rows[:1]).rows
     assert process_of(predictions) != first
-    predictions.close()
 
 
-def test_closing_ends_the_child_and_what_it_does(plain: Network) -> None:
-    predictions = Predictions()
+def test_closing_ends_the_child_and_what_it_does(made: Made, plain: Network) -> None:
+    predictions = made()
     predictions.rows("plain", "1", files_of(plain), plain.rows[:1])
     process = process_of(predictions)
     process.suspend()

@@ -17,6 +17,7 @@ from topo_search.settings import VERSION
 from topo_search.web import problems, security
 from topo_search.web.access import csrf, limiter
 from topo_search.web.dashboard import dashboard
+from topo_search.web.health import health
 from topo_search.web.operators import operators
 from topo_search.web.pages import pages
 from topo_search.web.service import Service
@@ -83,7 +84,7 @@ def create_app(
     limiter.init_app(app)
     problems.register(app, service)
     security.register(app)
-    for blueprint in (pages, operators, dashboard, v1, v1_operators):
+    for blueprint in (health, pages, operators, dashboard, v1, v1_operators):
         app.register_blueprint(blueprint)
     app.jinja_env.globals.update(version=VERSION)
     _own_assets(app)

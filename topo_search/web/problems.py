@@ -12,7 +12,9 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from storage.connection import StorageError
 from topo_search.web.children import BusyError
+from topo_search.web.security import OTHERS
 from topo_search.web.service import FullError, Service, UploadTooLargeError, too_large
+from topo_search.web.watching import ManyWatchError
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +48,15 @@ def register(app: APIFlask, service: Service) -> None:
 
     app.register_error_handler(UploadTooLargeError, lambda error: refuse(413, str(error)))
     app.register_error_handler(
-        RequestEntityTooLarge, lambda error: refuse(413, too_large(service.limits.upload))
+        RequestEntityTooLarge,
+        lambda error: refuse(
+            413,
+            f"Expected a request of at most {OTHERS // 2**20} MiB. Received a larger one."
+            if request.max_content_length == OTHERS
+            else too_large(service.limits.upload),
+        ),
     )
-    for busy in (FullError, BusyError, StorageError):
+    for busy in (FullError, BusyError, ManyWatchError, StorageError):
         app.register_error_handler(busy, lambda error: refuse(503, str(error)))
     app.register_error_handler(ValueError, lambda error: refuse(422, str(error)))
     app.register_error_handler(LookupError, _missing)

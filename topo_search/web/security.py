@@ -10,12 +10,19 @@ POLICY = (
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
+TABLES = ("v1.upload", "v1.predict")  # Take a table, and hold little of it in memory.
+OTHERS = 8 * 2**20  # Bytes of any other request, and of JSON: it is held in memory, and more.
 ASSETS = ("/assets/", "/bootstrap/", "/static/")
 ASSETS_KEPT = 3600  # Seconds; their addresses change with their content where it matters.
 
 
 def register(app: Flask) -> None:
-    """Let an application say so in every answer."""
+    """Let an application say so in every answer, and hold no large request in memory."""
+
+    @app.before_request
+    def _limit() -> None:
+        if request.endpoint not in TABLES or request.is_json:
+            request.max_content_length = OTHERS
 
     @app.after_request
     def _headers(response: Response) -> Response:

@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-import ctypes
 import ipaddress
 import logging
+import multiprocessing.util
 import os
+import resource
 import signal
-import subprocess
-import sys
+import socket
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import argon2
 import waitress
+from waitress import wasyncore
 
 from storage import retention, signing
 from storage.connection import Storage, StorageError
-from topo_search.web.access import masked
+from topo_search.signals import asked_to_end
+from topo_search.web.access_log import logged
 from topo_search.web.app import create_app
-from topo_search.web.service import Limits, Service
+from topo_search.web.companion import Companion, companion
+from topo_search.web.intake import HEADERS, Intake
+from topo_search.web.service import Limits, Service, too_large
+from topo_search.web.watching import STREAMS
 
 logger = logging.getLogger(__name__)
 
-THREADS = 256  # 200 open event streams, and the calls beside them.
-SILENCE = 120  # Seconds until a connection is closed on which nothing was said.
+THREADS = STREAMS + 32  # However many watch, calls are answered.
+CONNECTIONS = 1024  # At once; most of them are idle, or send something.
+FILES = 4096  # Connections, bodies that come in, and what the process has open besides.
+SILENCE = 60  # Seconds until a connection is closed on which nothing was said or answered.
+GRACE = 5.0  # Seconds that answers have to end when the service does.
+OLD = 86400.0  # Seconds after which a file of an upload is nobody's any more.
 SWEEP = 3600.0  # Seconds between looks for what has expired.
-RESTART = 5.0  # Seconds until a worker that ended by itself is started again.
-DRAIN = "10s"  # What a worker's running trials have when the service ends.
-_PR_SET_PDEATHSIG = 1
 
 
 def serve(
     storage: Storage,
     home: Path,
     *,
-    host: str,
-    port: int,
-    password: str | None,
+    listening: socket.socket,
+    password_hash: str | None,
     proxied: bool = False,
     keep: timedelta | None = None,
     limits: Limits | None = None,
-    worker: bool = False,
+    worker: Mapping[str, str] | None = None,
+    log_json: bool = False,
     told: Callable[[str], None] = lambda url: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
@@ -54,188 +61,97 @@ def serve(
     Args:
         storage: Where the studies are.
         home: Folder of this machine's data.
-        host: Address to listen on.
-        port: Port; 0 takes any that is free.
-        password: The operator's, or its Argon2 hash.
+        listening: What `bound` returned.
+        password_hash: Argon2's, of the operator's password.
         proxied: Whether a proxy before it says who asks, and speaks TLS.
         keep: How long after its last activity a study is kept.
         limits: On what users may ask.
-        worker: Whether to start a worker beside it.
+        worker: The environment of a worker to be kept running beside it.
+        log_json: Whether that worker logs JSON.
         told: Called with the URL when it listens.
 
     Raises:
-        ValueError: A public address without a password.
-        OSError: The address cannot be listened on.
+        KeyboardInterrupt: It was ended by Ctrl-C.
     """
-    public = not is_loopback(host)
-    if public and not password:
-        raise ValueError(
-            f"Expected an operator's password to serve on {host}, which others can reach. Set "
-            "TOPO_SEARCH_OPERATOR_PASSWORD_FILE (or TOPO_SEARCH_OPERATOR_PASSWORD), or serve on "
-            "127.0.0.1."
-        )
+    limits = limits or Limits()
+    _prepare(home)
     service = Service(
-        storage,
-        home,
-        limits=limits or Limits(),
-        signing_key=signing.signing_key(storage),
-        keep=keep,
+        storage, home, limits=limits, signing_key=signing.signing_key(storage), keep=keep
     )
     with ExitStack() as stack:
         stack.callback(service.close)
-        # A proxy speaks TLS, wherever this listens.
-        app = create_app(
-            service,
-            secure=public or proxied,
-            proxied=proxied,
-            password_hash=hashed(password),
+        public = proxied or not _is_loopback(listening)
+        app = create_app(service, secure=public, proxied=proxied, password_hash=password_hash)
+        intake = Intake(limit=app.config["MAX_CONTENT_LENGTH"], too_large=too_large(limits.upload))
+        sockets: dict[int, Any] = {}
+        server = waitress.create_server(
+            logged(app.wsgi_app),
+            sockets,
+            sockets=[listening],
+            threads=THREADS,
+            channel_timeout=SILENCE,
+            # Reads on while it answers, which shows that a client has gone.
+            channel_request_lookahead=1,
+            recv_bytes=64 * 1024,
+            max_request_header_size=HEADERS,
+            max_request_body_size=intake.hard_limit,
+            connection_limit=CONNECTIONS,
+            ident=None,
+            clear_untrusted_proxy_headers=not proxied,
         )
-        try:
-            server = waitress.create_server(
-                logged(app.wsgi_app),
-                host=host,
-                port=port,
-                threads=THREADS,
-                channel_timeout=SILENCE,
-                max_request_body_size=app.config["MAX_CONTENT_LENGTH"],
-                connection_limit=4 * THREADS,
-                ident=None,
-                clear_untrusted_proxy_headers=not proxied,
-            )
-        except OSError as error:
-            raise OSError(
-                f"Port {port} of {host} cannot be used: {error.strerror}. Name another with --port."
-            ) from error
+        server.channel_class = intake.channel()
         stack.enter_context(_swept(storage))
-        if worker:
-            stack.enter_context(_worker())
-        signal.signal(signal.SIGTERM, _end)
-        place = f"[{host}]" if ":" in host else host
-        told(f"http://{place}:{server.effective_port}/")
-        try:
-            server.run()
-        finally:
-            service.watches.end()
-            server.close()
+        beside = stack.enter_context(companion(worker, log_json=log_json))
+        with asked_to_end(server.pull_trigger) as asked:
+            told(_url(listening))
+            while not asked:
+                _turn(sockets, 1.0)
+            _end(server, sockets, service, beside, asked)
+    if asked[0] == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that has an address and does not listen yet.
 
-
-def logged(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
-    """Return a WSGI application that logs every request, the keys in its path hidden."""
-
-    def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        began = time.monotonic()
-
-        def started(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            path = masked(environ.get("PATH_INFO", ""))
-            took = (time.monotonic() - began) * 1000
-            level = logging.DEBUG if path.startswith(("/assets", "/bootstrap")) else logging.INFO
-            logger.log(
-                level,
-                "%s %s %s %.0f ms",
-                environ.get("REQUEST_METHOD"),
-                ascii(path)[1:-1],
-                status.partition(" ")[0],
-                took,
-            )
-            return start_response(status, headers, *rest)
-
-        return app(environ, started)
-
-    return answer
-
-
-def hashed(password: str | None) -> str | None:
-    """Return the Argon2 hash of a password; of one that is a hash already, itself.
+    Args:
+        host: Address or name; of several addresses the first is taken, IPv4 before IPv6.
+        port: Port; 0 takes any that is free.
 
     Raises:
-        ValueError: A hash that is not whole.
+        OSError: The address cannot be had.
     """
-    if not password:
-        return None
-    if not password.startswith("$argon2"):
-        return argon2.PasswordHasher().hash(password)
     try:
-        argon2.extract_parameters(password)
-    except argon2.exceptions.InvalidHashError as error:
-        raise ValueError(
-            "Expected a password or its Argon2 hash, as argon2-cffi writes it. Received what "
-            "begins as a hash and is none (not shown). In a shell, put it in single quotes: it "
-            "holds dollar signs."
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+        made = socket.socket(family, kind)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            made.bind(address)
+        except OSError:
+            made.close()
+            raise
+    except OSError as error:
+        said = error.strerror or error
+        raise OSError(
+            f"Port {port} of {host} cannot be used: {said}. Name another with --port or --host."
         ) from error
-    return password
+    return made
 
 
-def _end(number: int, frame: Any) -> None:
-    raise SystemExit(0)
+def need_password(listening: socket.socket, password: str | None, *, proxied: bool) -> None:
+    """Refuse to serve others without an operator's password.
 
-
-@contextmanager
-def _swept(storage: Storage) -> Iterator[None]:
-    """Delete now and then what has expired, while the block runs."""
-    ended = threading.Event()
-
-    def sweep() -> None:
-        while True:
-            try:
-                swept = retention.sweep(storage)
-                if swept.studies or swept.datasets:
-                    logger.info("Expired: %s", swept)
-            except StorageError as error:
-                logger.warning("%s", error)
-            if ended.wait(SWEEP):
-                return
-
-    thread = threading.Thread(target=sweep, name="retention", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-
-
-@contextmanager
-def _worker() -> Iterator[None]:
-    """Keep a worker running while the block runs; it ends with this process, however that ends."""
-    ended = threading.Event()
-    running: list[subprocess.Popen[bytes]] = []
-    libc = ctypes.CDLL(None)
-
-    def die_too() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-    def start() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "topo_search.cli", "worker", "--drain", DRAIN]
-        # In a group of its own: Ctrl-C is for the server, which then ends it.
-        return subprocess.Popen(command, start_new_session=True, preexec_fn=die_too)
-
-    def watch() -> None:
-        while not ended.wait(1.0):
-            if running[-1].poll() is not None:
-                logger.error("The worker ended with %s.", running[-1].returncode)
-                if ended.wait(RESTART):
-                    return
-                running.append(start())
-
-    running.append(start())
-    thread = threading.Thread(target=watch, name="worker", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        running[-1].terminate()
-        running[-1].wait()
+    Raises:
+        ValueError: There is none, and others can reach the service.
+    """
+    if password is None and (proxied or not _is_loopback(listening)):
+        where = "behind a proxy" if proxied else f"on {listening.getsockname()[0]}"
+        raise ValueError(
+            f"Expected an operator's password to serve {where}, which others can reach. Set "
+            "TOPO_SEARCH_OPERATOR_PASSWORD_FILE (or TOPO_SEARCH_OPERATOR_PASSWORD), or serve on "
+            "127.0.0.1."
+        )
 
 
 def read_password() -> str | None:
@@ -263,3 +179,105 @@ def read_password() -> str | None:
     if not text.strip():
         raise ValueError(f"Expected the operator's password in {path}. Received an empty file.")
     return text
+
+
+def hashed(password: str | None) -> str | None:
+    """Return the Argon2 hash of a password; of one that is a hash already, itself.
+
+    Raises:
+        ValueError: A hash that is not whole.
+    """
+    if not password:
+        return None
+    if not password.startswith("$argon2"):
+        return argon2.PasswordHasher().hash(password)
+    try:
+        argon2.extract_parameters(password)
+    except argon2.exceptions.InvalidHashError as error:
+        raise ValueError(
+            "Expected a password or its Argon2 hash, as argon2-cffi writes it. Received what "
+            "begins as a hash and is none (not shown). In a shell, put it in single quotes: it "
+            "holds dollar signs."
+        ) from error
+    return password
+
+
+def _prepare(home: Path) -> None:
+    """Let this process have many files open, and put those of requests where there is room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    multiprocessing.util.get_temp_dir()  # Stays in /tmp: a socket's path must be short.
+    # /tmp may be memory, as in the containers of docker-compose.yml.
+    folder = home / "uploads"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tempfile.tempdir = str(folder)
+    for left in folder.iterdir():  # By a service that was killed.
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > OLD:
+                left.unlink()
+
+
+def _turn(sockets: dict[int, Any], seconds: float) -> None:
+    """Do what there is to do for all connections, waiting for some time at most."""
+    # Not `select`, which takes file descriptors up to 1,023.
+    wasyncore.loop(timeout=seconds, use_poll=True, map=sockets, count=1)
+
+
+def _end(
+    server: Any,
+    sockets: dict[int, Any],
+    service: Service,
+    beside: Companion | None,
+    asked: list[int],
+) -> None:
+    """Take nothing new, and let answers end; a second signal skips the wait."""
+    wasyncore.dispatcher.close(server)  # Not its trigger, which threads still pull.
+    if beside is not None:
+        beside.end()
+    # Streams end, and what children do for others: they are told to try again.
+    closing = threading.Thread(target=service.close, name="closing", daemon=True)
+    closing.start()
+    until = time.monotonic() + GRACE
+    while closing.is_alive() or any(one.requests for one in server.active_channels.values()):
+        if time.monotonic() > until or len(asked) > 1:
+            logger.warning("Some answers did not end in time.")
+            break
+        _turn(sockets, 0.1)
+    if beside is not None and len(asked) > 1:
+        beside.end()
+
+
+def _is_loopback(listening: socket.socket) -> bool:
+    """Tell whether only this machine reaches a socket."""
+    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+@contextmanager
+def _swept(storage: Storage) -> Iterator[None]:
+    """Delete now and then what has expired, while the block runs."""
+    ended = threading.Event()
+
+    def sweep() -> None:
+        while True:
+            try:
+                swept = retention.sweep(storage)
+                if swept.studies or swept.datasets:
+                    logger.info("Expired: %s", swept)
+            except StorageError as error:
+                logger.warning("%s", error)
+            if ended.wait(SWEEP):
+                return
+
+    thread = threading.Thread(target=sweep, name="retention", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()

@@ -130,11 +130,12 @@ def figure(study: str, name: str) -> Response:
 @v1.doc(summary="A study's changes as server-sent events", responses={200: "text/event-stream"})
 def events(study: str) -> Response:
     """Stream what changes: `change` with the state and new fragments; `gone` when deleted."""
-    row = study_of(study)
+    row, watches = study_of(study), service().watches
     seen = request.headers.get("Last-Event-ID") or request.args.get("seen")
-    response = Response(
-        watching.stream(service().watches, row.id, seen), mimetype="text/event-stream"
-    )
+    gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    leave = watches.enter()
+    response = Response(watching.stream(watches, row.id, seen, gone), mimetype="text/event-stream")
+    response.call_on_close(leave)  # Also where the stream never began.
     response.headers["X-Accel-Buffering"] = "no"  # nginx is to pass it on as it comes.
     return response
 

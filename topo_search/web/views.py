@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self
 
 import pandas as pd
 
 from objectives.space import Space
 from storage import workers
-from storage.connection import Storage
+from storage.connection import Storage, unavailable_as_storage_error
 from storage.progress import Progress, progress_of
 from storage.rows import OPEN, StudyRow
 from topo_search import charts, delivery, sections
@@ -168,6 +168,16 @@ class View:
             state: Only trials in this state, where given.
             search: Only trials whose topology or reason holds this text, where given.
         """
+        return self._page(page, size, sort, order, state, search)
+
+    @cached_property
+    def _page(self) -> Callable[..., dict[str, Any]]:
+        """`_page_of`, once for all viewers: most look at the same few pages."""
+        return lru_cache(maxsize=16)(self._page_of)
+
+    def _page_of(
+        self, page: int, size: int, sort: str, order: str, state: str, search: str
+    ) -> dict[str, Any]:
         frame = self._ranked if sort == "rank" else self.results.trials
         if state:
             frame = frame[frame["state"] == state]
@@ -194,6 +204,12 @@ class View:
         return pd.concat([board, rest], ignore_index=True) if len(rest) else board
 
     @cached_property
+    def _parameters(self) -> list[str]:
+        """The parameters that any trial has."""
+        columns = [str(name) for name in self.results.trials.columns]
+        return [name.removeprefix("param.") for name in columns if name.startswith("param.")]
+
+    @cached_property
     def _space(self) -> Space | None:
         """The space, where its points are topologies."""
         space = Space.from_json(self.results.plan["space"])
@@ -202,11 +218,8 @@ class View:
     def _shown(self, row: Mapping[Any, Any]) -> dict[str, Any]:
         names = ("trial", "state", "value", "loss", "topology", "depth", "weights", "seconds")
         also = ("epochs", "best_epoch", "attempts", "worker", "reason")
-        parameters = {
-            str(name).removeprefix("param."): plain(value)
-            for name, value in row.items()
-            if str(name).startswith("param.") and plain(value) is not None
-        }
+        given = {name: plain(row[f"param.{name}"]) for name in self._parameters}
+        parameters = {name: value for name, value in given.items() if value is not None}
         shown = {name: plain(row[name]) for name in (*names, *also)}
         if not shown["topology"] and self._space is not None:  # It is told at a trial's end.
             shown["topology"] = str(self._space.decode(parameters)[0])
@@ -222,9 +235,15 @@ class View:
 
 
 def view_of(storage: Storage, row: StudyRow, mark: str) -> View:
-    """Gather a study as it is now."""
-    standing = Standing.of(storage, row)
-    return View(mark=mark, standing=standing, results=delivery.results(storage, row))
+    """Gather a study as it is now.
+
+    Raises:
+        LookupError: It was deleted.
+        StorageError: The database is away.
+    """
+    with unavailable_as_storage_error(storage.url):  # Optuna says so in words of its own.
+        standing = Standing.of(storage, row)
+        return View(mark=mark, standing=standing, results=delivery.results(storage, row))
 
 
 def _iso(moment: Any) -> str | None:

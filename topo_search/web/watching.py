@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 LOOK = 1.0  # Seconds between looks at the studies that are watched.
 SHARE = 0.05  # Of one core, at most, for gathering one study's results again and again.
 FORGOTTEN = 60.0  # Seconds after its last viewer until a study is watched no more.
+STREAMS = 256  # Open at a time; each has a thread of the server.
 HEARTBEAT = 15.0  # Seconds of silence until a stream says that it is alive.
 
 
@@ -74,11 +75,12 @@ class Watch:
             spared = not now and time.monotonic() < self._not_before
             if known is not None and (known.mark == mark or spared):
                 return known
-            began = time.monotonic()
+            began = time.thread_time()  # Waiting for a core that others have costs nobody anything.
             view = view_of(self.storage, studies.get(self.storage, self.study), mark)
             view.since(None)  # Whoever watches will want all of it.
-            took = time.monotonic() - began
-            self._not_before = time.monotonic() + took / SHARE
+            if known is not None:  # The first time all trials are read, and never again.
+                took = time.thread_time() - began
+                self._not_before = time.monotonic() + took / SHARE
             with self.changed:
                 self.view = view
                 self.changed.notify_all()
@@ -104,11 +106,16 @@ class Watch:
             self.look()
 
 
+class ManyWatchError(RuntimeError):
+    """So many watch already that one more cannot be served."""
+
+
 class Watches:
     """All studies that somebody watches."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
+        self._free = threading.Semaphore(STREAMS)
         self._watches: dict[str, Watch] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -123,6 +130,16 @@ class Watches:
                 watch = self._watches[study] = Watch(self.storage, study)
             watch.asked_at = time.monotonic()
             return watch
+
+    def enter(self) -> Callable[[], None]:
+        """Take one of the places for streams; return what gives it back.
+
+        Raises:
+            ManyWatchError: There is none.
+        """
+        if not self._free.acquire(blocking=False):
+            raise ManyWatchError("Very many are watching just now. Try again in a moment.")
+        return self._free.release
 
     def end(self) -> None:
         """Let all streams end."""
@@ -157,13 +174,19 @@ class Watches:
                     logger.warning("%s", error)
 
 
-def stream(watches: Watches, study: str, seen: str | None) -> Iterator[str]:
+def stream(
+    watches: Watches,
+    study: str,
+    seen: str | None,
+    gone: Callable[[], bool] = lambda: False,
+) -> Iterator[str]:
     """Yield a study's changes as server-sent events until it is deleted or the service ends.
 
     Args:
         watches: Of the service.
         study: The public id.
         seen: The mark of the state that the viewer has; the first event holds what is new since.
+        gone: Tells whether the viewer has hung up.
     """
     watch = watches.of(study)
     before = None
@@ -172,7 +195,7 @@ def stream(watches: Watches, study: str, seen: str | None) -> Iterator[str]:
     if view is not None and view.mark == seen:
         before, view = view, None
     quiet = time.monotonic()
-    while not watches.closed:
+    while not (watches.closed or gone()):
         if view is not None:
             yield _event("change", view.mark, view.since(before))
             before, quiet = view, time.monotonic()

@@ -1,0 +1,333 @@
+"""From a file to a study, in a browser: upload, see how it was read, correct it, choose, start."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+from sites import PHONE, Visitors, fits, serious_violations, shot, tab_to
+
+IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
+LARGE = 201 * 2**20  # Bytes; more than a service takes unless told otherwise.
+DRAWN = 10_000  # Milliseconds in which a page shows what it has, however wide the table.
+
+# In cp1250, of which cp1252 is a good guess and a wrong one; "k.A." stands for nothing.
+AWKWARD = "Miasto;Cena;Klasa\n" + "".join(
+    f"{('Łódź', 'Kraków', 'Śląsk')[row % 3]};"
+    f"{'k.A.' if row % 9 == 0 else f'{row * 1.37:.2f}'.replace('.', ',')};"
+    f"{('nie', 'tak')[row % 2]}\n"
+    for row in range(60)
+)
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "=cmd|'/c calc'!A1",
+    '"><img src=x onerror=alert(1)>',
+    "\u202elive\u202c name",
+    "x" * 3000,
+    "{{ 7 * 7 }}",
+)
+COLUMNS = 5000
+
+
+@pytest.fixture
+def awkward(tmp_path: Path) -> Path:
+    path = tmp_path / "ceny.csv"
+    path.write_bytes(AWKWARD.encode("cp1250"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = [*HOSTILE, *(f"measure {n}" for n in range(len(HOSTILE), COLUMNS - 1)), "target"]
+    head = ",".join('"' + name.replace('"', '""') + '"' for name in names)
+    rows = [
+        ",".join(str((row * 7 + n * 3) % 31) for n in range(COLUMNS - 1))
+        + f",{('<b>yes</b>', '=1+1')[row % 2]}"
+        for row in range(40)
+    ]
+    # A name as hostile as a file system allows.
+    path = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=alert(1)>\u202evsc.csv"
+    path.write_text("\n".join([head, *rows]), encoding="utf-8")
+    return path
+
+
+def send(page: Page, path: Path) -> None:
+    page.set_input_files("#file", path)
+    page.wait_for_url("**/tables/*")
+
+
+def ready(page: Page) -> None:
+    """Wait until there is something to choose for a target."""
+    expect(page.locator("#estimate")).not_to_be_empty()
+
+
+def column(page: Page, name: str) -> str:
+    """Return what the page shows of one column."""
+    return page.locator("#columns tbody tr").filter(has_text=name).inner_text()
+
+
+def test_from_a_file_to_a_study(page: Page) -> None:
+    shot(page, "start")
+    send(page, IRIS)
+    expect(page.locator("h1")).to_have_text("iris.csv")
+    expect(page.locator("#summary")).to_have_text(
+        "150 rows, 5 columns, separated by commas, utf-8, names in the first row."
+    )
+    expect(page.locator("#preview tbody tr")).to_have_count(8)
+    expect(page.locator("#columns tbody tr")).to_have_count(5)
+    expect(page.locator("#target")).to_have_value("species")
+    expect(page.locator("#target-help")).to_contain_text("This is a guess")
+    ready(page)
+    expect(page.locator("#task-said")).to_contain_text("3 classes apart: setosa, versicolor")
+    expect(page.locator("#estimate")).to_contain_text("No machine is serving now")
+    shot(page, "configure")
+
+    page.get_by_label("Hidden layers, to").fill("2")
+    page.get_by_label("mish").uncheck()
+    page.locator("#limits > summary").click()
+    expect(page.locator("fieldset[data-field=rare-levels] input").first).to_be_disabled()
+    expect(page.get_by_text("No effect: it has no categorical columns.")).to_be_visible()
+    page.locator("#metric").select_option("balanced_accuracy")
+    page.get_by_label("Leave out sepal_width").check()
+    page.get_by_label("Trials").fill("7")
+    page.locator("#advanced > summary").click()
+    page.get_by_label("Name").fill("my flowers")
+    shot(page, "configure-all")
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")
+    key = page.url.rpartition("/")[2]
+    found = page.request.get(f"/v1/studies/{key}").json()
+    assert (found["target"], found["metric"], found["name"]) == (
+        "species",
+        "balanced_accuracy",
+        "my flowers",
+    )
+    assert found["budget"] == 7
+
+    page.go_back()  # Nothing that was chosen is lost.
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    expect(page.get_by_label("Trials")).to_have_value("7")
+    expect(page.get_by_label("Hidden layers, to")).to_have_value("2")
+    expect(page.get_by_label("mish")).not_to_be_checked()
+    expect(page.get_by_label("Leave out sepal_width")).to_be_checked()
+    expect(page.locator("#metric")).to_have_value("balanced_accuracy")
+    page.get_by_role("button", name="Start the search").click()
+    expect(page.locator("#name-error")).to_contain_text("my flowers")
+
+
+def test_an_awkward_table_is_corrected_in_the_preview(page: Page, awkward: Path) -> None:
+    send(page, awkward)
+    expect(page.locator("#preview")).to_contain_text("£ódŸ")  # The wrong guess.
+    expect(page.locator("#columns tbody tr").nth(1)).to_contain_text("is categorical, not numeric")
+    page.get_by_text("Not right? Read it otherwise").click()
+    page.get_by_label("Encoding").fill("cp1250")
+    expect(page.locator("#preview")).to_contain_text("Łódź")
+    page.get_by_label("Missing values").fill("k.A.")
+    expect(page.locator("#columns tbody tr").nth(1)).not_to_contain_text("categorical, not numeric")
+    expect(page.get_by_label("Kind of Cena")).to_have_value("numeric")
+    expect(page.locator("#columns tbody tr").nth(1)).to_contain_text("12 %")
+    page.get_by_label("Kind of Miasto").select_option("text")
+    expect(page.locator("#reading-again")).to_have_text("Read.")
+
+    page.get_by_label("Encoding").fill("klingon")  # What cannot be leaves the last that could.
+    expect(page.locator("#reading-error")).to_contain_text("Received: 'klingon'")
+    expect(page.locator("#preview")).to_contain_text("Łódź")
+    shot(page, "configure-error")
+    page.get_by_label("Encoding").fill("cp1250")
+    expect(page.locator("#reading-error")).to_be_empty()
+
+    page.reload()
+    expect(page.locator("#preview")).to_contain_text("Łódź")
+    expect(page.get_by_label("Kind of Miasto")).to_have_value("text")
+    page.locator("#target").select_option("Cena")
+    expect(page.locator("#task-said")).to_contain_text("It will predict a number.")
+    expect(page.locator("#metric")).to_have_value("rmse")
+    page.get_by_role("button", name="As it was found").click()
+    expect(page.locator("#preview")).to_contain_text("£ódŸ")
+
+
+def test_an_example_and_choices_that_do_not_fit(page: Page) -> None:
+    page.get_by_role("button", name="Diabetes").click()
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    expect(page.locator("#task-said")).to_contain_text("It will predict a number.")
+    page.get_by_text("Depth alone").click()
+    expect(page.get_by_label("Activation", exact=True)).to_have_value("relu")
+    page.get_by_label("Hidden layers, from").fill("9")
+    page.get_by_label("Hidden layers, to").fill("3")
+    page.get_by_role("button", name="Start the search").click()
+    wrong = page.locator("fieldset[data-field=depth] .field-error")
+    expect(wrong).to_have_text("Expected depth as low:high. Received: 9:3. Write 3:9.")
+    expect(page.get_by_label("Hidden layers, from")).to_be_focused()
+    shot(page, "configure-refused")
+    page.get_by_role("button", name="Hidden layers: as offered").click()
+    page.get_by_label("Trials").fill("0")
+    page.get_by_role("button", name="Start the search").click()
+    expect(page.locator("#trials-error")).to_be_visible()
+    expect(page.get_by_label("Trials")).to_be_focused()
+    page.get_by_label("Trials").fill("3")
+    page.locator("#advanced > summary").click()
+    page.get_by_label("Test share").fill("1.5")
+    expect(page.locator("#test_share-error")).to_contain_text("between 0 and 1. Received: 1.5")
+    page.get_by_label("Test share").fill("0.3")
+    expect(page.locator("#test_share-error")).not_to_be_visible()
+    page.get_by_label("Minutes, at most").fill("0.5")
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")
+    found = page.request.get(f"/v1/studies/{page.url.rpartition('/')[2]}").json()
+    assert (found["budget"], found["seconds"], found["task"]) == (3, 30, "regression")
+
+
+def test_what_is_no_table_is_said_on_the_start_page(page: Page, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"\x7fELF" + bytes(1000))
+    page.set_input_files("#file", program)
+    expect(page.get_by_role("alert").first).to_contain_text("Received a program. Save the table")
+    expect(page.get_by_text("Drop a table here")).to_be_visible()
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    page.set_input_files("#file", empty)
+    expect(page.get_by_role("alert").first).to_contain_text("Received an empty file")
+    large = tmp_path / "large.csv"
+    with large.open("wb") as file:
+        file.truncate(LARGE)
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method))
+    page.set_input_files("#file", large)
+    expect(page.get_by_role("alert").first).to_have_text(
+        "Expected a table of at most 200 MiB. Received 201 MiB. Leave out rows or columns."
+    )
+    assert "POST" not in sent
+    shot(page, "start-error")
+
+
+def test_an_upload_can_be_stopped_and_may_break_off(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/uploads*", lambda route: held.append(route))
+    page.set_input_files("#file", IRIS)
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    expect(page.get_by_role("button", name=re.compile("^Iris"))).to_be_disabled()
+    shot(page, "start-sending")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_text("Drop a table here")).to_be_visible()
+    expect(page.locator("#file")).to_be_focused()
+    page.unroute("**/v1/uploads*")
+    page.route("**/v1/uploads*", lambda route: route.abort())
+    page.set_input_files("#file", IRIS)
+    expect(page.get_by_role("alert").first).to_contain_text("The connection broke off")
+    page.unroute("**/v1/uploads*")
+    send(page, IRIS)
+
+
+def test_a_file_is_dropped(page: Page) -> None:
+    text = IRIS.read_text()
+    page.evaluate(
+        """(text) => {
+            const data = new DataTransfer();
+            data.items.add(new File([text], "dropped.csv"));
+            const about = { dataTransfer: data, bubbles: true, cancelable: true };
+            document.getElementById("upload").dispatchEvent(new DragEvent("drop", about));
+        }""",
+        text,
+    )
+    page.wait_for_url("**/tables/*")
+    expect(page.locator("h1")).to_have_text("dropped.csv")
+
+
+def test_a_study_is_opened_by_its_key_or_address(page: Page) -> None:
+    uploaded = page.request.post("/v1/uploads?name=iris.csv", data=IRIS.read_bytes()).json()
+    wanted = {"upload": uploaded["upload"], "target": "species"}
+    made = page.request.post("/v1/studies", data=wanted).json()
+    box = page.get_by_label("The study's key, or its private address")
+    box.fill("wrong")
+    box.press("Enter")
+    expect(page.locator("#key-error")).to_contain_text("No study has this key.")
+    box.fill(f"https://example.org/s/{made['key']}")
+    box.press("Enter")
+    page.wait_for_url(f"**/s/{made['key']}")
+
+
+def test_a_table_that_is_gone_is_said_to_be(visitors: Visitors) -> None:
+    page = visitors.open("/tables/forged")
+    visitors.wrong.clear()  # The page itself is the refusal.
+    expect(page.locator("main")).to_contain_text("Upload it again")
+
+
+def test_with_the_keyboard_alone(page: Page) -> None:
+    # Waited for before the keys on the way there: that takes the browser a moment to know.
+    with page.expect_file_chooser() as chooser:
+        tab_to(page, "#file")
+        page.keyboard.press("Enter")
+    chooser.value.set_files(IRIS)
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    tab_to(page, "#otherwise > summary")
+    page.keyboard.press("Enter")
+    tab_to(page, "#skip")
+    tab_to(page, "[aria-label='Leave out sepal_length']")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Leave out sepal_length")).to_be_checked()
+    tab_to(page, "#target")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#target")).to_have_value("petal_width")
+    expect(page.locator("#task-said")).to_contain_text("It will predict a number.")
+    tab_to(page, "[name=space]")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("[name=space][value=layers]")).to_be_checked()
+    tab_to(page, "#trials")
+    page.keyboard.type("3")
+    page.keyboard.press("Enter")  # Starts nothing: only the button does.
+    assert "/tables/" in page.url
+    tab_to(page, "#start")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/s/*")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, 1100])
+def test_no_serious_violation_of_accessibility(
+    visitors: Visitors, awkward: Path, width: int, dark: bool
+) -> None:
+    light = "dark" if dark else "light"
+    page = visitors.open(width=width, dark=dark)
+    assert serious_violations(page) == []
+    assert fits(page)
+    shot(page, f"start-{width}-{light}")
+    send(page, awkward)
+    ready(page)
+    assert serious_violations(page) == []
+    for folded in ("otherwise", "limits", "advanced"):
+        page.locator(f"#{folded} > summary").click()
+    page.get_by_label("Encoding").fill("klingon")
+    expect(page.locator("#reading-error")).not_to_be_empty()
+    page.get_by_label("Trials").fill("0")
+    page.get_by_role("button", name="Start the search").click()
+    expect(page.locator("#trials-error")).to_be_visible()
+    assert serious_violations(page) == []
+    assert fits(page)
+    shot(page, f"configure-{width}-{light}")
+
+
+@pytest.mark.parametrize(("width", "step"), [(PHONE, 20), (1100, 100)])
+def test_a_hostile_table_is_shown_harmlessly(
+    visitors: Visitors, hostile: Path, width: int, step: int
+) -> None:
+    page = visitors.open(width=width)
+    send(page, hostile)
+    rows = page.locator("#columns tbody tr")
+    expect(rows).to_have_count(step, timeout=DRAWN)
+    shown = page.locator("#columns tbody th bdi").all_inner_texts()
+    assert [text for text in HOSTILE if text not in shown and "\u202e" not in text] == []
+    assert page.locator("main img, main script:not([type])").count() == 0
+    expect(page.locator("h1")).to_contain_text("<img src=x onerror=alert(1)>")
+    page.get_by_role("button", name=f"Show {step} more of {COLUMNS - step:,}").click()
+    expect(rows).to_have_count(2 * step, timeout=DRAWN)
+    expect(page.get_by_label(f"Kind of measure {step}")).to_be_focused()
+    page.get_by_label("Find columns").fill("MEASURE 4321")
+    expect(rows).to_have_count(1, timeout=DRAWN)
+    page.get_by_label("Find columns").fill("")
+    assert fits(page)
+    ready(page)
+    expect(page.locator("#task-said")).to_contain_text("<b>yes</b>")
+    shot(page, f"configure-hostile-{width}")

@@ -1,0 +1,221 @@
+"""A study in a browser: watched live, used, changed, and seen by its operator."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from sites import PHONE, Site, Visitors, fits, serious_violations, shot, started, tab_to
+
+IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
+PASSWORD = "open sesame"
+TRAINED = 180_000  # Milliseconds until a small study is through; tests share their cores.
+QUICK = {"trials": 8, "epochs": 12, "pruner": "none", "limits": {"depth": "1:2", "width": "16"}}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A service with a worker."""
+    home = tmp_path_factory.mktemp("site") / "home"
+    with started(home, "--with-worker", password=PASSWORD) as site:
+        yield site
+
+
+def create(page: Page, **changes: Any) -> str:
+    """Create a study of iris as the page does, and return its address."""
+    called = page.request.post("/v1/uploads?name=iris.csv", data=IRIS.read_bytes())
+    asked = {"upload": called.json()["upload"], "target": "species", **QUICK, **changes}
+    return str(page.request.post("/v1/studies", data=asked).json()["page"])
+
+
+@pytest.fixture(scope="module")
+def finished(site: Site, browser: Any) -> str:
+    """The address of a study that is through."""
+    context = browser.new_context(base_url=site.url)
+    page = context.new_page()
+    address = create(page)
+    page.goto(address)
+    expect(page.locator(".badge")).to_have_text("finished", timeout=TRAINED)
+    context.close()
+    return address
+
+
+def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, page: Page) -> None:
+    address = create(page, name="watched")
+    page.goto(address)
+    other = visitors.open(address, dark=True)
+    page.evaluate("window.mark = 'the same page'")
+    for one in (page, other):
+        expect(one.locator("#counts")).to_have_text(
+            re.compile("[1-7] of 8 trials"), timeout=TRAINED
+        )
+    shot(page, "study-running")
+    for one in (page, other):
+        expect(one.locator("#counts")).to_have_text("8 of 8 trials", timeout=TRAINED)
+        expect(one.locator(".badge")).to_have_text("finished", timeout=TRAINED)
+        expect(one.locator("#trials tbody tr")).to_have_count(8)
+        expect(one.locator("h3", has_text="Beside simple models")).to_be_visible()
+    assert page.evaluate("window.mark") == "the same page"
+
+
+def test_charts_are_drawn_with_text_beside_them(visitors: Visitors, finished: str) -> None:
+    page = visitors.open(finished)
+    cards = page.locator("#chart-cards figure")
+    expect(cards.first).to_be_visible()
+    for place in range(cards.count()):
+        card = cards.nth(place)
+        card.scroll_into_view_if_needed()
+        expect(card.locator(".main-svg").first).to_be_visible()
+        expect(card.locator("figcaption")).not_to_be_empty()
+    titles = cards.locator("h3").all_inner_texts()
+    assert "Score by number of hidden layers" in titles
+    assert "Training time by number of hidden layers" in titles
+    shot(page, "study-finished")
+
+
+def test_the_network_predicts_a_row_and_a_table(
+    visitors: Visitors, finished: str, tmp_path: Path
+) -> None:
+    page = visitors.open(finished)
+    page.get_by_label("petal_length").fill("5.9")
+    page.get_by_label("petal_width").fill("2.2")
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.locator("#row-answer .lead")).to_have_text(
+        re.compile("setosa|versicolor|virginica"), timeout=TRAINED
+    )
+    expect(page.locator("#row-answer tbody tr")).to_have_count(3)
+    page.get_by_label("petal_width").fill("wide")
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.locator("#row-answer")).to_contain_text("no numbers")
+    page.set_input_files("#table-file", IRIS)
+    with page.expect_download() as begun:
+        page.get_by_role("button", name="Predict and download").click()
+    rows = list(csv.DictReader(begun.value.path().read_text().splitlines()))
+    assert len(rows) == 150
+    assert {row["prediction"] for row in rows} <= {"setosa", "versicolor", "virginica"}
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("sepal_length\n5.1\n")
+    page.set_input_files("#table-file", wrong)
+    page.get_by_role("button", name="Predict and download").click()
+    expect(page.locator("#table-answer")).to_contain_text("Columns are missing")
+
+
+@pytest.mark.parametrize(
+    "name", ["model.keras", "reading.json", "trials.csv", "trials.json", "report.html"]
+)
+def test_downloads(visitors: Visitors, finished: str, name: str) -> None:
+    page = visitors.open(finished)
+    with page.expect_download() as begun:
+        page.locator(f'a[href$="/{name}"]').click()
+    assert begun.value.suggested_filename.endswith(name)
+    assert begun.value.path().stat().st_size > 100
+
+
+def test_trials_are_sorted_and_filtered(visitors: Visitors, finished: str) -> None:
+    page = visitors.open(finished)
+    first = page.locator("#trials tbody tr td").first
+    page.get_by_role("button", name="Trial", exact=True).click()
+    expect(first).to_have_text("0")
+    page.get_by_role("button", name="Trial", exact=True).click()
+    expect(first).to_have_text("7")
+    expect(page.locator('th[aria-sort="descending"]')).to_have_text(re.compile("Trial"))
+    page.get_by_label("Find in networks").fill("no such network")
+    expect(page.locator("#trials tbody")).to_have_text("No such trials.")
+    page.get_by_label("Find in networks").fill("")
+    page.get_by_label("State").select_option("complete")
+    expect(page.locator("#found")).to_have_text("8 trials")
+
+
+def test_a_study_is_paused_renamed_resumed_extended_and_deleted(page: Page) -> None:
+    address = create(page, trials=500)
+    page.goto(address)
+    expect(page.locator("#counts")).not_to_have_text("0 of 500 trials", timeout=TRAINED)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator(".badge")).to_have_text("paused")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_label("Name, unlike").fill("<b>my</b> study")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    expect(page.locator("footer")).to_contain_text("<b>my</b> study")
+    page.get_by_role("button", name="More trials").click()
+    page.get_by_label("How many more").fill("3")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.locator("#counts")).to_have_text(re.compile("of 503 trials"))
+    expect(page.locator(".badge")).to_have_text("running")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Cancel the study").click()
+    expect(page.locator(".badge")).to_have_text("cancelled")
+    expect(page.get_by_role("button", name="Resume")).to_be_hidden()
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete it").click()
+    page.wait_for_url(re.compile("/$"))
+    assert page.request.get(address).status == 404
+
+
+def test_a_wrong_key_opens_nothing(visitors: Visitors) -> None:
+    visitors.wrong.clear()
+    page = visitors.open("/s/AAAAAAAAAAAAAAAAAAAAAA")
+    expect(page.locator("h1")).to_have_text("There is nothing here")
+    visitors.wrong.clear()  # The browser says that the page was not found.
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_study_on_a_phone_is_no_wider_and_has_no_serious_fault(
+    visitors: Visitors, finished: str, dark: bool
+) -> None:
+    page = visitors.open(finished, width=PHONE, dark=dark)
+    expect(page.locator("#row-form button")).to_be_visible()
+    expect(page.locator("#trials tbody tr")).to_have_count(8)
+    assert fits(page)
+    assert serious_violations(page) == []
+    shot(page, f"study-phone-{'dark' if dark else 'light'}")
+    wide = visitors.open(finished, dark=dark)
+    expect(wide.locator("#row-form button")).to_be_visible()
+    expect(wide.locator("#trials tbody tr")).to_have_count(8)
+    assert serious_violations(wide) == []
+
+
+def test_the_keyboard_is_enough(visitors: Visitors, finished: str) -> None:
+    page = visitors.open(finished)
+    expect(page.locator("#row-form button")).to_be_visible()
+    tab_to(page, "[data-open=more]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    tab_to(page, "#row-form button")
+    page.keyboard.press("Enter")
+    expect(page.locator("#row-answer .lead")).to_be_visible(timeout=TRAINED)
+    tab_to(page, "#trials .sort")
+    page.keyboard.press("Enter")
+    expect(page.locator("#trials tbody tr td").first).to_have_text("0")
+
+
+def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
+    visitors: Visitors, finished: str
+) -> None:
+    page = visitors.open("/operator")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    expect(page.locator("body")).to_contain_text("iris.csv")
+    expect(page.locator("body")).to_contain_text("2 core")
+    page.goto("/dashboard")
+    expect(page.locator("body")).to_contain_text("topo-")
+    refused = page.request.delete("/api/studies/1")
+    assert refused.status == 403
+
+
+def test_a_study_that_nobody_serves_says_how_to_serve_it(
+    visitors: Visitors, tmp_path: Path
+) -> None:
+    with started(tmp_path / "home") as alone:
+        visitors.site = alone
+        page = visitors.open()
+        page.goto(create(page))
+        expect(page.locator("#unserved")).to_contain_text("No machine is serving this")
+        shot(page, "study-unserved")
+        for close in visitors.closers:
+            close()
+        visitors.closers.clear()

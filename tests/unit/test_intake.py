@@ -1,0 +1,107 @@
+"""Requests while they come in: what is held of them, and when they are refused."""
+
+import json
+from typing import Any
+
+import pytest
+from waitress.adjustments import Adjustments
+
+from topo_search.web import intake
+from topo_search.web.intake import AT_ONCE, SWALLOWED, Intake
+
+LIMIT = 1_000
+
+
+@pytest.fixture
+def taking() -> Intake:
+    return Intake(limit=LIMIT, too_large="Expected less.")
+
+
+def incoming(taking: Intake, *headers: str) -> Any:
+    """Return a request of which the headers have come."""
+    adjustments = Adjustments(max_request_body_size=taking.hard_limit)
+    request = taking.channel().parser_class(adjustments)  # type: ignore[attr-defined]
+    lines = ["POST /v1/uploads HTTP/1.1", "Host: here", *headers, "", ""]
+    data = "\r\n".join(lines).encode()
+    assert request.received(data) == len(data)
+    return request
+
+
+def answer(request: Any) -> tuple[int, str]:
+    status, headers, body = request.error.to_response()
+    assert dict(headers)["Content-Type"] == "application/problem+json"
+    said = json.loads(body)
+    assert status.startswith(f"{said['status']} ")
+    return said["status"], said["detail"]
+
+
+def test_a_body_within_the_limit_is_taken(taking: Intake) -> None:
+    request = incoming(taking, f"Content-Length: {LIMIT}")
+    request.received(b"x" * LIMIT)
+    assert request.completed and request.error is None
+    assert request.get_body_stream().read() == b"x" * LIMIT
+
+
+def test_a_larger_one_is_dropped_as_it_comes_and_refused_at_its_end(taking: Intake) -> None:
+    request = incoming(taking, f"Content-Length: {2 * LIMIT}")
+    request.received(b"x" * LIMIT)
+    assert not request.completed and taking.taken == 0
+    request.received(b"x" * LIMIT)
+    assert request.completed
+    assert answer(request) == (413, "Expected less.")
+    request.close()
+
+
+def test_one_of_unknown_length_is_refused_at_its_end(taking: Intake) -> None:
+    request = incoming(taking, "Transfer-Encoding: chunked")
+    piece = b"200\r\n" + b"x" * 0x200 + b"\r\n"
+    for _ in range(4):
+        assert request.received(piece) == len(piece)
+        assert not request.completed
+    assert taking.taken == 0
+    request.received(b"0\r\n\r\n")
+    assert request.completed
+    assert answer(request)[0] == 413
+
+
+@pytest.mark.parametrize("header", [f"Content-Length: {10**9}", "Transfer-Encoding: chunked"])
+def test_one_without_end_is_cut_off(taking: Intake, header: str) -> None:
+    request = incoming(taking, header)
+    for _ in range(SWALLOWED + 1):
+        if not request.completed:
+            request.received(b"%x\r\n" % LIMIT + b"x" * LIMIT + b"\r\n")
+    assert request.completed
+    assert answer(request)[0] == 413
+
+
+def test_who_asks_before_sending_is_answered_before(taking: Intake) -> None:
+    request = incoming(taking, f"Content-Length: {2 * LIMIT}", "Expect: 100-continue")
+    assert request.completed and not request.expect_continue
+    assert answer(request)[0] == 413
+    assert incoming(taking, "Content-Length: 9", "Expect: 100-continue").expect_continue
+
+
+def test_all_bodies_together_have_a_limit(taking: Intake) -> None:
+    several = [incoming(taking, f"Content-Length: {LIMIT}") for _ in range(AT_ONCE + 2)]
+    for request in several:
+        request.received(b"x" * (LIMIT - 1))
+    taken = [request for request in several if request.refusal is None]
+    assert len(taken) == AT_ONCE
+    refused = next(request for request in several if request.refusal is not None)
+    refused.received(b"x")
+    assert refused.completed
+    assert answer(refused)[0] == 503
+    for request in several:
+        request.close()
+    del several, taken, refused, request  # They went, and others can send.
+    assert taking.taken == 0
+
+
+def test_headers_that_drip_are_cut_off(taking: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = taking.channel().parser_class(Adjustments())  # type: ignore[attr-defined]
+    request.received(b"GET / HTTP/1.1\r\n")
+    assert not request.completed
+    monkeypatch.setattr(intake, "HEADER_SECONDS", -1.0)
+    request.received(b"X")
+    assert request.completed
+    assert answer(request)[0] == 408

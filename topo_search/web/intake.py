@@ -1,0 +1,138 @@
+"""Requests as they come in: how long and how large they may be, before anything looks at them.
+
+Waitress takes a request in whole, large ones to a file, before a thread answers it. So a slow
+client holds no thread; but what it sends must be limited here, as it may fill the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.task import ErrorTask
+
+from topo_search.web import access_log
+
+HEADERS = 16 * 1024  # Bytes of a request's headers.
+HEADER_SECONDS = 30.0  # In which a request's headers have to come.
+SWALLOWED = 4  # Times the limit that a body too large is read and dropped, to be answered then.
+AT_ONCE = 4  # Times the limit that all bodies may have that are being sent.
+
+
+@dataclass(kw_only=True)
+class Intake:
+    """What all clients of a server may send."""
+
+    limit: int  # Bytes of one body.
+    too_large: str  # What is said of a larger one.
+    open: weakref.WeakSet[Any] = field(default_factory=weakref.WeakSet)  # Requests with bodies.
+
+    @property
+    def taken(self) -> int:
+        """Bytes that are held of bodies."""
+        return sum(request.body_bytes_received for request in self.open if not request.refusal)
+
+    @property
+    def hard_limit(self) -> int:
+        """Bytes of a body after which a client is cut off."""
+        return SWALLOWED * self.limit
+
+    def channel(self) -> type:
+        """Return what waitress is to take connections with."""
+        parser = type("Request", (Incoming,), {"intake": self})
+        return type("Channel", (HTTPChannel,), {"parser_class": parser, "error_task_class": Answer})
+
+
+class Refusal:
+    """What a request is answered with that nothing looked at: problem details (RFC 9457)."""
+
+    def __init__(self, status: int, title: str, detail: str) -> None:
+        self.code, self.title, self.detail = status, title, detail
+
+    def to_response(self, ident: str | None = None) -> tuple[str, list[tuple[str, str]], bytes]:
+        """Return status, headers and body."""
+        said = {"type": "about:blank", "title": self.title, "status": self.code}
+        headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+        if self.code == 503:
+            headers.append(("Retry-After", "30"))
+        body = json.dumps({**said, "detail": self.detail}).encode()
+        return f"{self.code} {self.title}", headers, body
+
+
+class Dropped:
+    """Takes the bytes of a body that is refused."""
+
+    def append(self, data: bytes) -> None:
+        """Drop them."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+class Incoming(HTTPRequestParser):  # type: ignore[misc]  # Waitress has no types.
+    """One request while it comes in.
+
+    A body that is too large is read to its end, if that is not too far away, and dropped: browsers
+    read no answer while they send, and show a broken connection where they could have read one.
+    """
+
+    intake: Intake
+    completed: bool  # Of waitress, as is `error`.
+    error: Any
+    command, path = "-", "-"  # Of a request that cannot be read.
+    refusal: Refusal | None = None
+
+    def __init__(self, adj: Any) -> None:
+        super().__init__(adj)
+        self.began = time.monotonic()
+
+    def received(self, data: bytes) -> int:
+        """Take in what came; return how much of it belongs to this request."""
+        headers_had_ended = self.headers_finished
+        taken: int = super().received(data)
+        if not self.headers_finished:
+            if time.monotonic() - self.began > HEADER_SECONDS:
+                self._cut(Refusal(408, "Too slow", "Expected a request's headers sooner."))
+            return taken
+        if not headers_had_ended and self.body_rcv is not None:
+            self.intake.open.add(self)
+        if max(self.content_length, self.body_bytes_received) > self.intake.limit:
+            self._refuse(Refusal(413, "Too large", self.intake.too_large))
+        elif self.body_rcv is not None and self.intake.taken > AT_ONCE * self.intake.limit:
+            self._refuse(Refusal(503, "Not now", "Others send large tables. Try again later."))
+        if self.completed and self.refusal is not None:
+            self.error = self.refusal
+        return taken
+
+    def _refuse(self, refusal: Refusal) -> None:
+        if self.refusal is not None:
+            return
+        self.refusal = refusal
+        if self.body_rcv is not None:
+            self.body_rcv.getbuf().close()
+            self.body_rcv.buf = Dropped()
+        if self.expect_continue:  # It asked before it sends.
+            self._cut(refusal)
+
+    def _cut(self, refusal: Refusal) -> None:
+        self.error = self.refusal = refusal
+        self.expect_continue, self.completed = False, True
+
+
+class Answer(ErrorTask):  # type: ignore[misc]
+    """Answers a request that nothing looked at, and logs it like the others."""
+
+    def execute(self) -> None:
+        """Answer it."""
+        request = self.request
+        began = getattr(request, "began", time.monotonic())
+        access_log.log(request.command, request.path, request.error.code, began)
+        super().execute()
