@@ -46,6 +46,7 @@ def test_a_larger_one_is_dropped_as_it_comes_and_refused_at_its_end(taking: Inta
     request = incoming(taking, f"Content-Length: {2 * LIMIT}")
     request.received(b"x" * LIMIT)
     assert not request.completed and taking.taken == 0
+    assert len(request.body_rcv) == 0
     request.received(b"x" * LIMIT)
     assert request.completed
     assert answer(request) == (413, "Expected less.")
