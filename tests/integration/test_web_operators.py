@@ -100,6 +100,16 @@ def test_without_a_password_nobody_gets_in_and_the_page_says_how(service: Servic
         assert client.get("/operator", base_url="https://localhost").status_code == 302
 
 
+@pytest.mark.parametrize("password", ["", "None", PASSWORD])
+def test_without_a_password_none_is_right(service: Service, password: str) -> None:
+    app = create_app(service, secure=False)
+    app.config |= {"WTF_CSRF_METHODS": set(), "WTF_CSRF_ENABLED": False}  # The page has no form.
+    limiter.reset()
+    client = app.test_client()
+    assert client.post("/operator/login", data={"password": password}).status_code == 403
+    assert client.get("/operator").status_code == 302
+
+
 def test_guesses_are_slowed_down_even_when_the_last_is_right(
     client: FlaskClient, login: Login
 ) -> None:
@@ -168,6 +178,7 @@ def test_logging_out_ends_it(client: FlaskClient, login: Login) -> None:
         "//evil.example/operator",
         "/\\evil.example",
         "/operator\\@evil.example",
+        "/operator/\\evil.example",
         "/operatorx",
         "/operator@evil.example",
         "javascript:alert(1)",

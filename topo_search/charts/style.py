@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -114,8 +113,9 @@ def safe(text: object, limit: int = 60) -> str:
 def dots(frame: pd.DataFrame, x: str, y: str, hover: Sequence[str], **options: Any) -> go.Scatter:
     """Return one dot for each row of `frame`."""
     return go.Scatter(
-        x=frame[x].to_numpy(dtype=float),
-        y=frame[y].to_numpy(dtype=float),
+        # Lists, not arrays: those become base64, in which nothing can be added.
+        x=frame[x].to_numpy(dtype=float).tolist(),
+        y=frame[y].to_numpy(dtype=float).tolist(),
         mode="markers",
         hovertext=list(hover),
         hoverinfo="text",
@@ -168,11 +168,18 @@ def count_axis(title: str, values: pd.Series[float], *, log: bool | None = None)
 
 
 def thinned(frame: pd.DataFrame, keep: pd.Index[Any]) -> pd.DataFrame:
-    """Return at most about `MOST_POINTS` rows, evenly taken, and those labelled `keep`."""
-    if len(frame) <= MOST_POINTS:
-        return frame
-    even = frame.index[np.linspace(0, len(frame) - 1, MOST_POINTS).astype(int)]
-    return frame.loc[even.union(keep)]
+    """Return at most `MOST_POINTS` rows and those labelled `keep`, in the order of trials.
+
+    Which they are depends on their numbers alone, until twice as many would be too many: a new
+    trial adds a dot, and moves none.
+    """
+    numbers = (frame["trial"] if "trial" in frame else frame.index.to_series()).astype("int64")
+    if len(frame) > MOST_POINTS:
+        halvings = math.ceil(math.log2(len(frame) / MOST_POINTS))
+        # Knuth's multiplicative hash: neighbours fall far from each other.
+        spread = (numbers * 2_654_435_761) % 2**32
+        frame = frame[(spread < 2**32 >> halvings) | frame.index.isin(keep)]
+    return frame.loc[numbers[frame.index].sort_values(kind="stable").index]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

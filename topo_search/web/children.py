@@ -32,7 +32,12 @@ from topo_search import pool, slot
 
 PRELOAD = (
     *("numpy", "pandas", "objectives.table", "storage.connection"),
-    *("topo_search.study", "topo_search.results", "topo_search.predictor"),
+    *(
+        "topo_search.study",
+        "topo_search.results",
+        "topo_search.predictor",
+        "topo_search.web.tables",
+    ),
 )
 LESS_URGENT = 2  # Added to a child's niceness: pages come first, but someone waits for it, too.
 LONGEST_STOP = 5.0  # Seconds that a process may take to vanish once it was killed.

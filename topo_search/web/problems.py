@@ -31,6 +31,7 @@ TITLES = {
     500: "Something went wrong",
     503: "Not now",
 }
+LONGEST = 2_000  # Characters of a detail: a hostile table's names may be as long as they like.
 NO_STUDY = "No study has this key. Check that the link is whole; the study may have been deleted."
 BROKEN = "An error of topo-search; it has been logged."
 
@@ -69,6 +70,7 @@ def register(app: APIFlask, service: Service) -> None:
 def problem(status: int, detail: str, *, errors: Any = None) -> Response:
     """Return an answer that says what is wrong."""
     title = TITLES.get(status, "The request cannot be answered")
+    detail = detail if len(detail) <= LONGEST else f"{detail[:LONGEST]} …"
     if wants_json():
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         if errors:

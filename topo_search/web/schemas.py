@@ -143,6 +143,16 @@ class TrialsQuery(Strict):
     search = fields.String(load_default="", validate=validate.Length(max=200))
 
 
+class FigureQuery(Strict):
+    """What a viewer has of a chart."""
+
+    had = fields.String(
+        load_default="",
+        validate=validate.Length(max=40),
+        metadata={"description": "Digest of the chart that the caller has"},
+    )
+
+
 class RowsIn(Strict):
     """Rows to predict: by column, as they would stand in the table."""
 

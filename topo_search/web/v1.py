@@ -114,16 +114,12 @@ def figures(study: str) -> dict[str, str]:
 
 
 @v1.get("/studies/<string:study>/figures/<string:name>")
-@v1.doc(summary="A chart as plotly JSON")
-def figure(study: str, name: str) -> Response:
-    """Answer with one chart."""
+@v1.input(schemas.FigureQuery, location="query")
+@v1.doc(summary="A chart as plotly JSON, or what is new in it")
+def figure(study: str, name: str, query_data: dict[str, Any]) -> Response:
+    """Answer with one chart; to who had it lately, with `patch` instead of `data`."""
     view = service().watches.of(study_of(study).id).current()
-    if name not in view.figures:
-        raise LookupError(f"Expected a chart: {', '.join(view.figures) or 'there is none yet'}.")
-    response = Response(view.figures[name], mimetype=JSON)
-    response.set_etag(view.digests[name])
-    response.make_conditional(request)
-    return response
+    return Response(view.figure(name, query_data["had"]), mimetype=JSON)
 
 
 @v1.get("/studies/<string:study>/events")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,12 +15,14 @@ from storage import workers
 from storage.connection import Storage, unavailable_as_storage_error
 from storage.progress import Progress, progress_of
 from storage.rows import OPEN, StudyRow
-from topo_search import charts, delivery, sections
+from topo_search import delivery, sections
 from topo_search.formats import format_count, format_metric, format_seconds, format_value
 from topo_search.results import Results, plain
+from topo_search.web.figures import Figure, figures_of
 from topo_search.web.schemas import SORTS
 
 HERE = 120.0  # Seconds of silence after which a worker is not counted on.
+EARLIER = 3  # Views back, to whose charts what is new is added; who had an older one gets it whole.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,7 @@ class View:
     mark: str  # Changes whenever something shown may have.
     standing: Standing
     results: Results
+    earlier: tuple[dict[str, Figure], ...] = field(default=(), repr=False)  # Latest first.
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property
@@ -122,26 +123,37 @@ class View:
         return {name: str(html) for name, html in made.items()}
 
     @property
-    def figures(self) -> dict[str, str]:
-        """The charts as plotly JSON, by name, in the order of reading."""
+    def figures(self) -> dict[str, Figure]:
+        """The charts, by name, in the order of reading."""
         with self._lock:  # Many ask for them at once, and they are dear to draw.
             return self._figures
 
     @cached_property
-    def _figures(self) -> dict[str, str]:
-        drawn = {}
-        for name, figure in charts.charts_of(self.results).items():
-            value = json.loads(figure.to_json())
-            value["layout"].pop("title", None)
-            value["layout"]["dragmode"] = False
-            value["title"], value["text"] = charts.title_of(figure), charts.text_of(figure)
-            drawn[name] = json.dumps(value, allow_nan=False, separators=(",", ":"))
-        return drawn
+    def _figures(self) -> dict[str, Figure]:
+        return figures_of(self.results)
 
-    @cached_property
+    @property
     def digests(self) -> dict[str, str]:
         """What tells whether a chart has changed, by name."""
-        return {name: _digest(text) for name, text in self.figures.items()}
+        return {name: figure.digest for name, figure in self.figures.items()}
+
+    def figure(self, name: str, had: str = "") -> str:
+        """Return a chart as JSON; of one that a viewer had lately, what has been added since.
+
+        Args:
+            name: Of the chart.
+            had: Digest of the chart that the viewer has.
+
+        Raises:
+            LookupError: There is no such chart.
+        """
+        if name not in self.figures:
+            there = ", ".join(self.figures) or "there is none yet"
+            raise LookupError(f"Expected a chart: {there}. Received: {name}.")
+        figure = self.figures[name]
+        earlier = (figures[name] for figures in self.earlier if name in figures)
+        before = next((one for one in earlier if one.digest == had), None)
+        return figure.json if before is None else figure.since(before)
 
     def since(self, before: View | None) -> dict[str, Any]:
         """Return what a viewer needs who has seen the view `before`, or none."""
@@ -234,8 +246,8 @@ class View:
         }
 
 
-def view_of(storage: Storage, row: StudyRow, mark: str) -> View:
-    """Gather a study as it is now.
+def view_of(storage: Storage, row: StudyRow, mark: str, before: View | None) -> View:
+    """Gather a study as it is now, after it was as in the view `before`, if any.
 
     Raises:
         LookupError: It was deleted.
@@ -243,12 +255,10 @@ def view_of(storage: Storage, row: StudyRow, mark: str) -> View:
     """
     with unavailable_as_storage_error(storage.url):  # Optuna says so in words of its own.
         standing = Standing.of(storage, row)
-        return View(mark=mark, standing=standing, results=delivery.results(storage, row))
+        results = delivery.results(storage, row)
+    earlier = () if before is None else (before.figures, *before.earlier[: EARLIER - 1])
+    return View(mark=mark, standing=standing, results=results, earlier=earlier)
 
 
 def _iso(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -76,7 +76,8 @@ class Watch:
             if known is not None and (known.mark == mark or spared):
                 return known
             began = time.thread_time()  # Waiting for a core that others have costs nobody anything.
-            view = view_of(self.storage, studies.get(self.storage, self.study), mark)
+            row = studies.get(self.storage, self.study)
+            view = view_of(self.storage, row, mark, known)
             view.since(None)  # Whoever watches will want all of it.
             if known is not None:  # The first time all trials are read, and never again.
                 took = time.thread_time() - began

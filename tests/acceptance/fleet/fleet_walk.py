@@ -90,7 +90,9 @@ class InlinePool:
     def watch_memory(self) -> None:
         pass
 
-    def messages(self, seconds: float) -> Iterator[tuple[InlineSlot, Reported | Ended]]:
+    def messages(
+        self, seconds: float, others: object = ()
+    ) -> Iterator[tuple[InlineSlot, Reported | Ended]]:
         (slot,) = self.slots
         if slot.assignment is None:
             threading.Event().wait(0.005)

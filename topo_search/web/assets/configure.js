@@ -192,66 +192,9 @@ function showChoices() {
 
 // ---- how long
 
-function about(seconds) {
-  const units = [[86400, "day"], [3600, "hour"], [60, "minute"]];
-  const [size, unit] = units.find(([least]) => seconds >= 1.5 * least) || [60, "minute"];
-  return seconds < 45 ? "less than a minute" : `about ${preview.count(Math.max(1, Math.round(seconds / size)), unit)}`;
-}
-
 function showEstimate() {
   const trials = Number(text("trials"));
-  const limit = 60 * Number(text("timeout"));
-  if (!choices || !(trials >= 1)) {
-    byId("estimate").textContent = "";
-    return;
-  }
-  const { slots, measured, seconds_per_trial: each } = choices;
-  const all = Math.ceil(trials / Math.max(1, slots)) * each;
-  const short = limit > 0 && limit < all;
-  const long = short ? `${about(limit)}, in which about ${preview.count(Math.max(1, Math.round((trials * limit) / all)), "trial")} should fit,` : about(all);
-  const where = slots ? `on the ${preview.count(slots, "slot")} that ${slots === 1 ? "serves" : "serve"} now` : "on one core";
-  const upper = long[0].toUpperCase() + long.slice(1);
-  const rough = measured ? "A rough guess, by what the latest trials here took." : "A rough guess: nothing was trained here yet to go by.";
-  const parts = slots ? [make("strong", {}, `${upper} ${where}.`)] : [make("strong", {}, "No machine is serving now;"), ` ${where} it would take ${long.replace(/,$/, "")}. You can start it all the same: it waits for one.`];
-  byId("estimate").replaceChildren(...parts, ` ${rough}`);
-}
-
-// ---- what is wrong, said where it is
-
-function problems(place, message, ...more) {
-  place.replaceChildren(make("div", { class: "verdict loses" }, make("p", {}, message), ...more));
-}
-
-function clearErrors() {
-  for (const place of form.querySelectorAll(".field-error")) place.hidden = true;
-  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
-  byId("start-error").replaceChildren();
-}
-
-// Say it at the field that the message names, if it names one; else at `place`.
-function refuse(message, place, focus = true) {
-  const [, path, rest] = /^([\w.-]+): (.*)$/s.exec(message) || [null, "", message];
-  const option = /--([a-z][a-z-]+)/.exec(message);
-  const parameter = /^Expected ([a-z_]+) (?:as|from)\b/.exec(message);
-  const names = [path.split(".").pop(), parameter && parameter[1].replace(/_/g, "-"), option && option[1].replace(/-/g, "_")].filter(Boolean);
-  for (const name of names) {
-    if (focus && parameters.refuse(name.replace(/_/g, "-"), rest)) return true;
-    const error = byId(`${name}-error`);
-    if (!error) continue;
-    error.textContent = rest;
-    error.hidden = false;
-    const field = byId(name);
-    const folded = field.closest("details");
-    if (folded) folded.open = true;
-    field.setAttribute("aria-invalid", "true");
-    if (focus) field.focus();
-    return true;
-  }
-  if (place.classList.contains("field-error")) {
-    place.textContent = rest;
-    place.hidden = false;
-  } else problems(place, rest);
-  return false;
+  byId("estimate").replaceChildren(...(choices && trials >= 1 ? estimate(choices, trials, 60 * Number(text("timeout"))) : []));
 }
 
 // ---- start

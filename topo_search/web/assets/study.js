@@ -65,7 +65,8 @@ const decided = {
   rename: () => act("PATCH", "", { name: byId("new-name").value.trim() || null }),
   cancel: () => act("POST", "/cancel"),
   delete: async () => {
-    if (await act("DELETE", "")) window.location.assign("/");
+    const home = document.querySelector("meta[name=csrf-token]").content ? "/operator" : "/"; // Only an operator has one.
+    if (await act("DELETE", "")) window.location.assign(home);
   },
 };
 for (const [name, decide] of Object.entries(decided)) {
@@ -95,6 +96,13 @@ const near = new IntersectionObserver((seen) => {
 }, { rootMargin: "300px" });
 const REDRAWN = 4000; // Milliseconds between two drawings of a chart, at least.
 
+// A trace with what was added to it; in new arrays, by which plotly.js knows that they are new.
+function changed(trace, change) {
+  if (change.trace) return change.trace;
+  const grown = Object.entries(change.added || {}).map(([name, more]) => [name, trace[name].concat(more)]);
+  return { ...trace, ...Object.fromEntries(grown) };
+}
+
 async function draw(card) {
   if (!card.visible || card.busy || card.drawn === card.digest) return;
   const wait = card.next - Date.now();
@@ -106,10 +114,12 @@ async function draw(card) {
   card.busy = true;
   const digest = card.digest;
   try {
-    const figure = await call("GET", `${api}/figures/${card.name}`);
+    const figure = await call("GET", `${api}/figures/${card.name}?had=${card.had}`);
+    card.data = figure.patch ? figure.patch.map((change, place) => changed(card.data[place], change)) : figure.data;
+    card.had = figure.digest;
     card.title.textContent = figure.title;
     card.text.textContent = figure.text;
-    await Plotly.react(card.place, figure.data, figure.layout, { displayModeBar: false, responsive: true });
+    await Plotly.react(card.place, card.data, figure.layout, { displayModeBar: false, responsive: true });
     card.drawn = digest;
   } catch (error) {
     card.text.textContent = error.message;
@@ -128,7 +138,7 @@ function showFigures(digests) {
       const text = make("figcaption", { id: `text-${name}` });
       const place = make("div", { class: "chart", role: "img", "aria-labelledby": `title-${name}`, "aria-describedby": `text-${name}` });
       const figure = make("figure", { class: "card", "data-name": name }, title, place, text);
-      card = { name, title, text, place, figure, digest, drawn: null, next: 0, visible: false, busy: false };
+      card = { name, title, text, place, figure, digest, drawn: null, had: "", data: [], next: 0, visible: false, busy: false };
       cards.set(name, card);
       near.observe(figure);
     }
