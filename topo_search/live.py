@@ -25,6 +25,7 @@ from topo_search.formats import (
     format_value,
 )
 from topo_search.pool import Slot
+from topo_search.serving import Served
 from topo_search.worker import Worker
 
 REFRESH = 0.5  # Seconds between looks at the database for the view.
@@ -41,12 +42,16 @@ class View:
         self._told: set[int] | None = None
         self._started = time.monotonic()
         self._finished_before: int | None = None
+        self._seen: tuple[Worker, Served] | None = None
 
     @contextmanager
     def shown(self) -> Iterator[View]:
         """Show the view while the block runs; what is left on the screen is its last state."""
         if not self.console.is_terminal:
             yield self
+            if self._seen is not None:  # What ended since the last look is told, too.
+                self._next = 0.0
+                self.tick(self._seen[0])
             return
         with Live(console=self.console, refresh_per_second=4, transient=True) as self._live:
             self._live.update(Text("Starting: loading TensorFlow …", style="dim"))
@@ -55,9 +60,10 @@ class View:
     def tick(self, worker: Worker) -> None:
         """Look at the study again, if it is time, and show what has changed."""
         now = time.monotonic()
-        served = worker.claims.serving.get(self.row.id)
+        served = worker.claims.serving.get(self.row.id) or (self._seen and self._seen[1])
         if now < self._next or served is None:
             return
+        self._seen = (worker, served)
         self._next = now + REFRESH
         found = served.study.get_trials(deepcopy=False)
         progress = progress_of(worker.storage, self.row.id)

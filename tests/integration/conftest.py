@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,14 @@ def storage(database_url: str) -> Iterator[Storage]:
 @pytest.fixture
 def service(storage: Storage, tmp_path: Path) -> Iterator[Service]:
     """The web service over the test's database."""
+    # There is one fork server a process, and that of workers has other things loaded.
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
     made = Service(
         storage, tmp_path / "home", limits=Limits(), signing_key=signing_key(storage), keep=None
     )
     yield made
     made.close()
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -245,10 +245,8 @@ def test_a_view_says_what_is_waited_for_and_tells_no_trial_twice(
         let_expire(storage, second.id)
         return True
 
-    def the_end_is_told(one: Worker) -> bool:
-        view.tick(one)
-        return "trial   1  complete" in printed.getvalue()
-
-    serve(it_is_said, the_lease_runs_out, the_end_is_told)
+    with view.shown():
+        serve(it_is_said, the_lease_runs_out)
+    assert "trial   1  complete" in printed.getvalue()
     assert "trial   0" not in printed.getvalue()
     assert fates(storage, study) == ["COMPLETE"] * 2

@@ -67,9 +67,10 @@ def children(made: Made) -> Children:
 
 def living(parent: int) -> list[psutil.Process]:
     """The children of a process that the fork server started, and not the fork server."""
-    started = psutil.Process(parent).children(recursive=True)
-    servers = [process for process in started if process.ppid() == parent]
-    return [p for p in started if p not in servers and p.status() != psutil.STATUS_ZOMBIE]
+    own = psutil.Process(parent).children()  # Others' tests may keep a browser here.
+    servers = [one for one in own if "multiprocessing.forkserver" in " ".join(one.cmdline())]
+    started = [process for server in servers for process in server.children(recursive=True)]
+    return [process for process in started if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:

@@ -17,7 +17,7 @@ def test_studies_paused_resumed_extended_and_cancelled_at_any_moment(
 ) -> None:
     chance = random.Random(SEED)
     changed, cancelled, untouched = (
-        make_study(storage, trials=trials, seconds=0.3).id for trials in (10, 40, 20)
+        make_study(storage, trials=trials, seconds=0.3).id for trials in (10, 400, 20)
     )
     members = [fleet.start(until_idle=False, lease=20 * LEASE) for _ in range(8)]
     wait_until(lambda: ended(storage, changed) > 0, "a trial ends")
@@ -44,7 +44,7 @@ def test_studies_paused_resumed_extended_and_cancelled_at_any_moment(
 def _all_say_they_were_cancelled(storage: Storage, study: str) -> None:
     seen = exact(storage, study, state="cancelled")
     failed = [trial for trial in seen if trial.state == "FAIL"]
-    assert 5 < len(seen) < 40
+    assert 5 < len(seen) < 400
     assert {trial.reason for trial in failed} <= {"cancelled by hand"}
 
 
