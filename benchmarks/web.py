@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,8 +138,9 @@ def of_one_more_trial(
         if json.loads(data[len(b"data: ") :])["state"]["trials"]["finished"] > finished:
             break
     seen_at, cpu = time.perf_counter(), web.cpu - cpu
-    after = figures(web, key)
-    changed = [name for name in after if after[name] != before.get(name)]
+    had = {name: json.loads(figure)["digest"] for name, figure in before.items()}
+    after = figures(web, key, had)
+    changed = [name for name in after if json.loads(after[name])["digest"] != had.get(name)]
     show(
         "one more trial", "as much as changed",
         f"{changes} changes of {sent / changes / kB:.0f} KB, the last {seen_at - ended_at:.1f} s "
@@ -176,9 +177,11 @@ def end_a_trial(storage: Storage, row: StudyRow) -> float:
     return time.perf_counter()
 
 
-def figures(web: Web, key: str) -> dict[str, bytes]:
-    names = json.loads(web.get(f"/v1/studies/{key}/figures")[0])
-    return {name: web.get(f"/v1/studies/{key}/figures/{name}")[0] for name in names}
+def figures(web: Web, key: str, had: Mapping[str, str] | None = None) -> dict[str, bytes]:
+    """Fetch the charts as a page does that `had` others, by digest."""
+    base, known = f"/v1/studies/{key}/figures", had or {}
+    names = json.loads(web.get(base)[0])
+    return {name: web.get(f"{base}/{name}?had={known.get(name, '')}")[0] for name in names}
 
 
 def of_pages(web: Web, key: str, name: str) -> None:
