@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from apiflask import APIFlask
 from flask.testing import FlaskClient
 from optuna.exceptions import StorageInternalError
 from stored_studies import make_study
@@ -101,6 +102,17 @@ def test_an_operators_token_opens_every_study_until_it_is_revoked(
     assert client.get(f"/v1/studies/{made[0]}", headers=headers).status_code == 200
     tokens.revoke(storage, "robot")
     assert client.get(f"/v1/studies/{made[0]}", headers=headers).status_code == 404
+
+
+def test_an_operator_with_a_private_link_may_do_what_others_may(
+    client: FlaskClient, made: tuple[str, str], app: APIFlask
+) -> None:
+    with client.session_transaction() as session:
+        session["operator"] = app.config["OPERATOR_MARK"]
+    by_key = client.post(f"/v1/studies/{made[1]}/pause")
+    assert by_key.status_code == 200, by_key.text
+    by_id = client.post(f"/v1/studies/{made[0]}/pause")
+    assert by_id.status_code == 400, "another site's page may send the cookie"
 
 
 def test_life_of_a_study_over_rest(

@@ -38,23 +38,20 @@ def study_of(reference: str) -> StudyRow:
         reference: Its key; or its public id, where the Authorization header holds its key or an
             operator's token, or an operator is logged in.
     """
-    storage = service().storage
-    bearer = _bearer()
-    if bearer is None and not is_operator():
-        return _by_key(reference)
+    storage, bearer = service().storage, _bearer()
     if bearer is not None and tokens.find(storage, bearer) is None:
         row = _by_key(bearer)
         if not hmac.compare_digest(row.id.encode(), reference.encode()):
             abort(404, NO_STUDY)
         return row
+    if not _ID.fullmatch(reference) or (bearer is None and not is_operator()):
+        return _by_key(reference)
     if bearer is None and request.method not in SAFE:
-        csrf.protect()  # A cookie alone may be sent by any page.
-    if _ID.fullmatch(reference):
-        try:
-            return studies.get(storage, reference)
-        except LookupError:
-            abort(404, NO_STUDY)
-    return _by_key(reference)
+        csrf.protect()  # A cookie alone may be sent by any page; a key is known to few.
+    try:
+        return studies.get(storage, reference)
+    except LookupError:
+        abort(404, NO_STUDY)
 
 
 def is_operator() -> bool:
