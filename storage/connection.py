@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -160,15 +161,20 @@ def schema(storage: Storage) -> str:
 
 def _open(url: str, upgrade: bool) -> RDBStorage:
     guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS)
-    with guard.begin() as connection:
-        _check_server(connection)
-        if _is_usable(connection, upgrade):
-            return _backend(url, make_tables=False)
-        # Of the transaction, not the session, so that it works behind PgBouncer too.
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-        backend = _backend(url, make_tables=True)
-        alembic_command.upgrade(_alembic(connection), "head")
-    return backend
+    while True:
+        with guard.begin() as connection:
+            _check_server(connection)
+            if _is_usable(connection, upgrade):
+                break
+            # Of the transaction, not the session, so that it works behind PgBouncer too, where
+            # whoever waited would keep a connection from the one who needs a second.
+            lock = sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK)
+            if connection.scalar(sa.select(lock)):
+                backend = _backend(url, make_tables=True)
+                alembic_command.upgrade(_alembic(connection), "head")
+                return backend
+        threading.Event().wait(0.1)  # Another process makes them.
+    return _backend(url, make_tables=False)
 
 
 def _backend(url: str, *, make_tables: bool) -> RDBStorage:
@@ -176,8 +182,8 @@ def _backend(url: str, *, make_tables: bool) -> RDBStorage:
         backend = QuickRDBStorage(
             url,
             engine_kwargs={
-                # Optuna needs a second one while we hold the first, as to draw under a study's
-                # lock. The third is a worker's to listen on, or for a second thread.
+                # One to work with, one to listen on, one for a second thread. No thread holds
+                # two: those who wait behind PgBouncer for a second would hold all first ones.
                 "pool_size": 2,
                 "max_overflow": 1,
                 "pool_pre_ping": True,
@@ -185,7 +191,11 @@ def _backend(url: str, *, make_tables: bool) -> RDBStorage:
                 "json_serializer": to_json,
             },
             skip_table_creation=not make_tables,
+            skip_compatibility_check=True,
         )
+        versions = backend._version_manager
+        if versions.get_current_version() != versions.get_head_version():
+            versions.check_table_schema_compatibility()  # It takes two connections, and complains.
     except RuntimeError as error:  # Optuna's tables are of another version than Optuna
         raise StorageError(str(error)) from error
     sa.event.listen(backend.engine, "begin", lambda begun: begun.exec_driver_sql(_TIMEOUTS))

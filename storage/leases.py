@@ -51,6 +51,7 @@ def claim(
     draw: Callable[[int], Drawn | None],
     lease: float = LEASE,
     token: uuid.UUID | None = None,
+    look: Callable[[], object] = lambda: None,
 ) -> Lease | None:
     """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
 
@@ -63,9 +64,10 @@ def claim(
         owner: Who claims; a name no other worker has.
         draw: Draws the parameters of a unit; None where the space is through, which cuts the
             budget to what was drawn. It may be called again for a later unit when others were
-            faster, and the last time with the study locked.
+            faster, and the last time with the study locked: it must not ask the database.
         lease: Seconds until it must be renewed.
         token: Of the lease to be, unlike any other; drawn here by default.
+        look: Called before drawing, to read what `draw` goes by.
 
     Returns:
         The lease, or None where there is nothing to do now, or no such study.
@@ -74,7 +76,7 @@ def claim(
     return (
         (_taken(storage, taker) if token else None)
         or _take_over(storage, study_id, taker)
-        or _take_unit(storage, study_id, draw, taker)
+        or _take_unit(storage, study_id, draw, look, taker)
         or _take_finish(storage, study_id, taker)
     )
 
@@ -220,13 +222,18 @@ def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
 
 
 def _take_unit(
-    storage: Storage, study_id: str, draw: Callable[[int], Drawn | None], taker: Taker
+    storage: Storage,
+    study_id: str,
+    draw: Callable[[int], Drawn | None],
+    look: Callable[[], object],
+    taker: Taker,
 ) -> Lease | None:
     with storage.transaction() as connection:
         study = peek(connection, study_id)
     for _ in range(_DRAWS_AHEAD):
         if study is None or not study.units_left:
             return None
+        look()  # Outside of transactions, each of which holds a connection: two could deadlock.
         unit = study.drawn
         drawn = draw(unit)
         with storage.transaction() as connection:

@@ -118,6 +118,7 @@ class Claims:
         )
         # The token is the same at every try: a claim whose answer was lost is found by it.
         claim = partial(leases.claim, self.storage, row.id, self.owner, served.draw)
+        claim = partial(claim, look=served.look)
         lease = self.persist(partial(claim, lease=self.lease_seconds, token=uuid.uuid4()))
         return None if lease is None else Held(lease=lease, served=served)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from objectives.objective import Assignment
 from objectives.space import Space
@@ -59,9 +60,13 @@ class Served:
         seed = plan.get("sampling_seed", plan["seed"])
         return Sampler(self.space, plan["direction"], plan["sampler"], seed)
 
+    def look(self) -> None:
+        """Read the trials that later draws go by."""
+        self._seen[:] = self.study.get_trials(deepcopy=False)
+
     def draw(self, unit: int) -> Drawn | None:
-        """Return what the unit is to try; None where the space is through."""
-        return self._sampler.draw(self.study.get_trials(deepcopy=False), unit)
+        """Return what the unit is to try, without a look; None where the space is through."""
+        return self._sampler.draw(self._seen, unit)
 
     def assignment(self, lease: Lease) -> Assignment:
         """Return what a slot needs to know of the leased trial; fetches the dataset if need be."""
@@ -110,6 +115,10 @@ class Served:
         verdict = judge(plan["pruner"], plan["direction"], reports, number, **of_space)
         reports.setdefault(number, {})[step] = value
         return verdict
+
+    @cached_property
+    def _seen(self) -> list[FrozenTrial]:
+        return []
 
     @cached_property
     def _reports(self) -> _Reports:

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from stored_studies import claimed, optuna_trials
 
 from storage import leases, trials
 from storage.connection import Storage
 from storage.rows import Lease
+from topo_search.sampling import RANDOM
 from topo_search.serving import Served
 from topo_search.study import Options, create
 
@@ -23,7 +25,7 @@ def served(storage: Storage, tmp_path: Path) -> Served:
 
 
 def leased(served: Served) -> Lease:
-    lease = leases.claim(served.storage, served.row.id, "a", served.draw)
+    lease = leases.claim(served.storage, served.row.id, "a", served.draw, look=served.look)
     assert lease is not None
     return lease
 
@@ -57,6 +59,15 @@ def test_a_draw_is_a_point_of_the_space_and_described(served: Served) -> None:
 def test_another_worker_draws_the_same_for_the_same_unit(served: Served) -> None:
     another = Served(storage=served.storage, row=served.row, cache=served.cache)
     assert [served.draw(unit) for unit in range(3)] == [another.draw(unit) for unit in range(3)]
+
+
+def test_to_draw_after_a_look_takes_no_connection(served: Served) -> None:
+    """It may happen in the midst of a transaction, where everybody who waited for a second
+    connection of PgBouncer's would keep the first."""
+    leased(served)
+    sa.event.listen(served.storage.engine, "checkout", lambda *_: pytest.fail("a connection"))
+    unit = len(served.space.portfolio) + RANDOM
+    assert served.draw(unit) is not None
 
 
 def test_a_trial_far_behind_the_others_is_pruned_at_a_rung(served: Served) -> None:

@@ -111,7 +111,11 @@ class Member:
 
     def join(self) -> None:
         """Wait until it has ended, which must be well."""
-        code = self.process.wait(DEADLINE)
+        try:
+            code = self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGABRT)  # Then the log ends with where they were.
+            code = self.process.wait(DEADLINE)
         assert code == 0, f"worker {self.label} ended with {code}:\n{self.log[-3000:]}"
 
 
@@ -201,7 +205,8 @@ def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name[:5] != "TOPO_"}
     path = [str(TREE), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
     few = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
-    return kept | few | {"PYTHONPATH": os.pathsep.join(path)}
+    traces = {"PYTHONFAULTHANDLER": "1"}
+    return kept | few | traces | {"PYTHONPATH": os.pathsep.join(path)}
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = DEADLINE) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from storage.system_account import as_account
 
 COMMAND = Path(sys.executable).with_name("topo-search")
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+# One session for everybody: whoever held a transaction and began another would wait for itself.
 SETTINGS = """
 [databases]
 * = host=127.0.0.1 port={server}
@@ -31,7 +33,7 @@ unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {place}/users
 pool_mode = transaction
-default_pool_size = 3
+default_pool_size = 1
 max_client_conn = 100
 """
 
@@ -70,16 +72,21 @@ def test_the_command_and_a_worker_work_behind_pgbouncer(
     space.write_text("[parameters]\nx = {low = 0.0, high = 1.0}\nn = {low = 0, high = 9}\n")
 
     def command(*arguments: object) -> Any:
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-P", COMMAND, *map(str, arguments), "--storage", bounced, "--json"],
             cwd=tmp_path,
             env=environment() | {"TOPO_SEARCH_HOME": str(tmp_path / "home")},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=DEADLINE,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        ) as process:
+            try:
+                said, complaints = process.communicate(timeout=DEADLINE)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGABRT)  # Then it says where it was.
+                said, complaints = process.communicate()
+        assert process.returncode == 0, (complaints, [member.log for member in fleet.members])
+        return json.loads(said)
 
     objective = ("--objective", "fleet_objectives:untimed", "--space-file", space)
     study = command("create", *objective, "--trials", 8)["study"]
