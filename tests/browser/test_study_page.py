@@ -103,15 +103,22 @@ def test_the_network_predicts_a_row_and_a_table(
     expect(page.locator("#table-answer")).to_contain_text("Columns are missing")
 
 
-@pytest.mark.parametrize(
-    "name", ["model.keras", "reading.json", "trials.csv", "trials.json", "report.html"]
-)
-def test_downloads(visitors: Visitors, finished: str, name: str) -> None:
+def test_downloads(visitors: Visitors, finished: str) -> None:
     page = visitors.open(finished)
-    with page.expect_download() as begun:
-        page.locator(f'a[href$="/{name}"]').click()
-    assert begun.value.suggested_filename.endswith(name)
-    assert begun.value.path().stat().st_size > 100
+    files = {}
+    for link in page.locator("a[download]").all():
+        with page.expect_download() as begun:
+            link.click()
+        files[begun.value.suggested_filename.partition("-")[2]] = begun.value.path()
+    tables = {"trials.csv", "predictions.csv"}
+    assert set(files) == tables | {"model.keras", "reading.json", "trials.json", "report.html"}
+    assert all(path.stat().st_size > 100 for path in files.values())
+    trials, predictions = (
+        list(csv.DictReader(files[name].read_text().splitlines())) for name in sorted(tables)[::-1]
+    )
+    assert len(trials) == 8
+    right = [row["species"] == row["prediction"] for row in predictions]
+    assert len(right) == 150 and sum(right) > 100
 
 
 def test_trials_are_sorted_and_filtered(visitors: Visitors, finished: str) -> None:
@@ -175,6 +182,7 @@ def test_a_study_on_a_phone_is_no_wider_and_has_no_serious_fault(
     expect(wide.locator("#row-form button")).to_be_visible()
     expect(wide.locator("#trials tbody tr")).to_have_count(8)
     assert serious_violations(wide) == []
+    shot(wide, f"study-wide-{'dark' if dark else 'light'}")
 
 
 def test_the_keyboard_is_enough(visitors: Visitors, finished: str) -> None:
@@ -193,16 +201,32 @@ def test_the_keyboard_is_enough(visitors: Visitors, finished: str) -> None:
     expect(page.locator("#trials tbody tr td").first).to_have_text("0")
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, 1100])
 def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
-    visitors: Visitors, finished: str
+    visitors: Visitors, finished: str, width: int, dark: bool
 ) -> None:
-    page = visitors.open("/operator")
+    kind = f"{width}-{'dark' if dark else 'light'}"
+    page = visitors.open("/operator", width=width, dark=dark)
+    assert serious_violations(page) == []
+    shot(page, f"login-{kind}")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    expect(page.locator("body")).to_contain_text("iris.csv")
-    expect(page.locator("body")).to_contain_text("2 core")
-    page.goto("/dashboard")
+    studies = page.get_by_role("region", name="Studies", exact=True)
+    expect(studies).to_contain_text("iris.csv")
+    expect(page.get_by_role("region", name="Fleet", exact=True)).to_contain_text("2 core")
+    assert serious_violations(page) == []
+    assert fits(page)
+    shot(page, f"operator-{kind}")
+    studies.locator("th a").first.click()
+    expect(page.locator(".badge")).to_have_text("finished")
+    page.goto("/docs")
+    assert serious_violations(page) == []
+    assert fits(page)
+    shot(page, f"docs-{kind}")
+    page.goto("/dashboard")  # Its pages are Optuna's own.
     expect(page.locator("body")).to_contain_text("topo-")
+    shot(page, f"dashboard-{kind}")
     refused = page.request.delete("/api/studies/1")
     assert refused.status == 403
 
