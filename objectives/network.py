@@ -9,6 +9,8 @@ recipes. The one to be handed over is made of ordinary Keras layers, and takes i
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,8 +18,8 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from objectives.preprocessing import Sizes
-from objectives.stack import EPSILON, MOMENTUM, Dropout, Stack
-from objectives.topology import Topology
+from objectives.stack import EPSILON, MOMENTUM, UNROLLED, Dropout, Stack
+from objectives.topology import DEEPEST, Topology
 
 ORDINARY_DEPTH = 200  # Hidden layers; a functional model of 1,000 exceeds Python's recursion limit.
 # Periodic embeddings, PBLD of RealMLP (https://arxiv.org/abs/2407.04491): each number x becomes
@@ -54,7 +56,7 @@ def trainable(topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool) 
     """
     inputs = array_inputs(sizes)
     hidden = _encoded(inputs, topology, sizes)
-    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout)
+    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout, trained=True)
     return keras.Model(inputs, _head(hidden, outputs))
 
 
@@ -68,13 +70,34 @@ def delivered(
     """
     hidden = _encoded(tensors, topology, sizes)
     stack = stackable(topology) and topology.depth > ORDINARY_DEPTH
-    hidden = _hidden(hidden, topology, stack=stack, dropout=False)
+    hidden = _hidden(hidden, topology, stack=stack, dropout=False, trained=False)
     return _head(hidden, outputs)
 
 
 def stackable(topology: Topology) -> bool:
     """Tell whether the hidden layers after the first are equal, and so can be one stacked layer."""
     return topology.uniform and topology.depth > 1
+
+
+def roomy(topology: Topology) -> Topology:
+    """Return the topology that `trainable` is to be given to train this one and others like it.
+
+    Deep stacks share one network with room for as many layers as the next power of two.
+    """
+    if not is_deep(topology):
+        return topology
+    room = 2 ** math.ceil(math.log2(topology.depth - 1))
+    return replace(
+        topology,
+        depth=min(1 + room, DEEPEST),
+        width=topology.widths[0],
+        activation=topology.activations[0],
+    )
+
+
+def is_deep(topology: Topology) -> bool:
+    """Tell whether the equal hidden layers are gone through in a loop, not traced one by one."""
+    return stackable(topology) and topology.depth > UNROLLED + 1
 
 
 def initial_weights(
@@ -95,6 +118,9 @@ def initial_weights(
     for variable in model.trainable_variables:
         layer, kind = variable.path.split("/")[-2:]
         shape = tuple(variable.shape)
+        room = shape[0]
+        if layer == "stack":
+            shape = (topology.depth - 1, *shape[1:])
         if kind in ("bias", "beta"):
             value = np.zeros(shape)
             if layer == "frequencies":
@@ -111,8 +137,15 @@ def initial_weights(
             value = random.normal(0, math.sqrt(variance), shape)
         if topology.residual and kind == shrunk and _has_link(layer):
             value = value / topology.depth
+        if layer == "stack":
+            value = filled_up(value, room)
         weights[variable.path] = value.astype(np.float32)
     return weights
+
+
+def filled_up(value: NDArray[Any], room: int) -> NDArray[Any]:
+    """Return what a stack's layers have each, with zeros for those that it has room for."""
+    return np.concatenate([value, np.zeros((room - len(value), *value.shape[1:]), value.dtype)])
 
 
 def _has_link(layer: str) -> bool:
@@ -180,7 +213,7 @@ def _periodic(numeric: keras.KerasTensor, sizes: Sizes) -> keras.KerasTensor:
 
 
 def _hidden(
-    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool
+    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool, trained: bool
 ) -> keras.KerasTensor:
     separate = 1 if stack else topology.depth
     for index in range(separate):
@@ -207,6 +240,7 @@ def _hidden(
         normalisation=topology.normalisation,
         residual=topology.residual,
         dropout=dropout,
+        roomy=trained and is_deep(topology),
         name="stack",
     )(tensor)
 

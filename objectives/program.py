@@ -58,7 +58,10 @@ def learning_rate(step: Any, peak: Any, total: Any) -> Any:
 
 
 class Program:
-    """One topology's whole-epoch function; weights in, weights out."""
+    """The whole-epoch function of a topology, or of all as deep as it or less (`network.roomy`).
+
+    Weights in, weights out.
+    """
 
     def __init__(
         self, topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, compiled: bool
@@ -77,13 +80,13 @@ class Program:
         )
         self._epoch = tf.function(self._whole_epoch, jit_compile=compiled, autograph=False)
 
-    def start(self, recipe: Recipe, seed: int) -> State:
+    def start(self, topology: Topology, recipe: Recipe, seed: int) -> State:
         """Return a network that has not been trained."""
-        weights = network.initial_weights(self.model, self.topology, seed)
+        weights = network.initial_weights(self.model, topology, seed)
         flat = tf.constant(
             np.concatenate([weights[v.path].ravel() for v in self.model.trainable_variables])
         )
-        rates = recipe.dropouts(self.topology.depth)
+        rates = recipe.dropouts(topology.depth)
         other = []
         for index, variable in enumerate(self.model.non_trainable_variables):
             value = variable.numpy()
@@ -91,6 +94,9 @@ class Program:
                 stack = variable.path.startswith("stack/")
                 layer = 0 if stack else int(variable.path.split("/")[-2].split("_")[-1]) - 1
                 value = np.array(rates[1:] if stack else [rates[layer]], np.float32)
+                value = network.filled_up(value, variable.shape[0])
+            elif variable.name == "used":
+                value = np.array(topology.depth - 1, np.int32)
             elif variable.name == "seed_generator_state":
                 value = np.array([seed % 2**31 + index, 0], value.dtype)
             other.append(tf.constant(value))
@@ -125,9 +131,15 @@ class Program:
                 self.model.trainable_variables, parts, self.shapes, strict=True
             )
         }
+        used = None
         for variable, value in zip(self.model.non_trainable_variables, state.other, strict=True):
             if variable.name.startswith("moving_"):
                 named[variable.path] = value.numpy()
+            elif variable.name == "used":
+                used = int(value)
+        if used is not None:
+            stacked = {name: value[:used] for name, value in named.items() if "stack/" in name}
+            named |= stacked
         return named
 
     def _whole_epoch(

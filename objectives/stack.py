@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,7 +12,13 @@ from keras import ops
 
 MOMENTUM = 0.9  # Of batch normalisation: Keras's 0.99 needs more steps than a small table gives.
 EPSILON = 1e-3  # Of both normalisations; Keras's default.
+MOVING = ("moving_mean", "moving_variance")
+STACKED = ("kernel", "bias", "gamma", "beta", *MOVING, "rate")  # With depth as first dimension.
 UNROLLED = 16  # Layers; up to here they are traced one by one, beyond in a loop (XLA only).
+
+Tensors = dict[str, tf.Tensor]
+# Given its index, its inputs and its own weights: a layer's outputs and its moved statistics.
+Layer = Callable[[Any, tf.Tensor, Tensors], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
 class Dropout(keras.layers.Layer):  # type: ignore[misc]
@@ -37,7 +44,9 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
     """Equal hidden layers, their weights stacked by depth.
 
     Each layer is `Dense`, normalisation, activation, dropout and a residual link, as ordinary Keras
-    layers in that order would be. Tracing and compiling cost the same at any depth beyond 16.
+    layers in that order would be. Tracing and compiling cost the same at any depth beyond 16. A
+    stack to be trained may hold weights of more layers than it has: how many those are is a
+    variable then, so that what was compiled once trains stacks of every depth up to its own.
     """
 
     def __init__(
@@ -49,9 +58,23 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
         normalisation: str = "none",
         residual: bool = False,
         dropout: bool = False,
+        roomy: bool = False,
         **options: Any,
     ) -> None:
+        """Make a stack.
+
+        Args:
+            depth: Layers, or the most there may be where it is roomy.
+            width: Units of each.
+            activation: As Keras names it.
+            normalisation: `none`, `batch` or `layer`.
+            residual: Whether each layer's input is added to its output.
+            dropout: Whether units are dropped in training, at rates that are variables.
+            roomy: Whether the variable `used` says how many of the layers there are.
+            options: Of Keras's layers.
+        """
         super().__init__(**options)
+        self.roomy = roomy
         self.depth, self.width, self.activation = depth, width, activation
         self.normalisation, self.residual, self.dropout = normalisation, residual, dropout
         self.activate: Callable[[tf.Tensor], tf.Tensor] = keras.activations.get(activation)
@@ -79,28 +102,26 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
             self.rate = self.add_weight(
                 shape=(self.depth,), initializer="zeros", trainable=False, name="rate"
             )
+        if self.roomy:
+            self.used = self.add_weight(
+                shape=(), dtype="int32", initializer="zeros", trainable=False, name="used"
+            )
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the last layer's output (rows, width) for `inputs` (rows, width)."""
-        names = [v.name for v in (*self.trainable_variables, *self.non_trainable_variables)]
-        stacked = {
-            name: ops.convert_to_tensor(getattr(self, name))
-            for name in names
-            if not name.startswith("seed")
-        }
+        learned, others = (
+            {v.name: read(v) for v in variables if v.name in STACKED}
+            for variables in (self.trainable_variables, self.non_trainable_variables)
+        )
         seed = self.seed.next() if self.dropout and training else None
-        moving = [stacked[name] for name in ("moving_mean", "moving_variance") if name in stacked]
-        if self.depth <= UNROLLED:
-            parts = {name: tf.unstack(value) for name, value in stacked.items()}
-            rows = []
-            hidden = inputs
-            for index in range(self.depth):
-                weights = {name: part[index] for name, part in parts.items()}
-                hidden, moved = self._layer(hidden, weights, seed, index, training)
-                rows.append(moved)
-            moving = [tf.stack(values) for values in zip(*rows, strict=True)]
+        layer = partial(self._layer, seed=seed, training=training)
+        used = read(self.used) if self.roomy else tf.constant(self.depth)
+        if self.depth <= UNROLLED and not self.roomy:
+            hidden, moving = one_by_one(layer, inputs, learned | others, self.depth)
+        elif training:
+            hidden, moving = in_a_loop(layer, inputs, learned, others, used)
         else:
-            hidden, moving = self._loop(inputs, stacked, moving, seed, training)
+            hidden, moving = forth(layer, inputs, learned | others, used), []
         if training and self.normalisation == "batch":
             self.moving_mean.assign(moving[0])
             self.moving_variance.assign(moving[1])
@@ -108,41 +129,16 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Return what builds an equal layer."""
-        names = ("depth", "width", "activation", "normalisation", "residual", "dropout")
+        names = ("depth", "width", "activation", "normalisation", "residual", "dropout", "roomy")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-    def _loop(
-        self,
-        inputs: tf.Tensor,
-        stacked: dict[str, tf.Tensor],
-        moving: list[tf.Tensor],
-        seed: tf.Tensor | None,
-        training: bool,
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        def body(index: tf.Tensor, hidden: tf.Tensor, *moving: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            weights = {name: value[index] for name, value in stacked.items()}
-            hidden, moved = self._layer(hidden, weights, seed, index, training)
-            at = tf.reshape(index, (1, 1))
-            after = [
-                tf.tensor_scatter_nd_update(all_, at, new[None])
-                for all_, new in zip(moving, moved, strict=True)
-            ]
-            return index + 1, hidden, *after
-
-        _, hidden, *after = tf.while_loop(
-            lambda index, *_: index < self.depth,
-            body,
-            (tf.constant(0), inputs, *moving),
-            maximum_iterations=self.depth,  # XLA needs it for the gradient.
-        )
-        return hidden, after
 
     def _layer(
         self,
-        inputs: tf.Tensor,
-        weights: dict[str, tf.Tensor],
-        seed: tf.Tensor | None,
         index: int | tf.Tensor,
+        inputs: tf.Tensor,
+        weights: Tensors,
+        *,
+        seed: tf.Tensor | None,
         training: bool,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         hidden = tf.matmul(inputs, weights["kernel"]) + weights["bias"]
@@ -166,6 +162,94 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
             own = seed + tf.stack([tf.cast(index, seed.dtype), tf.zeros((), seed.dtype)])
             hidden = dropped(hidden, weights["rate"], own)
         return (inputs + hidden if self.residual else hidden), moved
+
+
+def read(variable: keras.Variable) -> tf.Tensor:
+    """Return what a variable holds here: in a stateless call it is another's before and after."""
+    return tf.identity(ops.convert_to_tensor(variable))
+
+
+def one_by_one(
+    layer: Layer, inputs: tf.Tensor, stacked: Tensors, depth: int
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Return the last layer's output and the moved statistics of all, every layer traced."""
+    parts = {name: tf.unstack(value) for name, value in stacked.items()}
+    hidden, rows = inputs, []
+    for index in range(depth):
+        hidden, moved = layer(index, hidden, {name: part[index] for name, part in parts.items()})
+        rows.append(moved)
+    return hidden, [tf.stack(values) for values in zip(*rows, strict=True)]
+
+
+def forth(layer: Layer, inputs: tf.Tensor, stacked: Tensors, used: tf.Tensor) -> tf.Tensor:
+    """Return the last layer's output, in a loop over the layers used."""
+
+    def body(index: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return index + 1, layer(index, hidden, at(stacked, index))[0]
+
+    return tf.while_loop(lambda index, _: index < used, body, (tf.constant(0), inputs))[1]
+
+
+def in_a_loop(
+    layer: Layer, inputs: tf.Tensor, learned: Tensors, others: Tensors, used: tf.Tensor
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Return the last layer's output and the moved statistics, with a gradient of its own.
+
+    TensorFlow's gradient of a loop needs the number of its turns when it is compiled. This one
+    keeps what each layer was given, and goes through the layers once more from the last to the
+    first (Chen et al. 2016, https://arxiv.org/abs/1604.06174), as many as there are.
+    """
+    names = list(learned)
+    depth = learned["kernel"].shape[0]
+    moving = [others[name] for name in MOVING if name in others]
+
+    def empty(like: tf.Tensor) -> tf.TensorArray:
+        return tf.TensorArray(like.dtype, depth, element_shape=like.shape, clear_after_read=False)
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def through(inputs: tf.Tensor, *values: tf.Tensor) -> Any:
+        stacked = {**others, **dict(zip(names, values, strict=True))}
+
+        def body(index: tf.Tensor, hidden: tf.Tensor, given: Any, *moved: Any) -> Any:
+            given = given.write(index, hidden)
+            hidden, new = layer(index, hidden, at(stacked, index))
+            return index + 1, hidden, given, *map(partial(_written, index), moved, new)
+
+        started = [empty(value[0]).unstack(value) for value in moving]
+        _, hidden, given, *moved = tf.while_loop(
+            lambda index, *_: index < used, body, (tf.constant(0), inputs, empty(inputs), *started)
+        )
+        kept = given.stack()
+
+        def gradient(above: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
+            def body(index: tf.Tensor, above: tf.Tensor, *gradients: Any) -> Any:
+                own = at(stacked, index)
+                sources = [kept[index], *(own[name] for name in names)]
+                with tf.GradientTape() as tape:
+                    tape.watch(sources)
+                    output, _ = layer(index, sources[0], own)
+                below, *new = tape.gradient(output, sources, above)
+                return index - 1, below, *map(partial(_written, index), gradients, new)
+
+            nothing = [empty(value[0]).unstack(tf.zeros_like(value)) for value in values]
+            _, below, *gradients = tf.while_loop(
+                lambda index, *_: index >= 0, body, (used - 1, above, *nothing)
+            )
+            return [below, *(each.stack() for each in gradients)]
+
+        return (hidden, *(each.stack() for each in moved)), gradient
+
+    hidden, *moved = through(inputs, *learned.values())
+    return hidden, moved
+
+
+def at(stacked: Tensors, index: tf.Tensor) -> Tensors:
+    """Return the weights of one layer."""
+    return {name: value[index] for name, value in stacked.items()}
+
+
+def _written(index: tf.Tensor, array: tf.TensorArray, value: tf.Tensor) -> tf.TensorArray:
+    return array.write(index, value)
 
 
 def dropped(inputs: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

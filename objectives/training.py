@@ -16,7 +16,6 @@ from objectives import network
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program
-from objectives.stack import UNROLLED
 from objectives.topology import Recipe, Topology
 
 KEPT = 24  # Programs, the least recently used dropped; each holds a few MB of graph.
@@ -84,7 +83,7 @@ class Trainer:
             Diverged: Where the training loss or the validation loss is not finite.
         """
         program = self._program(topology, recipe, sizes, outputs)
-        run = Run(program, recipe, folds, seed)
+        run = Run(program, topology, recipe, folds, seed)
         values: list[float] = []
         losses: list[float] = []
         best: tuple[float, float] | None = None
@@ -125,7 +124,8 @@ class Trainer:
         # On a CPU XLA takes seconds to compile what it then runs at most a fifth faster
         # (benchmarks/README.md); the loop over a deep stack needs it.
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        compiled = on_gpu or topology.depth > UNROLLED
+        compiled = on_gpu or network.is_deep(topology)
+        topology = network.roomy(topology)
         key = (topology, sizes, outputs, dropout, compiled)
         program = self._programs.pop(key, None) or Program(
             topology, sizes, outputs, dropout=dropout, compiled=compiled
@@ -139,7 +139,14 @@ class Trainer:
 class Run:
     """The networks of one trial, one a fold, taking turns on one program."""
 
-    def __init__(self, program: Program, recipe: Recipe, folds: Sequence[Fold], seed: int) -> None:
+    def __init__(
+        self,
+        program: Program,
+        topology: Topology,
+        recipe: Recipe,
+        folds: Sequence[Fold],
+        seed: int,
+    ) -> None:
         self.program, self.folds = program, folds
         self.batch = min(recipe.batch_size, max(len(fold.train) for fold in folds))
         self.steps = math.ceil(max(len(fold.train) for fold in folds) / self.batch)
@@ -153,7 +160,7 @@ class Run:
             tf.float32,
         )
         seeds = np.random.SeedSequence(seed).generate_state(len(folds))
-        self.states = [program.start(recipe, int(own)) for own in seeds]
+        self.states = [program.start(topology, recipe, int(own)) for own in seeds]
         self.order = [np.random.default_rng([seed, index]) for index in range(len(folds))]
         most = max(len(fold.valid) for fold in folds)
         self.valid = [_in_chunks(fold.valid, most) for fold in folds]

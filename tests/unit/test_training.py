@@ -250,7 +250,7 @@ class TestPlainKeras:
             label_smoothing=smoothing,
         )
         program = Program(topology, SIZES, outputs, dropout=False, compiled=compiled)
-        state = program.start(recipe, 3)
+        state = program.start(topology, recipe, 3)
         batches = np.random.default_rng(4).integers(0, ROWS, (self.STEPS, BATCH)).astype(np.int32)
 
         model = self.model(topology, outputs)
@@ -355,6 +355,24 @@ def test_the_shallowest_and_the_deepest_network_train_an_epoch(depth: int) -> No
         assert kernels.shape == (999, 4, 4)
 
 
+def test_deep_networks_share_one_compiled_epoch_and_train_as_if_it_were_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deep = Topology(depth=20, width=4, activation="tanh", normalisation="batch", residual=True)
+    recipe = replace(RECIPE, dropout=0.1, epochs=2)
+    shared = Trainer()
+    ours, deeper = (
+        train(shared, topology=replace(deep, depth=depth), recipe=recipe) for depth in (20, 33)
+    )
+    assert traces(shared) == [1]
+    assert deeper.weights[0]["stack/kernel"].shape == (32, 4, 4)
+    monkeypatch.setattr(network, "roomy", lambda topology: topology)
+    own = train(Trainer(), topology=deep, recipe=recipe)
+    np.testing.assert_allclose(ours.losses, own.losses, rtol=1e-5)
+    for name, value in own.weights[0].items():
+        np.testing.assert_allclose(ours.weights[0][name], value, rtol=1e-3, atol=1e-5)
+
+
 # Dropout and other rates
 
 
@@ -402,7 +420,7 @@ def test_hidden_layers_drop_units_independently_of_each_other_and_by_the_seed() 
         rates = (0.5, 0.5, 0.5 if depth == 3 else 0.0)
         masks = []
         for seed in (1, 2):
-            state = program.start(replace(RECIPE, dropout=rates), seed)
+            state = program.start(topology, replace(RECIPE, dropout=rates), seed)
             eyes = [
                 np.broadcast_to(np.eye(32), shape) if shape[-2:] == (32, 32) else np.zeros(shape)
                 for shape in program.shapes
@@ -558,7 +576,7 @@ def test_an_epoch_takes_every_training_row_once_and_fills_up_the_last_batch() ->
             return super().epoch(state, fold, order, *rest)
 
     program = Spy(TOPOLOGY, SIZES, CLASSES, dropout=False, compiled=False)
-    run = training.Run(program, RECIPE, [data], 0)
+    run = training.Run(program, TOPOLOGY, RECIPE, [data], 0)
     run.epoch()
     run.epoch()
     for order in orders:
@@ -579,7 +597,7 @@ def test_the_seed_and_the_fold_decide_initial_weights_and_the_order_of_rows() ->
 
     program = Spy(TOPOLOGY, SIZES, CLASSES, dropout=False, compiled=False)
     for seed in (0, 1, 0):
-        run = training.Run(program, RECIPE, [fold(), fold()], seed)
+        run = training.Run(program, TOPOLOGY, RECIPE, [fold(), fold()], seed)
         starts |= {state.flat.numpy().tobytes() for state in run.states}
         run.epoch()
     assert len(orders) == len(starts) == 4  # Two seeds, two folds.
