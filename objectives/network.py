@@ -27,6 +27,7 @@ ORDINARY_DEPTH = 200  # Hidden layers; a functional model of 1,000 exceeds Pytho
 FREQUENCIES = 16
 EMBEDDED = 7  # Values W gives; with x itself, 8 a column.
 FREQUENCY_SCALE = 0.1 * 2 * math.pi  # Standard deviation of c at the start.
+FEW_WEIGHTS = 2**17  # Of a stack: it costs less to go over them than to compile once more.
 LEVEL_VALUES = 16  # At most so many values for a level of a large categorical column.
 SELF_NORMALISING = ("selu", "tanh")  # Start with variance 1 / inputs; the others with 2 / inputs.
 
@@ -45,7 +46,9 @@ def array_inputs(sizes: Sizes) -> dict[str, keras.KerasTensor]:
     return inputs
 
 
-def trainable(topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool) -> keras.Model:
+def trainable(
+    topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, room: bool = False
+) -> keras.Model:
     """Build the network to be trained; `initial_weights` gives what its training starts from.
 
     Args:
@@ -53,10 +56,12 @@ def trainable(topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool) 
         sizes: Widths of the arrays it takes.
         outputs: Classes, or 1 for a regression.
         dropout: Whether dropout follows the hidden layers, with its rates in variables.
+        room: Whether a deep stack may turn out to be shallower: see `roomy`.
     """
     inputs = array_inputs(sizes)
     hidden = _encoded(inputs, topology, sizes)
-    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout, trained=True)
+    roomy = room and is_deep(topology)
+    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout, roomy=roomy)
     return keras.Model(inputs, _head(hidden, outputs))
 
 
@@ -70,7 +75,7 @@ def delivered(
     """
     hidden = _encoded(tensors, topology, sizes)
     stack = stackable(topology) and topology.depth > ORDINARY_DEPTH
-    hidden = _hidden(hidden, topology, stack=stack, dropout=False, trained=False)
+    hidden = _hidden(hidden, topology, stack=stack, dropout=False, roomy=False)
     return _head(hidden, outputs)
 
 
@@ -82,14 +87,16 @@ def stackable(topology: Topology) -> bool:
 def roomy(topology: Topology) -> Topology:
     """Return the topology that `trainable` is to be given to train this one and others like it.
 
-    Deep stacks share one network with room for as many layers as the next power of two.
+    Deep stacks share one network: of narrow layers with room for all there may be, of others for
+    as many as the next power of two, as what is empty costs time, too.
     """
     if not is_deep(topology):
         return topology
     room = 2 ** math.ceil(math.log2(topology.depth - 1))
+    narrow = DEEPEST * topology.widths[0] ** 2 <= FEW_WEIGHTS
     return replace(
         topology,
-        depth=min(1 + room, DEEPEST),
+        depth=DEEPEST if narrow else min(1 + room, DEEPEST),
         width=topology.widths[0],
         activation=topology.activations[0],
     )
@@ -213,7 +220,7 @@ def _periodic(numeric: keras.KerasTensor, sizes: Sizes) -> keras.KerasTensor:
 
 
 def _hidden(
-    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool, trained: bool
+    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool, roomy: bool
 ) -> keras.KerasTensor:
     separate = 1 if stack else topology.depth
     for index in range(separate):
@@ -240,7 +247,7 @@ def _hidden(
         normalisation=topology.normalisation,
         residual=topology.residual,
         dropout=dropout,
-        roomy=trained and is_deep(topology),
+        roomy=roomy,
         name="stack",
     )(tensor)
 

@@ -67,7 +67,7 @@ class Program:
         self, topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, compiled: bool
     ) -> None:
         self.topology, self.outputs = topology, outputs
-        self.model = network.trainable(topology, sizes, outputs, dropout=dropout)
+        self.model = network.trainable(topology, sizes, outputs, dropout=dropout, room=True)
         self.shapes = [tuple(v.shape) for v in self.model.trainable_variables]
         self.lengths = [math.prod(shape) for shape in self.shapes]
         # Weight decay is for kernels: not for biases, normalisations and levels.

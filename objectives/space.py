@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -30,11 +31,12 @@ T = TypeVar("T")
 class Space:
     """The topologies and recipes a study may try; flat, so that a sampler models it jointly."""
 
-    name: str  # mlp, layers, depth, or own: a user's, without topologies.
+    name: str  # mlp, layers, depth, sweep, or own: a user's, without topologies.
     parameters: Mapping[str, Parameter]  # What is searched, in the order it is shown.
     fixed: Mapping[str, Value] = field(default_factory=dict)  # What is not.
     portfolio: tuple[Mapping[str, Value], ...] = ()  # Points to try first.
-    enumerates: bool = False  # Tries every value of its one parameter in order, then is through.
+    # Tries every point of each block in order, then is through; none: a sampler draws points.
+    blocks: tuple[Mapping[str, Parameter], ...] = ()
 
     @property
     def size(self) -> int | None:
@@ -47,14 +49,16 @@ class Space:
         """Every point in order, for a space that enumerates itself; else None."""
         if not self.enumerates:
             return None
-        points: list[dict[str, Value]] = [{}]
-        for name, parameter in self.parameters.items():
-            if isinstance(parameter, Choice):
-                values: tuple[Value, ...] = parameter.choices
-            else:
-                values = tuple(range(int(parameter.low), int(parameter.high) + 1))
-            points = [point | {name: value} for point in points for value in values]
-        return tuple(points)
+        return tuple(
+            dict(zip(block, values, strict=True))
+            for block in self.blocks
+            for values in product(*map(_values, block.values()))
+        )
+
+    @property
+    def enumerates(self) -> bool:
+        """Whether it tries its points in order."""
+        return bool(self.blocks)
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return what is searched as Optuna distributions."""
@@ -116,22 +120,21 @@ class Space:
         """Return the space as JSON values; parameters as a list, to keep their order."""
         return {
             "name": self.name,
-            "parameters": [{"name": n, **p.to_json()} for n, p in self.parameters.items()],
+            "parameters": _to_json(self.parameters),
             "fixed": dict(self.fixed),
             "portfolio": [dict(point) for point in self.portfolio],
-            "enumerates": self.enumerates,
+            "blocks": [_to_json(block) for block in self.blocks],
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Return the space whose `to_json` gave `data`."""
-        parameters = [dict(parameter) for parameter in data["parameters"]]
         return cls(
             name=data["name"],
-            parameters={p.pop("name"): parameter_from_json(p) for p in parameters},
+            parameters=_from_json(data["parameters"]),
             fixed=dict(data["fixed"]),
             portfolio=tuple(dict(point) for point in data["portfolio"]),
-            enumerates=data["enumerates"],
+            blocks=tuple(_from_json(block) for block in data["blocks"]),
         )
 
     @classmethod
@@ -217,9 +220,25 @@ def named_space(
         name=name,
         parameters={k: v for k, v in chosen.items() if isinstance(v, Range | Choice)},
         fixed={k: v for k, v in chosen.items() if not isinstance(v, Range | Choice)},
-        enumerates=name == "depth",
     )
-    return space if space.enumerates else replace(space, portfolio=_first(space, facts))
+    if name == "depth":
+        return replace(space, blocks=(space.parameters,))
+    return replace(space, portfolio=_first(space, facts))
+
+
+def _values(parameter: Parameter) -> tuple[Value, ...]:
+    if isinstance(parameter, Choice):
+        return parameter.choices
+    return tuple(range(int(parameter.low), int(parameter.high) + 1))
+
+
+def _to_json(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
+    return [{"name": name, **parameter.to_json()} for name, parameter in parameters.items()]
+
+
+def _from_json(data: Sequence[Mapping[str, Any]]) -> dict[str, Parameter]:
+    entries = [dict(entry) for entry in data]
+    return {entry.pop("name"): parameter_from_json(entry) for entry in entries}
 
 
 def _first(space: Space, facts: TableFacts) -> tuple[dict[str, Value], ...]:

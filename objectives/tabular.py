@@ -55,6 +55,7 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
             "depth": topology.depth,
             "weights": count_weights(training.weights[0]),
             "seconds": time.perf_counter() - started,
+            "epoch_seconds": training.epoch_seconds,
             "epochs": len(training.values),
             "best_epoch": training.best_epoch,
             "curve": training.values,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ class Training:
     best_epoch: int  # Counted from 1.
     weights: list[network.Weights]  # Of the best epoch, one set for each fold.
     stopped: bool  # Whether `report` said to stop.
+    epoch_seconds: float  # Median of the epochs, so without tracing and compiling.
 
 
 # Given a fold's number and the outputs on its validation rows: the metric and the loss.
@@ -89,8 +92,11 @@ class Trainer:
         best: tuple[float, float] | None = None
         best_epoch, kept, stopped = 0, run.states, False
         patience = patience or max(10, recipe.epochs // 5)
+        times: list[float] = []
         for epoch in range(1, recipe.epochs + 1):
+            began = time.perf_counter()
             scored = run.epoch()
+            times.append(time.perf_counter() - began)
             scores = np.array([evaluate(index, output) for index, output in enumerate(scored)])
             value, loss = scores.mean(axis=0).tolist() if scores.size else (math.nan, math.nan)
             if scores.size and not math.isfinite(loss):
@@ -111,6 +117,7 @@ class Trainer:
             best_epoch=best_epoch,
             weights=[program.named(state) for state in kept],
             stopped=stopped,
+            epoch_seconds=statistics.median(times),
         )
 
     def _program(

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from topo_search import cli_fleet, cli_life, cli_search, cli_studies, cli_web
+from topo_search import cli_fleet, cli_life, cli_search, cli_studies, cli_sweep, cli_web
 from topo_search.cli_common import FAILED, INTERRUPTED
 
 
@@ -44,6 +44,7 @@ def main() -> None:
 for command in (
     cli_studies.inspect,
     cli_search.search,
+    cli_sweep.sweep,
     cli_search.create,
     cli_search.worker,
     cli_search.resume,

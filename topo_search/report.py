@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -38,7 +38,6 @@ def write_report(results: Results, path: Path, *, commands: Mapping[str, str]) -
 def report_html(results: Results, *, commands: Mapping[str, str]) -> str:
     """Return the page as text; arguments as of `write_report`."""
     figures = charts.charts_of(results)
-    scripts = [plotly.offline.get_plotlyjs(), _template("report.js")] if figures else []
     parts = (
         sections.head(results),
         sections.winner(results),
@@ -50,8 +49,20 @@ def report_html(results: Results, *, commands: Mapping[str, str]) -> str:
         sections.commands(commands),
         sections.foot(results),
     )
+    return page(f"{sections.subject(results)} · topo-search", parts, figures)
+
+
+def page(title: str, parts: Iterable[Markup], figures: Mapping[str, go.Figure]) -> str:
+    """Return a page that needs nothing else as text.
+
+    Args:
+        title: As the browser shows it.
+        parts: Its sections; empty ones are left out.
+        figures: The charts for which the sections have places, by name.
+    """
+    scripts = [plotly.offline.get_plotlyjs(), _template("report.js")] if figures else []
     return Template(_template("report.html")).substitute(
-        title=escape(f"{sections.subject(results)} · topo-search"),
+        title=escape(title),
         style=_template("report.css"),
         policy=" ".join(f"'sha256-{_digest(script)}'" for script in scripts) or "'none'",
         body=Markup("\n").join(filter(None, parts)),

@@ -13,6 +13,7 @@ from objectives.checks import target_warnings
 from objectives.defaults import TableFacts
 from objectives.preprocessing import Layout
 from objectives.space import Space, named_space
+from objectives.sweep import Sweep, swept
 from objectives.table import (
     Examples,
     Overrides,
@@ -71,6 +72,7 @@ class Options:
     tags: tuple[str, ...] = ()  # For workers that are limited to some.
     parent: str | None = None  # A study to begin with: its table, target, split and trials.
     keep: timedelta | None = None  # After its last activity; for ever by default.
+    sweep: Sweep | None = None  # Over the depths of the space `depth`, instead of a budget.
 
 
 def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
@@ -116,12 +118,13 @@ def _create_child(storage: Storage, options: Options, parent: StudyRow) -> tuple
 def _store(
     storage: Storage, options: Options, plan: dict[str, Any], **given: Any
 ) -> tuple[StudyRow, str]:
+    points = Space.from_json(plan["space"]).enumerated if options.sweep else None
     return studies.create(
         storage,
         plan=plan,
         direction=plan["direction"],
         name=options.name,
-        trials=options.trials,
+        trials=len(points) if points else options.trials,
         seconds=options.seconds,
         tags=options.tags,
         keep=options.keep,
@@ -167,6 +170,8 @@ def tabular_plan(options: Options) -> dict[str, Any]:
     )
     name = options.space or "mlp"
     space = named_space(name, limits=options.limits, facts=facts, epochs=options.epochs or EPOCHS)
+    if options.sweep is not None:
+        space = swept(space, options.sweep)
     return {
         **_common(options, space),
         "facts": asdict(facts),

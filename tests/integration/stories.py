@@ -33,7 +33,8 @@ Serve = Callable[..., Worker]
 def make_study(storage: Storage, folder: Path, *, trials: int, **changes: Any) -> StudyRow:
     """Make a study of the toy objectives, whose unit N has the parameter x = N."""
     budget = {name: changes.pop(name) for name in ("seconds", "tags") if name in changes}
-    space = Space(name="own", parameters={"x": Range(low=0, high=999)}, enumerates=True)
+    x = {"x": Range(low=0, high=999)}
+    space = Space(name="own", parameters=x, blocks=(x,))
     plan = {
         "objective": OBJECTIVE,
         "space": space.to_json(),

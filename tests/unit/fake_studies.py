@@ -63,7 +63,7 @@ def space_json(deepest: int = 6) -> dict[str, Any]:
         {"name": "learning_rate", "low": 3e-4, "high": 3e-2, "log": True},
     ]
     return {"name": "mlp", "parameters": parameters, "fixed": FIXED, "portfolio": [],
-            "enumerates": False}  # fmt: skip
+            "blocks": []}  # fmt: skip
 
 
 def plan(**changes: Any) -> dict[str, Any]:

@@ -1,0 +1,208 @@
+"""The command that learns what depth does to networks for a table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from topo_search.cli_common import (
+    FAILED,
+    INTERRUPTED,
+    bad_options,
+    console,
+    echo_json,
+    open_storage,
+)
+from topo_search.cli_options import (
+    FILE,
+    Duration,
+    as_json,
+    overrides,
+    serving_options,
+    storage_option,
+    table_options,
+)
+
+if TYPE_CHECKING:
+    from storage.connection import Storage
+    from storage.rows import StudyRow
+
+LIMITS = ("depth", "width", "activation", "learning-rate", "batch-size")
+
+
+@click.command()
+@click.argument("csv", type=FILE, required=False)
+@click.option("--target", metavar="COLUMN", help="Column to predict: its name or position.")
+@click.option("--depth", default="1:1000", show_default=True, help="Hidden layers to walk over.")
+@click.option(
+    "--kind",
+    default="both",
+    show_default=True,
+    type=click.Choice(["plain", "residual", "both"]),
+    help="Networks without residual links, with them, or both.",
+)
+@click.option(
+    "--seeds",
+    default=3,
+    show_default=True,
+    type=click.IntRange(1, 100),
+    help="Trainings of each network.",
+)
+@click.option(
+    "--points",
+    default=60,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="Depths at most, evenly spread in the logarithm.",
+)
+@click.option("--width", help="Units of each layer. [default: as many as inputs]")
+@click.option("--activation", help="Of the curve; the others are tried at fewer depths.")
+@click.option("--learning-rate", help="The highest of each training.")
+@click.option("--batch-size", help="Rows that a step looks at.")
+@click.option("--epochs", default=30, show_default=True, type=click.IntRange(1))
+@click.option("--metric", help="The score. [default: accuracy for classes, rmse for numbers]")
+@click.option(
+    "--validation",
+    default="holdout",
+    show_default=True,
+    type=click.Choice(["auto", "holdout", "cv"]),
+    help="How networks are scored: on rows held out, or in turn on each fifth of them.",
+)
+@click.option("--timeout", type=Duration(), help="Time the trainings may use, as 10m.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--drop", multiple=True, metavar="NAME", help="Leave a column out. Repeatable.")
+@click.option("--name", help="A name for the study.")
+@click.option(
+    "--compare",
+    multiple=True,
+    metavar="ID",
+    help="Put an earlier sweep's curves on the page, too. Without CSV the first is the page's.",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to write the page. [default: the table's name with -depth.html]",
+)
+@table_options
+@serving_options
+@storage_option
+@as_json
+def sweep(
+    csv: Path | None, compare: tuple[str, ...], report: Path | None, json_: bool, **given: Any
+) -> None:
+    """Learn how deep networks for a table should be: train many depths, write a page."""
+    if csv is None and not compare:
+        raise click.UsageError("Missing argument 'CSV'.")
+    with open_storage(given, warm=csv is not None) as (settings, storage):
+        from storage import studies as stored
+
+        others = [stored.get(storage, reference) for reference in compare]
+        key = None
+        if csv is None:
+            row, *others = others
+        else:
+            row, key = _create(storage, csv, given)
+            row = _serve(settings.home, storage, row, json_, given)
+        _show(storage, row, key, others, report, json_)
+        if row.state in ("created", "running"):
+            where = "" if given["where"] is None else " --storage …"
+            click.echo(
+                f"Interrupted. Go on with: topo-search resume {row.id}{where}; "
+                f"then the page with: topo-search sweep --compare {row.id}{where}",
+                err=True,
+            )
+            sys.exit(INTERRUPTED)
+        if row.state not in ("finished", "paused"):
+            click.echo(f"Error: the study is {row.state}: {row.reason}.", err=True)
+            sys.exit(FAILED)
+
+
+def _create(storage: Storage, csv: Path, given: dict[str, Any]) -> tuple[StudyRow, str]:
+    from objectives.sweep import Sweep
+    from topo_search import study
+
+    if given["target"] is None:
+        raise click.UsageError(
+            f"Missing option '--target'. See its columns with: topo-search inspect {csv}"
+        )
+    limits = {name: given[name.replace("-", "_")] for name in LIMITS}
+    same = ("target", "metric", "epochs", "validation", "seed", "drop", "name")
+    with bad_options():
+        return study.create(
+            storage,
+            study.Options(
+                data=csv.read_bytes(),
+                file=csv.name,
+                space="depth",
+                limits={name: text for name, text in limits.items() if text is not None},
+                sweep=Sweep(kind=given["kind"], seeds=given["seeds"], points=given["points"]),
+                seconds=given["timeout"],
+                overrides=overrides(given),
+                **{name: given[name] for name in same},
+            ),
+        )
+
+
+def _serve(
+    home: Path, storage: Storage, row: StudyRow, json_: bool, given: dict[str, Any]
+) -> StudyRow:
+    from topo_search import delivery
+    from topo_search.live import View
+    from topo_search.terminal import show_start
+
+    terminal = console(stderr=json_)
+    if not json_:
+        show_start(terminal, row)
+    view = View(terminal, row)
+    with view.shown():
+        return delivery.serve(
+            storage,
+            home,
+            row.id,
+            slots=given["slots"],
+            slots_per_gpu=given["slots_per_gpu"],
+            trial_timeout=given["trial_timeout"],
+            on_tick=view.tick,
+        )
+
+
+def _show(
+    storage: Storage,
+    row: StudyRow,
+    key: str | None,
+    others: list[StudyRow],
+    report: Path | None,
+    json_: bool,
+) -> None:
+    """Write the page, and say what the sweep found."""
+    from objectives.space import Space
+    from storage import trials
+    from topo_search import delivery
+    from topo_search.depths import Depths, depths_of
+    from topo_search.sweep_page import answer, sweep_html, table_of
+
+    def found_by(one: StudyRow) -> Depths:
+        return depths_of(trials.optuna_study(storage, one), Space.from_json(one.plan["space"]))
+
+    results, found = delivery.results(storage, row), found_by(row)
+    beside = {table_of(delivery.results(storage, one)): found_by(one) for one in others}
+    name = Path(str(row.plan.get("dataset_name") or row.id)).stem
+    path = report or Path(f"{name}-depth.html")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(sweep_html(results, found, beside), encoding="utf-8")
+    said = answer(results, found)
+    if json_:
+        counts = {name: results.counts[name] for name in ("finished", "complete", "failed")}
+        echo_json(
+            {"study": row.id, "key": key, "state": row.state, "trials": counts, "answer": said}
+            | {"report": str(path)}
+        )
+        return
+    terminal = console()
+    terminal.print()
+    for sentence in said:
+        terminal.print(sentence, markup=False)
+    terminal.print(f"\nThe page: {path}", markup=False)
