@@ -366,6 +366,8 @@ def test_deep_networks_share_one_compiled_epoch_and_train_as_if_it_were_their_ow
     )
     assert traces(shared) == [1]
     assert deeper.weights[0]["stack/kernel"].shape == (32, 4, 4)
+    model = network.trainable(deep, SIZES, CLASSES, dropout=False)
+    network.set_weights(model, ours.weights[0])  # As finishing does.
     wide = replace(deep, width=64, normalisation="none")
     assert network.roomy(wide).depth == network.roomy(replace(wide, depth=33)).depth == 33
     monkeypatch.setattr(network, "roomy", lambda topology: topology)
