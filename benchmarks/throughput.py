@@ -43,6 +43,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -96,6 +97,7 @@ class Bench:
 
 def main() -> None:
     arguments = parsed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Asked to end."))
     raw: dict[str, Any] = {"tables": []}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="throughput-")))
@@ -233,7 +235,15 @@ def metered(
     meter = [sys.executable, str(HERE / "throughput_meter.py"), str(out), str(bench.database.pid)]
     before = family_cpu(bench.database)
     with log.open("wb") as file:
-        subprocess.run([*meter, *command], env=environment, stdout=file, stderr=file, check=True)
+        process = subprocess.Popen(
+            [*meter, *command], env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+        try:
+            process.wait()
+        except BaseException:  # Asked to end: nothing of the side stays behind.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
     used: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     if used["code"] != 0:
         raise SystemExit(f"{' '.join(command[1:4])} failed:\n{log.read_text()[-5_000:]}")
