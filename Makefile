@@ -19,7 +19,8 @@ test: .venv/tested
 	$(if $(CHROMIUM),,@echo "There is no Chromium: the tests in a browser are left out.")
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(CHROMIUM),,-m "not browser")
 
-bench: .venv/installed
+bench: .venv/benched
+	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/faults.py --minutes 10
@@ -32,6 +33,10 @@ bench: .venv/installed
 
 .venv/tested: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+.venv/benched: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	touch $@
 
 clean:

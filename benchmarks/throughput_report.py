@@ -1,0 +1,123 @@
+"""The report of `throughput.py`: what a side did, a row of a table, and on what it was measured."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+from throughput_world import Trial
+
+VERSIONS = ("tensorflow", "keras", "optuna", "keras-tuner", "numpy", "topo-search")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a side did with a table."""
+
+    side: str
+    trials: Sequence[Trial]
+    wall: float  # Seconds from the start of its command to its end.
+    cpu: float  # Seconds of all its processes, user and system.
+    database_cpu: float  # Of PostgreSQL meanwhile.
+    peak: float  # Bytes of proportional memory of all its processes.
+    database_peak: float
+    flops: float  # Of all trials.
+    cores: float  # That a trial has to itself.
+
+    @property
+    def span(self) -> float:
+        """Seconds from the first claim to the last end."""
+        return max(t.end for t in self.trials) - min(t.start for t in self.trials)
+
+    @property
+    def an_hour(self) -> float:
+        """Trials an hour, from the first claim to the last end."""
+        return 3600 * len(self.trials) / self.span
+
+    @property
+    def best(self) -> float:
+        """The best validation score."""
+        return max(trial.score for trial in self.trials)
+
+    def share(self, peak: float, cores: int) -> float:
+        """Return the share of all cores' peak in operations a second, first claim to last end."""
+        return self.flops / (self.span * cores * peak)
+
+    def share_in_trials(self, peak: float) -> float:
+        """Return the share of the peak of the cores that a trial has, while it trains."""
+        seconds = math.fsum(trial.seconds for trial in self.trials)
+        return self.flops / (seconds * self.cores * peak)
+
+
+HEAD = (
+    "| side | trials | trials/h | × KerasTuner | cold wall s | best validation | epochs "
+    "| peak GB | PostgreSQL GB | CPU s | PostgreSQL s | of all cores' peak | in a trial |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def row(measured: Measured, first: Measured | None, peak: float, cores: int) -> str:
+    """Return a side's row of a table's report; `first` is what it is compared with."""
+    epochs = sorted({trial.epochs for trial in measured.trials})
+    times = f"{measured.an_hour / first.an_hour:.1f}" if first else "–"
+    cells = (
+        measured.side,
+        len(measured.trials),
+        f"{measured.an_hour:,.0f}",
+        times,
+        f"{measured.wall:.1f}",
+        f"{measured.best:.3f}",
+        f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}",
+        f"{measured.peak / 1e9:.2f}",
+        f"{measured.database_peak / 1e9:.2f}",
+        f"{measured.cpu:.1f}",
+        f"{measured.database_cpu:.1f}",
+        f"{100 * measured.share(peak, cores):.2g} %",
+        f"{100 * measured.share_in_trials(peak):.2g} %",
+    )
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def environment(cores: int, peaks: dict[str, float]) -> dict[str, Any]:
+    """Say on what all this was measured."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((one.partition(":")[2] for one in lines if one.startswith("model name")), "")
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    here = Path(__file__).parent
+    commit = subprocess.run(git, cwd=here, capture_output=True, text=True).stdout.strip()
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "cpu": model.strip() or platform.machine(),
+        "cores": cores,
+        "memory": psutil.virtual_memory().total,
+        "versions": versions,
+        "commit": commit,
+        "date": time.strftime("%F %T %Z"),
+        "load_before": os.getloadavg(),
+        "peaks": peaks,
+    }
+
+
+def heading(about: dict[str, Any]) -> str:
+    """Return the lines above all tables."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    best = max(about["peaks"], key=lambda name: about["peaks"][name])
+    return (
+        f"{about['cpu']}, {about['cores']} cores, {about['memory'] / 2**30:.0f} GiB; {versions}; "
+        f"commit {about['commit']}, {about['date']}, load before {about['load_before'][0]:.1f}.\n"
+        f"A core's peak: {about['peaks'][best] / 1e9:.0f} GFLOP/s ({best})."
+    )

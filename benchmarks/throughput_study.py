@@ -1,0 +1,159 @@
+"""Our side of `throughput.py`: a study whose space has the list as its portfolio."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from throughput_world import (
+    ACTIVATIONS,
+    HIGH_RATE,
+    LOW_RATE,
+    TARGET,
+    WEIGHT_DECAY,
+    WIDEST,
+    Job,
+    Point,
+    Trial,
+)
+
+from objectives import splits
+from objectives.space import Choice, Range, Space
+from objectives.table import (
+    Overrides,
+    Reading,
+    Target,
+    apply_reading,
+    split_target,
+)
+from storage import datasets, studies, tables, trials
+from storage.connection import Storage
+from storage.rows import StudyRow
+from topo_search import study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A table as topo-search reads and splits it."""
+
+    data: bytes
+    test: bytes
+    plan: dict[str, Any]
+    train: int  # Rows.
+    valid: int
+
+
+def prepare(job: Job, folder: Path) -> Prepared:
+    """Read and split a table as a slot will, and write the rows of each part for the others.
+
+    Raises:
+        AssertionError: Where topo-search would not take all rows and columns as they are.
+    """
+    data, test = (folder / "table.csv").read_bytes(), (folder / "test.csv").read_bytes()
+    kinds = {f"x{place + 1}": "numeric" for place in range(job.columns)}
+    plan = study.tabular_plan(
+        study.Options(
+            data=data, test_data=test, file=f"{job.table}.csv", target=TARGET, metric="accuracy",
+            task="binary" if job.classes == 2 else "multiclass", epochs=job.epochs,
+            validation="holdout", pruner="none", overrides=Overrides(kinds=kinds),  # type: ignore[arg-type]
+        )
+    )  # fmt: skip
+    target = Target(column=TARGET, task=plan["task"], classes=tuple(plan["classes"]))
+    examples = split_target(apply_reading(data, Reading.from_json(plan["reading"])), target, ())
+    assert len(examples.y) == job.rows, f"{len(examples.y)} of {job.rows} rows were taken"
+    (split,) = splits.validation(examples.y, target.task, "holdout", plan["seed"])
+    np.savez(folder / "rows.npz", train=split.train, valid=split.test)
+    return Prepared(data=data, test=test, plan=plan, train=len(split.train), valid=len(split.test))
+
+
+def space_of(job: Job, points: Sequence[Point]) -> Space:
+    """Return a space that has every point of the list in it, and tries these first."""
+    space = Space(
+        name="mlp",
+        parameters={
+            "depth": Range(low=1, high=6),
+            "width": Range(low=16, high=WIDEST, log=True),
+            "activation": Choice(choices=ACTIVATIONS),
+            "dropout": Range(low=0.0, high=0.5),
+            "learning_rate": Range(low=LOW_RATE, high=HIGH_RATE, log=True),
+        },
+        fixed={
+            "normalisation": "none",
+            "residual": False,
+            "embedding": "none",
+            "weight_decay": WEIGHT_DECAY,
+            "label_smoothing": 0.0,
+            "batch_size": job.batch,
+            "epochs": job.epochs,
+            "scaling": "standard",
+            "rare_levels": "keep",
+            "class_weights": "none",
+        },
+        portfolio=tuple(points),
+    )
+    assert all(space.contains(point) for point in points)
+    return space
+
+
+def create(storage: Storage, prepared: Prepared, space: Space) -> StudyRow:
+    """Create the study, whose budget is as long as the list."""
+    row, _ = studies.create(
+        storage,
+        plan={**prepared.plan, "space": space.to_json()},
+        direction="maximize",
+        dataset=datasets.put(storage, prepared.data, "table.csv"),
+        test_dataset=datasets.put(storage, prepared.test, "test.csv"),
+        trials=len(space.portfolio),
+    )
+    return row
+
+
+def worker(row: StudyRow, home: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the real command on all cores, and its environment."""
+    environment = {**os.environ, "TOPO_SEARCH_HOME": str(home)}
+    for name in ("TOPO_SEARCH_STORAGE", "TOPO_SEARCH_STORAGE_FILE"):
+        environment.pop(name, None)
+    command = [sys.executable, "-m", "topo_search.cli", "worker", "--study", row.id]
+    return [*command, "--until-idle"], environment
+
+
+def results(storage: Storage, row: StudyRow) -> tuple[list[Trial], float]:
+    """Return what the trials gave, by the database's clock, and the seconds of finishing.
+
+    Raises:
+        SystemExit: Where not every trial is complete, or the study was not finished.
+    """
+    lease = tables.lease.c
+    with storage.transaction() as connection:
+        asked = sa.select(lease.kind, lease.trial_number, lease.taken_at, lease.ended_at)
+        leases = connection.execute(asked.where(lease.study == row.id)).all()
+    ended = studies.get(storage, row.id)
+    if ended.state != "finished":
+        raise SystemExit(f"The study is {ended.state}: {ended.reason}.")
+    by_number = {one.number: one for one in trials.optuna_study(storage, row).get_trials()}
+    found, finishing = [], 0.0
+    for kind, number, taken, end in leases:
+        if kind == "finish":
+            finishing = (end - taken).total_seconds()
+            continue
+        trial = by_number[number]
+        if trial.value is None:
+            raise SystemExit(f"Trial {number} is {trial.state.name}: {trial.user_attrs}.")
+        found.append(
+            Trial(
+                start=taken.timestamp(),
+                end=end.timestamp(),
+                seconds=trial.user_attrs["seconds"],
+                score=trial.value,
+                epochs=trial.user_attrs["epochs"],
+            )
+        )
+    if len(found) != row.trials:
+        raise SystemExit(f"{len(found)} of {row.trials} trials are there.")
+    return found, finishing
