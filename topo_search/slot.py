@@ -27,6 +27,8 @@ from objectives.objective import (
 )
 from objectives.rungs import REDUCTION
 
+NICENESS = 10  # Of 19; a ninth of the share of a core that others have who want it.
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
@@ -68,6 +70,8 @@ def main(connection: Connection, surroundings: Surroundings) -> None:
     # Ctrl-C and a service manager's SIGTERM reach the whole group; the supervisor decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Training takes whatever nobody else needs: people at this machine, pages, the supervisor.
+    os.nice(NICENESS)
     threading.Thread(target=end_with_parent, daemon=True).start()
     if surroundings.log is not None:
         print_to(surroundings.log)

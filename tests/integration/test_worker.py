@@ -6,6 +6,7 @@ from collections import Counter
 from multiprocessing import forkserver
 from pathlib import Path
 
+import psutil
 import pytest
 import sqlalchemy as sa
 from stored_studies import let_expire, optuna_trials
@@ -23,6 +24,7 @@ from storage import leases, studies, tables, trials
 from storage.connection import Storage
 from storage.rows import StudyRow
 from topo_search import pool
+from topo_search.slot import NICENESS
 from topo_search.worker import Worker
 
 
@@ -68,6 +70,21 @@ def test_what_slots_print_goes_to_the_log_alone(
     # Whoever reads our output through a pipe would otherwise wait for the fork server's end.
     outputs = [os.readlink(f"/proc/{server}/fd/{number}") for number in (1, 2)]
     assert {Path(output).name for output in outputs} == {"slots.log"}
+
+
+def test_slots_make_way_for_whoever_else_wants_a_core(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=1)
+    own: list[int] = []
+
+    def the_slot_has_begun(one: Worker) -> bool:
+        processes = [psutil.Process(slot.process.pid).nice() for slot in one.pool.slots]
+        own[:] = [nice - psutil.Process().nice() for nice in processes]
+        return own == [NICENESS] * one.count
+
+    serve(the_slot_has_begun)
+    assert fates(storage, study) == ["COMPLETE"]
 
 
 def test_a_trial_whose_slot_is_killed_is_tried_again_as_it_was(
