@@ -22,6 +22,7 @@ test: .venv/tested
 bench: .venv/benched
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/depth.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/faults.py --minutes 10
 	$(BIN)/python benchmarks/web.py

@@ -1,0 +1,146 @@
+"""Depth: time to the first epoch, time of an epoch and memory by depth, and 1,000 depths in a row.
+
+Each depth in a fresh process that has TensorFlow loaded, with one thread, as a slot has. The whole
+sweep is the real command. Prints Markdown.
+
+    python benchmarks/depth.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import psutil
+from training import Table, table_named
+
+ROOT = Path(__file__).parents[1]
+DEPTHS = {"iris": (10, 30, 100, 200, 300, 500, 700, 850, 1000), "digits": (10, 100, 300, 1000)}
+WIDTHS = {"iris": 4, "digits": 64}
+EPOCHS = {"iris": 12, "digits": 3}
+
+
+def in_a_fresh_slot(
+    sender: Connection, table: Table, depth: int, width: int, epochs: int, residual: bool
+) -> None:
+    """Send the seconds from the assignment to the end of each epoch, and the memory of its own."""
+    from topo_search.slot import configure_tensorflow
+
+    configure_tensorflow()
+    import tensorflow as tf
+
+    from objectives.preprocessing import Arrays, Sizes
+    from objectives.program import Fold
+    from objectives.topology import Recipe, Topology
+    from objectives.training import Trainer, resident
+
+    began, times = time.perf_counter(), []
+
+    def report(epoch: int, value: float) -> bool:
+        times.append(time.perf_counter() - began)
+        return True
+
+    rows = len(table.y)
+    nothing = np.zeros((rows, 0))
+    arrays = Arrays(
+        numeric=table.x, dense=nothing.astype(np.float32), codes=nothing.astype(np.int32)
+    )
+    Trainer().train(
+        topology=Topology(depth=depth, width=width, activation="relu", residual=residual),
+        recipe=Recipe(
+            learning_rate=1e-3, weight_decay=0.0, dropout=0.0, batch_size=32, epochs=epochs
+        ),
+        sizes=Sizes(numeric=table.x.shape[1], dense=0, codes=()),
+        outputs=table.classes,
+        folds=[
+            Fold(
+                tensors=resident(arrays), target=tf.constant(table.y), weights=tf.ones(rows),
+                train=table.train, valid=table.valid,
+            )
+        ],
+        evaluate=lambda index, outputs: (0.0, 0.0),
+        maximise=True,
+        seed=0,
+        report=report,
+        patience=epochs,
+    )  # fmt: skip
+    sender.send((times, psutil.Process().memory_full_info().uss))
+
+
+def by_depth(name: str, depths: Sequence[int]) -> None:
+    """Print what each depth costs on a table."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["topo_search.preload"])
+    table = table_named(name)
+    print(f"\n## {name}: {WIDTHS[name]} units, residual relu, batches of 32, one thread\n")
+    print(
+        "| layers | to the end of the first epoch, s | an epoch after that, ms | own memory, MB |"
+    )
+    print("|---|---|---|---|")
+    found = []
+    for depth in (depths[0], *depths):  # The first start also imports TensorFlow.
+        receiver, sender = context.Pipe(duplex=False)
+        given = (sender, table, depth, WIDTHS[name], EPOCHS[name], True)
+        process = context.Process(target=in_a_fresh_slot, args=given)
+        process.start()
+        sender.close()
+        times, memory = receiver.recv()
+        process.join()
+        found.append((depth, times[0], float(np.median(np.diff(times))), memory))
+    for depth, first, epoch, memory in found[1:]:
+        print(f"| {depth:,} | {first:.2f} | {1000 * epoch:.1f} | {memory / 2**20:.0f} |")
+    if len(depths) > 4:
+        layers, seconds = (np.array([row[k] for row in found[1:]]) for k in (0, 2))
+        slope, base = np.polyfit(layers, seconds, 1)
+        rest = ((seconds - base - slope * layers) ** 2).sum()
+        r2 = 1 - rest / ((seconds - seconds.mean()) ** 2).sum()
+        print(f"\n{1e6 * slope:.1f} µs a layer and epoch, R² {r2:.4f}.")
+
+
+def whole_sweep(deepest: int) -> None:
+    """Print how long the real command takes for every depth in a row."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            Path(sys.executable).with_name("topo-search"), "search", ROOT / "examples/iris.csv",
+            "--target", "species", "--space", "depth", "--depth", f"1:{deepest}",
+            "--trials", str(deepest), "--epochs", "30", "--validation", "holdout",
+            "--pruner", "none", "--json", "--report", Path(folder) / "report.html",
+        ]  # fmt: skip
+        began = time.perf_counter()
+        done = subprocess.run(
+            command,
+            env=os.environ | {"TOPO_SEARCH_HOME": f"{folder}/home"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        wall = time.perf_counter() - began
+    said = json.loads(done.stdout)
+    print(f"\n## Every depth from 1 to {deepest:,} on iris, plain, 30 epochs at most, hold-out\n")
+    print(f"{said['trials']['complete']:,} networks in {said['seconds']:.0f} s; ", end="")
+    print(f"the whole command, refit and report with it, {wall:.0f} s.")
+
+
+def main() -> None:
+    """Measure all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller networks")
+    quick = parser.parse_args().quick
+    for name, depths in DEPTHS.items():
+        by_depth(name, depths[:2] if quick else depths)
+    whole_sweep(40 if quick else 1000)
+    print(f"\nload {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
