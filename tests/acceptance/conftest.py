@@ -30,7 +30,7 @@ def searched(machine: Machine) -> Searched:
         (machine.folder / f"{name}.py").write_text("raise SystemExit('not meant')\n")
     report = machine.folder / "first" / "iris-report.html"
     report.parent.mkdir()
-    options = ("--trials", 6, "--epochs", 9, "--slots", 2, "--name", "first")
+    options = ("--trials", 4, "--depth", "1:2", "--epochs", 9, "--slots", 2, "--name", "first")
     printed = machine.json("search", IRIS, "--target", "species", *options, "--report", report)
     return Searched(machine=machine, printed=printed, report=report)
 
