@@ -29,8 +29,7 @@ class Commands:
             [sys.executable, "-P", HERE / "command_server.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            # Threads and forks are enemies.
-            env=os.environ | {"PYTHONPATH": IMPORT_PATH, "OPENBLAS_NUM_THREADS": "1"},
+            env=os.environ | {"PYTHONPATH": IMPORT_PATH},
             text=True,
         )
 
