@@ -2,8 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from light_commands import Commands
 from machines import IRIS, Machine, Searched
 
 from storage.connection import Storage, connect
@@ -28,7 +30,7 @@ def searched(machine: Machine) -> Searched:
         (machine.folder / f"{name}.py").write_text("raise SystemExit('not meant')\n")
     report = machine.folder / "first" / "iris-report.html"
     report.parent.mkdir()
-    options = ("--trials", 6, "--epochs", 9, "--slots", 2, "--name", "first")
+    options = ("--trials", 4, "--depth", "1:2", "--epochs", 9, "--slots", 2, "--name", "first")
     printed = machine.json("search", IRIS, "--target", "species", *options, "--report", report)
     return Searched(machine=machine, printed=printed, report=report)
 
@@ -40,3 +42,18 @@ def storage(machine: Machine) -> Iterator[Storage]:
         opened = connect(url)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """What commands are forked from that need not import anything."""
+    started = Commands(tmp_path_factory.mktemp("printed"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def bench(machine: Machine, storage: Storage, commands: Commands, tmp_path: Path) -> Machine:
+    """The machine, with a folder of the test's own, and no TensorFlow in its slots."""
+    (tmp_path / "space.toml").write_text("[parameters]\nx = {low = 0, high = 99999}\n")
+    return machine.light(tmp_path, commands)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from light_commands import IMPORT_PATH, LIGHT, Commands
+
 COMMAND = Path(sys.executable).with_name("topo-search")
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 DEADLINE = 150.0  # Seconds for any one command; on an idle machine the longest takes 20.
@@ -33,6 +35,12 @@ class Machine:
 
     home: Path
     folder: Path  # The working directory.
+    command: tuple[str | Path, ...] = (COMMAND,)
+    commands: Commands | None = None  # What those that are waited for come from, if forked.
+
+    def light(self, folder: Path, commands: Commands) -> "Machine":
+        """Return the same machine for who trains no network, in a folder of their own."""
+        return Machine(home=self.home, folder=folder, command=LIGHT, commands=commands)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -41,20 +49,24 @@ class Machine:
         return kept | {
             "TOPO_SEARCH_HOME": str(self.home),
             "COLUMNS": str(COLUMNS),
-            "PYTHONPATH": import_path(Path(__file__).parent),
+            "PYTHONPATH": IMPORT_PATH,
             "TOY_FOLDER": str(self.folder),
         }
 
     def run(self, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, which must be with this exit code."""
-        done = subprocess.run(
-            [COMMAND, *map(str, arguments)],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-        )
+        words = [str(argument) for argument in arguments]
+        if self.commands is not None:
+            done = self.commands.run(words, self.folder, self.environment, DEADLINE)
+        else:
+            done = subprocess.run(
+                [*self.command, *words],
+                cwd=self.folder,
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+            )
         assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stderr}"
         return done
 
@@ -66,7 +78,7 @@ class Machine:
     def started(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
         """Let a command run while the block does; its process is killed at the end."""
         with subprocess.Popen(
-            [COMMAND, *map(str, arguments)],
+            [*self.command, *map(str, arguments)],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -83,7 +95,8 @@ class Machine:
         """Let a command run in a terminal of 80 columns while the block does."""
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
-        command = [sys.executable, "-c", TAKE_TERMINAL, COMMAND, *map(str, arguments)]
+        command = [sys.executable, "-c", TAKE_TERMINAL, *self.command]
+        command += map(str, arguments)
         with subprocess.Popen(
             command,
             cwd=self.folder,
@@ -100,11 +113,6 @@ class Machine:
             finally:
                 process.kill()
                 terminal.close()
-
-
-def import_path(folder: Path) -> str:
-    """Return a PYTHONPATH with a folder more."""
-    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
 
 
 class Terminal:

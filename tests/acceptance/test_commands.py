@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from light_commands import Commands
 from machines import COLUMNS, IRIS, Machine, Searched
 
 from storage import studies
@@ -25,6 +26,12 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def lines_wider_than_the_terminal(text: str) -> list[str]:
     return [line for line in text.splitlines() if len(line) > COLUMNS]
+
+
+@pytest.fixture
+def quick(machine: Machine, storage: Storage, commands: Commands) -> Machine:
+    """The machine, for commands that train no network."""
+    return machine.light(machine.folder, commands)
 
 
 # A search and what it leaves.
@@ -53,7 +60,7 @@ def test_what_search_prints_is_true_of_iris(searched: Searched) -> None:
     assert rows["train"] + rows["validation"] == 120
     assert (rows["test"], rows["dropped"]) == (30, 0)
     trials = printed["trials"]
-    assert trials["finished"] == 6 == trials["complete"] + trials["pruned"]
+    assert trials["finished"] == 4 == trials["complete"] + trials["pruned"]
     assert trials["failed"] == 0
     test = printed["test"]
     assert 0.8 <= test["low"] <= test["value"] <= test["high"] <= 1.0 or test["value"] > 0.8
@@ -98,31 +105,29 @@ def test_predict_names_the_column_that_is_missing(searched: Searched, tmp_path: 
     assert "petal_length" in done.stderr
 
 
-def test_export_writes_the_network_again(searched: Searched, storage: Storage) -> None:
-    machine = searched.machine
-    assert machine.json("export", searched.study, "-o", "again") == {
+def test_export_writes_the_network_again(searched: Searched, quick: Machine) -> None:
+    assert quick.json("export", searched.study, "-o", "again") == {
         "study": searched.study,
         "folder": "again",
     }
     for path in searched.network.iterdir():
-        assert (machine.folder / "again" / path.name).read_bytes() == path.read_bytes()
+        assert (quick.folder / "again" / path.name).read_bytes() == path.read_bytes()
 
 
-def test_results_fill_a_csv_and_a_page(searched: Searched, storage: Storage) -> None:
-    machine = searched.machine
-    machine.run("results", "first", "--csv", "trials.csv", "--html", "page.html")
-    trials = read(machine.folder / "trials.csv")
-    assert [row["trial"] for row in trials][:6] == [str(number) for number in range(6)]
+def test_results_fill_a_csv_and_a_page(searched: Searched, quick: Machine) -> None:
+    quick.run("results", "first", "--csv", "trials.csv", "--html", "page.html")
+    trials = read(quick.folder / "trials.csv")
+    assert [row["trial"] for row in trials][:4] == [str(number) for number in range(4)]
     best = searched.printed["best"]
     assert float(trials[best["trial"]]["value"]) == best["value"]
-    page = (machine.folder / "page.html").read_text(encoding="utf-8")
+    page = (quick.folder / "page.html").read_text(encoding="utf-8")
     assert best["topology"] in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
 
 
-def test_studies_lists_every_study_as_status_tells_it(searched: Searched, storage: Storage) -> None:
-    listed = {one["study"]: one for one in searched.machine.json("studies")}
-    status = searched.machine.json("status", searched.study[:5])
+def test_studies_lists_every_study_as_status_tells_it(searched: Searched, quick: Machine) -> None:
+    listed = {one["study"]: one for one in quick.json("studies")}
+    status = quick.json("status", searched.study[:5])
     assert status == listed[searched.study]
     assert {"study", "state", "trials", "best"} <= set(status)
     assert status["state"] == "finished"
@@ -135,18 +140,18 @@ def test_resume_adds_trials_and_fits_the_screen(searched: Searched, storage: Sto
     done = machine.run("resume", searched.study, "--trials", "+2", "--report", "more-report.html")
     assert lines_wider_than_the_terminal(done.stdout + done.stderr) == []
     assert f"topo-search resume {searched.study} --trials +20" in done.stdout
-    assert "trial   6" in done.stdout and "trial   7" in done.stdout
+    assert "trial   4" in done.stdout and "trial   5" in done.stdout
     counts = machine.json("status", searched.study)["trials"]
-    assert (counts["finished"], counts["running"], counts["waiting"]) == (8, 0, 0)
+    assert (counts["finished"], counts["running"], counts["waiting"]) == (6, 0, 0)
     row = studies.get(storage, searched.study)
     assert row.outcome is not None and row.outcome["test"]["looks"] == 2
     assert (machine.folder / "more-network" / "network.keras").exists()
 
 
 def test_resume_of_a_finished_study_says_how_to_add_to_it(
-    searched: Searched, storage: Storage
+    searched: Searched, quick: Machine
 ) -> None:
-    done = searched.machine.run("resume", searched.study, code=1)
+    done = quick.run("resume", searched.study, code=1)
     assert_one_line(done.stderr)
     assert "--trials +20" in done.stderr
 
@@ -175,35 +180,33 @@ def test_inspect_fits_the_screen(machine: Machine, tmp_path: Path) -> None:
     assert "number" in done.stdout
 
 
-def test_a_study_of_an_own_objective_is_created_served_and_shown(
-    machine: Machine, storage: Storage
-) -> None:
-    (machine.folder / "space.toml").write_text(
+def test_a_study_of_an_own_objective_is_created_served_and_shown(quick: Machine) -> None:
+    (quick.folder / "space.toml").write_text(
         "[parameters]\nx = {low = 0, high = 9}\nkind = {choices = ['a', 'b']}\n"
     )
-    made = machine.json("create", *OWN, "--trials", 5, "--name", "own", "--direction", "minimize")
+    made = quick.json("create", *OWN, "--trials", 5, "--name", "own", "--direction", "minimize")
     assert set(made) == {"study", "key"}
     allow = ("--allow-objective", "toy_objectives:objective")
-    served = machine.json("worker", "--study", "own", "--until-idle", "--slots", 1, *allow)
+    served = quick.json("worker", "--study", "own", "--until-idle", "--slots", 1, *allow)
     assert served["trials"] == 5
-    status = machine.json("status", made["study"])
+    status = quick.json("status", made["study"])
     assert (status["state"], status["trials"]["complete"]) == ("finished", 5)
-    results = machine.json("results", "own")
+    results = quick.json("results", "own")
     values = [trial["value"] for trial in results["history"]]
     assert status["best"]["value"] == results["best"]["value"] == min(values)
-    shown = machine.run("results", "own", "--csv", "own.csv", "--html", "own.html").stdout
+    shown = quick.run("results", "own", "--csv", "own.csv", "--html", "own.html").stdout
     assert lines_wider_than_the_terminal(shown) == []
-    assert {"param.x", "param.kind"} <= set(read(machine.folder / "own.csv")[0])
-    assert (machine.folder / "own.html").stat().st_size > 10_000
-    assert "own" in machine.run("studies").stdout
-    assert "5 of 5 trials: 5 complete" in machine.run("status", "own").stdout
+    assert {"param.x", "param.kind"} <= set(read(quick.folder / "own.csv")[0])
+    assert (quick.folder / "own.html").stat().st_size > 10_000
+    assert "own" in quick.run("studies").stdout
+    assert "5 of 5 trials: 5 complete" in quick.run("status", "own").stdout
 
 
 def test_one_slot_and_one_seed_give_the_same_study_twice(
     machine: Machine, storage: Storage
 ) -> None:
-    limits = ("--depth", "1:3", "--width", "16:48", "--epochs", 9, "--validation", "holdout")
-    budget = ("--trials", 14, "--slots", 1, "--seed", 5, "--report", "same-report.html")
+    limits = ("--depth", "1:2", "--width", "16:48", "--epochs", 3, "--validation", "holdout")
+    budget = ("--trials", 12, "--slots", 1, "--seed", 5, "--report", "same-report.html")
     found = []
     for _ in range(2):
         study = machine.json("search", IRIS, "--target", "species", *limits, *budget)["study"]
@@ -261,9 +264,9 @@ def assert_one_line(stderr: str) -> None:
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
 def test_wrong_input_is_answered_in_one_line(
-    machine: Machine, storage: Storage, arguments: tuple[Any, ...], code: int, said: str
+    quick: Machine, arguments: tuple[Any, ...], code: int, said: str
 ) -> None:
-    done = machine.run(*arguments, code=code)
+    done = quick.run(*arguments, code=code)
     assert done.stdout == ""
     assert_one_line(done.stderr)
     assert said in done.stderr
@@ -278,9 +281,9 @@ def test_wrong_input_is_answered_in_one_line(
     ],
 )
 def test_a_storage_that_is_none_is_told_without_its_password(
-    machine: Machine, url: str, said: str
+    quick: Machine, url: str, said: str
 ) -> None:
-    done = machine.run("studies", "--storage", url, code=1)
+    done = quick.run("studies", "--storage", url, code=1)
     assert_one_line(done.stderr)
     assert said in done.stderr
     assert "s3cret" not in done.stderr

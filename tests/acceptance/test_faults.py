@@ -2,24 +2,15 @@
 
 import os
 import signal
-from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 from machines import DEADLINE, Machine, wait_until
 
 from storage import studies
 from storage.connection import Storage
 
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
-
-
-@pytest.fixture
-def bench(machine: Machine, storage: Storage, tmp_path: Path) -> Machine:
-    """The machine, with a folder of the test's own."""
-    (tmp_path / "space.toml").write_text("[parameters]\nx = {low = 0, high = 99999}\n")
-    return Machine(home=machine.home, folder=tmp_path)
 
 
 def gated_search(trials: int) -> tuple[Any, ...]:

@@ -2,10 +2,8 @@
 
 import json
 import os
-from pathlib import Path
 
 import psycopg2
-import pytest
 from machines import COLUMNS, Machine, wait_until
 
 from storage import studies
@@ -13,13 +11,6 @@ from storage.connection import Storage
 
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
 ALLOW = ("--allow-objective", "toy_objectives:gated")
-
-
-@pytest.fixture
-def bench(machine: Machine, storage: Storage, tmp_path: Path) -> Machine:
-    """The machine, with a folder of the test's own."""
-    (tmp_path / "space.toml").write_text("[parameters]\nx = {low = 0, high = 99999}\n")
-    return Machine(home=machine.home, folder=tmp_path)
 
 
 def made(bench: Machine, *options: object) -> str:

@@ -13,12 +13,12 @@ from apiflask import APIFlask
 from databases import execute, remove_home
 from flask.testing import FlaskClient
 from sqlalchemy import make_url
-from stories import DEADLINE, OBJECTIVE, TOYS, Outage, Serve, Step
+from stories import DEADLINE, IMPORT_PATH, OBJECTIVE, TOYS, Outage, Serve, Step
 
 from storage import embedded
 from storage.connection import Storage, connect
 from storage.signing import signing_key
-from topo_search import worker
+from topo_search import pool, worker
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
 from topo_search.web.service import Limits, Service
@@ -106,8 +106,21 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.fixture(scope="module")
+def light_slots() -> Iterator[None]:
+    """A fork server that does not load TensorFlow, which toy objectives do not need."""
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", IMPORT_PATH)
+        patch.setattr(pool, "PRELOAD", "light_preload")
+        yield
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
 @pytest.fixture
-def serve(storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
+def serve(
+    storage: Storage, tmp_path: Path, light_slots: None, monkeypatch: pytest.MonkeyPatch
+) -> Serve:
     """Run a worker in this process until it ends, and the steps of a story meanwhile."""
     monkeypatch.syspath_prepend(str(TOYS))
     monkeypatch.setattr(worker, "WATCH", 0.1)

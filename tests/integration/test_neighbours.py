@@ -18,7 +18,7 @@ from stored_studies import begun, claimed, in_processes, let_expire, optuna_tria
 from stored_studies import make_study as stored_study
 from stories import (
     DEADLINE,
-    TOYS,
+    IMPORT_PATH,
     Outage,
     Serve,
     appears,
@@ -45,7 +45,9 @@ OWN_PROCESS = """
 import os
 from pathlib import Path
 from storage.connection import connect
+from topo_search import pool
 from topo_search.worker import Worker
+pool.PRELOAD = "light_preload"
 options = dict(slots=1, until_idle=True, objectives=["toy_objectives:objective"])
 Worker(connect(os.environ["URL"]), Path(os.environ["MACHINE"]), **options).run()
 """
@@ -63,8 +65,7 @@ def start(database_url: str, home: Path, tmp_path: Path) -> Iterator[Start]:
     """Start workers of one slot in processes of their own, on this machine."""
     script = tmp_path / "script.py"
     script.write_text(OWN_PROCESS)
-    path = os.pathsep.join(filter(None, [str(TOYS), os.environ.get("PYTHONPATH")]))
-    environment = {"URL": database_url, "MACHINE": str(home), "PYTHONPATH": path}
+    environment = {"URL": database_url, "MACHINE": str(home), "PYTHONPATH": IMPORT_PATH}
     started: list[subprocess.Popen[bytes]] = []
 
     def one_more() -> subprocess.Popen[bytes]:

@@ -1,6 +1,7 @@
 """`topo-search web` as a process: many clients, large and slow ones, signals, its worker."""
 
 import json
+import os
 import resource
 import signal
 import socket
@@ -14,6 +15,7 @@ import psutil
 import pytest
 from databases import execute, remove_home
 from sqlalchemy import make_url
+from stories import IMPORT_PATH
 from web_processes import (
     COMMAND,
     DEADLINE,
@@ -58,6 +60,14 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, FILES), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture
+def light(tmp_path: Path) -> dict[str, str]:
+    """An environment in which a worker's slots do without TensorFlow: none here trains."""
+    code = "from topo_search import pool; pool.PRELOAD = 'light_preload'"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{tmp_path}{os.pathsep}{IMPORT_PATH}"}
 
 
 @pytest.fixture(scope="module")
@@ -197,10 +207,10 @@ def test_on_its_own_it_starts_and_stops_the_private_server(tmp_path: Path) -> No
 
 
 def test_its_worker_lives_and_dies_with_it(
-    database_url: str, storage: Storage, tmp_path: Path
+    database_url: str, storage: Storage, tmp_path: Path, light: dict[str, str]
 ) -> None:
     given = ("--with-worker", "--storage", database_url)
-    with started(tmp_path, *given) as web:
+    with started(tmp_path, *given, **light) as web:
         first = present(web, storage)
         assert not any("postgresql" in word for word in first.cmdline())
         first.kill()
@@ -208,16 +218,16 @@ def test_its_worker_lives_and_dies_with_it(
         assert "The worker ended with -9." in web.said()
         web.process.kill()
         again.wait(DEADLINE)
-    with started(tmp_path, *given) as web:
+    with started(tmp_path, *given, **light) as web:
         one = present(web, storage)
         web.process.kill()
         one.wait(DEADLINE)
 
 
 def test_its_worker_is_drained_when_it_ends(
-    database_url: str, storage: Storage, tmp_path: Path
+    database_url: str, storage: Storage, tmp_path: Path, light: dict[str, str]
 ) -> None:
-    with started(tmp_path, "--with-worker", storage=database_url) as web:
+    with started(tmp_path, "--with-worker", storage=database_url, **light) as web:
         one = present(web, storage)
         assert ends(web.process, signal.SIGTERM)[0] == 0, web.said()
         assert not one.is_running()

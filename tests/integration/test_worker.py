@@ -27,6 +27,8 @@ from topo_search import pool
 from topo_search.slot import NICENESS
 from topo_search.worker import Worker
 
+PRELOAD = pool.PRELOAD  # As in earnest; other tests here do without TensorFlow.
+
 
 def test_a_study_of_n_units_has_n_trials_each_ended_once(
     storage: Storage, folder: Path, serve: Serve
@@ -52,13 +54,18 @@ def test_what_an_outcome_says_is_kept_with_its_trial(
     assert kept.items() <= trial.user_attrs.items()
 
 
-def test_a_slot_at_work_has_no_database(storage: Storage, folder: Path, serve: Serve) -> None:
+def test_a_slot_at_work_has_no_database(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    monkeypatch.setattr(pool, "PRELOAD", PRELOAD)
     study = make_study(storage, folder, trials=1)
     serve()
     (trial,) = optuna_trials(storage, study)
     loaded = set(trial.user_attrs["loaded"])
     assert {"tensorflow", "objectives", "toy_objectives"} <= loaded
     assert not loaded & {"sqlalchemy", "psycopg2", "alembic", "storage", "optuna"}
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 def test_what_slots_print_goes_to_the_log_alone(

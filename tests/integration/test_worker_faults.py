@@ -17,7 +17,7 @@ from rich.console import Console
 from stored_studies import let_expire, optuna_trials
 from stories import (
     DEADLINE,
-    TOYS,
+    IMPORT_PATH,
     Outage,
     Serve,
     appears,
@@ -157,7 +157,9 @@ from pathlib import Path
 with open(os.environ["TRACES"] + "/script", "a") as file:
     file.write("was run\\n")
 from storage.connection import connect
+from topo_search import pool
 from topo_search.worker import Worker
+pool.PRELOAD = "light_preload"
 storage = connect(os.environ["URL"])
 options = dict(slots=2, until_idle=True, lease=2.0, objectives=["toy_objectives:objective"])
 Worker(storage, Path(os.environ["TRACES"]) / "home", **options).run()
@@ -172,7 +174,7 @@ def another(database_url: str, folder: Path, tmp_path: Path) -> Iterator[subproc
     environment = os.environ | {
         "URL": database_url,
         "TRACES": str(folder),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(TOYS), os.environ.get("PYTHONPATH")])),
+        "PYTHONPATH": IMPORT_PATH,
     }
     with subprocess.Popen([sys.executable, script], env=environment) as process:
         yield process

@@ -20,6 +20,11 @@ from topo_search.study import Options, create
 from topo_search.worker import Worker
 
 
+@pytest.fixture(scope="module")
+def light_slots() -> None:
+    """Have slots with TensorFlow after all: here networks are trained."""
+
+
 def has_claimed_ahead(one: Worker) -> bool:
     return one.ahead is not None
 

@@ -27,8 +27,8 @@ from small_tables import KINDS, mixed, plan_of, point
 from objectives import finishing
 from objectives.objective import Finish
 from objectives.table import MissingColumnsError, Overrides, read_table
-from topo_search import predictor
-from topo_search.web import prediction
+from topo_search import pool, predictor
+from topo_search.web import children, prediction
 from topo_search.web.children import BusyError, EndedError, TooLongError, TooMuchError
 from topo_search.web.prediction import KEPT, Predicted, Predictions, Question
 
@@ -44,9 +44,14 @@ Made = Callable[..., Predictions]
 
 @pytest.fixture(scope="module", autouse=True)
 def own_fork_server() -> Iterator[None]:
-    """Have a fork server as the service has it, whatever tests before and after need."""
+    """Have a fork server as the service has it, but with TensorFlow, whatever other tests need.
+
+    Each child is to load it by itself, which takes seconds; services in processes of their own do.
+    """
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(children, "PRELOAD", (*children.PRELOAD, pool.PRELOAD))
+        yield
     forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import psycopg2
 import pytest
 from fleet_checks import exact, make_study, none_open
-from fleet_harness import DEADLINE, Fleet, environment, is_finished, wait_until
+from fleet_harness import DEADLINE, HERE, Fleet, environment, is_finished, wait_until
 from fleet_server import Server, free_port
 
 from storage.connection import Storage, connect
 from storage.notices import Listener
 from storage.system_account import as_account
 
-COMMAND = Path(sys.executable).with_name("topo-search")
+COMMANDS = HERE.parent  # Those of which one is the command without TensorFlow.
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 # One session for everybody: whoever held a transaction and began another would wait for itself.
 SETTINGS = """
@@ -68,14 +68,17 @@ def bounced(server: Server, database: str) -> Iterator[str]:
 def test_the_command_and_a_worker_work_behind_pgbouncer(
     bounced: str, storage: Storage, fleet: Fleet, tmp_path: Path
 ) -> None:
+    light = (sys.executable, "-P", COMMANDS / "light_command.py")
+    around = environment()
+    around["PYTHONPATH"] += f"{os.pathsep}{COMMANDS}"
     space = tmp_path / "space.toml"
     space.write_text("[parameters]\nx = {low = 0.0, high = 1.0}\nn = {low = 0, high = 9}\n")
 
     def command(*arguments: object) -> Any:
         with subprocess.Popen(
-            [sys.executable, "-P", COMMAND, *map(str, arguments), "--storage", bounced, "--json"],
+            [*light, *map(str, arguments), "--storage", bounced, "--json"],
             cwd=tmp_path,
-            env=environment() | {"TOPO_SEARCH_HOME": str(tmp_path / "home")},
+            env=around | {"TOPO_SEARCH_HOME": str(tmp_path / "home")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
