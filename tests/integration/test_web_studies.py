@@ -14,6 +14,7 @@ from stored_studies import make_study
 
 from storage import studies, tokens, trials
 from storage.connection import Storage, StorageError
+from storage.rows import StudyRow
 from topo_search import study
 from topo_search.study import Options
 from topo_search.web import views, watching
@@ -26,10 +27,14 @@ DEADLINE = 20.0
 @pytest.fixture
 def made(storage: Storage) -> tuple[str, str]:
     """The id and the key of a new study of iris."""
+    row, key = new(storage)
+    return row.id, key
+
+
+def new(storage: Storage) -> tuple[StudyRow, str]:
     with open(IRIS, "rb") as file:
         options = Options(data=file.read(), file="iris.csv", target="species", trials=4)
-    row, key = study.create(storage, options)
-    return row.id, key
+    return study.create(storage, options)
 
 
 def end(storage: Storage, study_id: str, unit: int, value: float) -> None:
@@ -237,6 +242,33 @@ def test_any_number_of_viewers_cost_the_database_one_look(
     for thread in threads:
         thread.join(DEADLINE)
     assert len(looks) == 1
+
+
+def test_a_study_that_cannot_be_gathered_holds_up_no_other(
+    client: FlaskClient,
+    made: tuple[str, str],
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad, _ = new(storage)
+    service: Service = client.application.extensions["topo-search"]
+    service.watches.of(bad.id).look()
+    stream = events_of(client, made[1])
+    next(stream)
+    gathered = watching.view_of
+
+    def gather(storage: Storage, row: StudyRow, *given: Any) -> Any:
+        if row.id == bad.id:
+            raise ZeroDivisionError("what nobody thought of")
+        return gathered(storage, row, *given)
+
+    monkeypatch.setattr(watching, "view_of", gather)
+    studies.rename(storage, bad.id, "other")
+    end(storage, made[0], 0, 0.7)
+    _, _, change = next(stream)
+    assert change["state"]["trials"]["complete"] == 1
+    assert "cannot be gathered" in caplog.text
 
 
 def test_a_study_too_large_to_gather_at_once_is_shown_as_far_as_it_is_known(

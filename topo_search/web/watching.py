@@ -173,6 +173,8 @@ class Watches:
                         self._watches.pop(watch.study, None)
                 except StorageError as error:  # What is shown stays as it was.
                     logger.warning("%s", error)
+                except Exception:  # One study's trouble is not to end the watching of others.
+                    logger.exception("Study %s cannot be gathered.", watch.study)
 
 
 def stream(
