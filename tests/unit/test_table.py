@@ -143,6 +143,12 @@ def test_texts_the_rules_cannot_read_are_missing_and_counted(table: Table) -> No
         assert any(text in warning for warning in again.warnings)
 
 
+def test_a_moment_and_half_a_number_are_no_cell() -> None:
+    rows = [f"{i % 28 + 1:02d}.01.2001 {i % 24:02d}:00;{i * 37 % 101},125" for i in range(30)]
+    reading = read_table("\n".join(rows).encode()).reading
+    assert (reading.separator, reading.decimal) == (";", ",")
+
+
 def test_unnamed_row_names_are_found_again_beside_a_short_header() -> None:
     data = "a,b\n" + "".join(f"r{i},{i * 1.5},{'xy'[i % 2]}\n" for i in range(30))
     table = read_table(data.encode())
