@@ -18,7 +18,8 @@ MONEY = (  # before or behind a number
 )
 VALUE = re.compile(  # a number, date or time, whatever its conventions
     rf"[-+(]?{MONEY}?\s?[-+]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?\s?(?:{MONEY}|%)?\)?"
-    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
+    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?"
+    r"|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
 )
 SEEN = 1000  # rows looked at
 PLAIN = 0.9  # how much a plain text says for a dialect, where a number, date or time says 1
