@@ -244,6 +244,24 @@ def test_any_number_of_viewers_cost_the_database_one_look(
     assert len(looks) == 1
 
 
+def test_a_key_is_looked_up_once_while_its_study_is_watched(
+    client: FlaskClient, made: tuple[str, str], storage: Storage
+) -> None:
+    pages = [f"/v1/studies/{made[1]}{part}" for part in ("", "/trials", "/figures", "/results")]
+    client.get(pages[0])
+    asked, reader = [], threading.get_ident()
+
+    def note(*_: object) -> None:
+        if threading.get_ident() == reader:  # Not in the thread that looks for all who watch.
+            asked.append(1)
+
+    sa.event.listen(storage.engine, "before_cursor_execute", note)
+    assert [client.get(page).status_code for page in pages] == [200] * 4
+    assert not asked
+    assert client.delete(pages[0]).status_code == 204
+    assert [client.get(page).status_code for page in pages] == [404] * 4
+
+
 def test_a_study_that_cannot_be_gathered_holds_up_no_other(
     client: FlaskClient,
     made: tuple[str, str],

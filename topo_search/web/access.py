@@ -14,6 +14,7 @@ from storage import studies, tokens
 from storage.rows import StudyRow
 from topo_search.web.problems import NO_STUDY
 from topo_search.web.service import Service
+from topo_search.web.watching import Watch
 
 limiter = Limiter(get_remote_address, storage_uri="memory://", strategy="moving-window")
 csrf = CSRFProtect()
@@ -52,6 +53,17 @@ def study_of(reference: str) -> StudyRow:
         return studies.get(storage, reference)
     except LookupError:
         abort(404, NO_STUDY)
+
+
+def watch_of(reference: str) -> Watch:
+    """Return the watch of the study that a request may see; `reference` as `study_of` takes it.
+
+    A key in the path is looked up once for as long as its study is watched.
+    """
+    watches = service().watches
+    if _ID.fullmatch(reference) or _bearer() is not None:
+        return watches.of(study_of(reference).id)
+    return watches.opened_by(reference) or watches.opens(reference, study_of(reference).id)
 
 
 def is_operator() -> bool:

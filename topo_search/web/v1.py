@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from apiflask import APIBlueprint
@@ -16,7 +17,7 @@ from topo_search.formats import format_name
 from topo_search.predictor import NETWORK, READING
 from topo_search.report import report_html
 from topo_search.web import schemas, watching
-from topo_search.web.access import GUESSES, UPLOADS, limiter, service, study_of
+from topo_search.web.access import GUESSES, UPLOADS, limiter, service, study_of, watch_of
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
 limiter.limit(GUESSES, deduct_when=lambda response: response.status_code == 404)(v1)
@@ -88,14 +89,14 @@ def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
 @v1.doc(summary="How far a study is")
 def read(study: str) -> dict[str, Any]:
     """Answer with the state, the progress and the best network so far."""
-    return service().watches.of(study_of(study).id).current().state
+    return watch_of(study).current().state
 
 
 @v1.get("/studies/<string:study>/results")
 @v1.doc(summary="Everything a study found")
 def results(study: str) -> dict[str, Any]:
     """Answer with what `topo-search results --json` prints."""
-    return service().watches.of(study_of(study).id).current().results.to_json()
+    return watch_of(study).current().results.to_json()
 
 
 @v1.get("/studies/<string:study>/trials")
@@ -103,14 +104,14 @@ def results(study: str) -> dict[str, Any]:
 @v1.doc(summary="A page of the trials")
 def trials(study: str, query_data: dict[str, Any]) -> dict[str, Any]:
     """Answer with some of the trials, sorted and filtered."""
-    return service().watches.of(study_of(study).id).current().trials(**query_data)
+    return watch_of(study).current().trials(**query_data)
 
 
 @v1.get("/studies/<string:study>/figures")
 @v1.doc(summary="The charts there are, with what tells whether they have changed")
 def figures(study: str) -> dict[str, str]:
     """Answer with a digest of each chart."""
-    return service().watches.of(study_of(study).id).current().digests
+    return watch_of(study).current().digests
 
 
 @v1.get("/studies/<string:study>/figures/<string:name>")
@@ -118,7 +119,7 @@ def figures(study: str) -> dict[str, str]:
 @v1.doc(summary="A chart as plotly JSON, or what is new in it")
 def figure(study: str, name: str, query_data: dict[str, Any]) -> Response:
     """Answer with one chart; to who had it lately, with `patch` instead of `data`."""
-    view = service().watches.of(study_of(study).id).current()
+    view = watch_of(study).current()
     return Response(view.figure(name, query_data["had"]), mimetype=JSON)
 
 
@@ -172,7 +173,10 @@ def rename(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
 @v1.doc(summary="Delete it with all it found", responses={204: "Deleted"})
 def delete(study: str) -> tuple[str, int]:
     """Delete a study."""
-    studies.delete(service().storage, study_of(study).id)
+    row = study_of(study)
+    studies.delete(service().storage, row.id)
+    with suppress(LookupError):  # Whoever watches it hears at once.
+        service().watches.of(row.id).look()
     return "", 204
 
 

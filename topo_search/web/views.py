@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,8 @@ class View:
     results: Results
     earlier: tuple[dict[str, Figure], ...] = field(default=(), repr=False)  # Latest first.
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _told: dict[str, str] = field(default_factory=dict, repr=False)  # By the mark before.
+    _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property
     def state(self) -> dict[str, Any]:
@@ -166,6 +169,16 @@ class View:
             "fragments": new,
             **({"figures": self.digests, "importances_reason": reason} if drawn else {}),
         }
+
+    def told_since(self, before: View | None) -> str:
+        """Return `since` as JSON, made once for all viewers who have seen the same."""
+        mark = "" if before is None else before.mark
+        with self._telling:
+            if mark not in self._told:
+                self._told[mark] = json.dumps(
+                    self.since(before), allow_nan=False, separators=(",", ":"), ensure_ascii=False
+                )
+            return self._told[mark]
 
     def trials(
         self, *, page: int, size: int, sort: str, order: str, state: str, search: str

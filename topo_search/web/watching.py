@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
-from storage import changes, studies
+from storage import changes, keys, studies
 from storage.connection import Storage, StorageError
 from topo_search.web.views import View, view_of
 
 logger = logging.getLogger(__name__)
 
 LOOK = 1.0  # Seconds between looks at the studies that are watched.
-SHARE = 0.05  # Of one core, at most, for gathering one study's results again and again.
+SHARE = 0.02  # Of one core, at most, for gathering one study's results again and again.
 FORGOTTEN = 60.0  # Seconds after its last viewer until a study is watched no more.
 STREAMS = 256  # Open at a time; each has a thread of the server.
 HEARTBEAT = 15.0  # Seconds of silence until a stream says that it is alive.
@@ -118,6 +116,7 @@ class Watches:
         self.storage = storage
         self._free = threading.Semaphore(STREAMS)
         self._watches: dict[str, Watch] = {}
+        self._opened: dict[str, str] = {}  # Hashes of keys to the studies that they open.
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._go_round, name="watches", daemon=True)
@@ -131,6 +130,19 @@ class Watches:
                 watch = self._watches[study] = Watch(self.storage, study)
             watch.asked_at = time.monotonic()
             return watch
+
+    def opened_by(self, key: str) -> Watch | None:
+        """Return the watch of the study that a key opens, where that is known without asking."""
+        with self._lock:
+            watch = self._watches.get(self._opened.get(keys.hash_of(key), ""))
+        return None if watch is None or watch.view is None else watch
+
+    def opens(self, key: str, study: str) -> Watch:
+        """Return the watch of a study, and remember which key opens it while it is watched."""
+        watch = self.of(study)
+        with self._lock:
+            self._opened[keys.hash_of(key)] = study
+        return watch
 
     def enter(self) -> Callable[[], None]:
         """Take one of the places for streams; return what gives it back.
@@ -162,6 +174,7 @@ class Watches:
                 old = time.monotonic() - FORGOTTEN
                 for study in [s for s, watch in self._watches.items() if watch.asked_at < old]:
                     del self._watches[study]
+                self._opened = {k: s for k, s in self._opened.items() if s in self._watches}
                 watches = list(self._watches.values())
             for watch in watches:
                 if watch.view is None:
@@ -200,7 +213,7 @@ def stream(
     quiet = time.monotonic()
     while not (watches.closed or gone()):
         if view is not None:
-            yield _event("change", view.mark, view.since(before))
+            yield _event("change", view.mark, view.told_since(before))
             before, quiet = view, time.monotonic()
         elif time.monotonic() - quiet > HEARTBEAT:
             yield ": still here\n\n"
@@ -208,10 +221,9 @@ def stream(
         try:
             view = watch.after(before.mark if before else None, LOOK)
         except LookupError:
-            yield _event("gone", "gone", {})
+            yield _event("gone", "gone", "{}")
             return
 
 
-def _event(name: str, mark: str, value: dict[str, Any]) -> str:
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+def _event(name: str, mark: str, text: str) -> str:
     return f"event: {name}\nid: {mark}\ndata: {text}\n\n"
