@@ -69,7 +69,7 @@ def test_no_log_shows_a_key(
         secrets = asked_everything(web, token)
         storage.close()
         outage.begin()
-        for path in (f"/s/{secrets['key']}", f"/v1/studies/{secrets['key']}/results", "/healthz"):
+        for path in (f"/s/{secrets['key']}", f"/v1/studies/{secrets['key']}/columns", "/healthz"):
             assert web.request("GET", path)[0] == 503
         outage.ends(None)  # type: ignore[arg-type]
         wait_until(lambda: web.request("GET", "/healthz")[0] == 200, "the database is back")
