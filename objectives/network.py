@@ -47,7 +47,7 @@ def array_inputs(sizes: Sizes) -> dict[str, keras.KerasTensor]:
 
 
 def trainable(
-    topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, room: bool = False
+    topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, padding: bool = False
 ) -> keras.Model:
     """Build the network to be trained; `initial_weights` gives what its training starts from.
 
@@ -56,12 +56,12 @@ def trainable(
         sizes: Widths of the arrays it takes.
         outputs: Classes, or 1 for a regression.
         dropout: Whether dropout follows the hidden layers, with its rates in variables.
-        room: Whether a deep stack may turn out to be shallower: see `roomy`.
+        padding: Whether a deep stack may have fewer layers than there are weights: see `padded`.
     """
     inputs = array_inputs(sizes)
     hidden = _encoded(inputs, topology, sizes)
-    roomy = room and is_deep(topology)
-    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout, roomy=roomy)
+    padding = padding and is_deep(topology)
+    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout, padded=padding)
     return keras.Model(inputs, _head(hidden, outputs))
 
 
@@ -75,7 +75,7 @@ def delivered(
     """
     hidden = _encoded(tensors, topology, sizes)
     stack = stackable(topology) and topology.depth > ORDINARY_DEPTH
-    hidden = _hidden(hidden, topology, stack=stack, dropout=False, roomy=False)
+    hidden = _hidden(hidden, topology, stack=stack, dropout=False, padded=False)
     return _head(hidden, outputs)
 
 
@@ -84,19 +84,19 @@ def stackable(topology: Topology) -> bool:
     return topology.uniform and topology.depth > 1
 
 
-def roomy(topology: Topology) -> Topology:
-    """Return the topology that `trainable` is to be given to train this one and others like it.
+def padded(topology: Topology) -> Topology:
+    """Return the topology whose network, its stack padded, trains this one and others like it.
 
-    Deep stacks share one network: of narrow layers with room for all there may be, of others for
-    as many as the next power of two, as what is empty costs time, too.
+    Stacks of narrow layers are padded to all the layers there may be, others to the next power of
+    two, as padding costs time, too.
     """
     if not is_deep(topology):
         return topology
-    room = 2 ** math.ceil(math.log2(topology.depth - 1))
+    power = 2 ** math.ceil(math.log2(topology.depth - 1))
     narrow = DEEPEST * topology.widths[0] ** 2 <= FEW_WEIGHTS
     return replace(
         topology,
-        depth=DEEPEST if narrow else min(1 + room, DEEPEST),
+        depth=DEEPEST if narrow else min(1 + power, DEEPEST),
         width=topology.widths[0],
         activation=topology.activations[0],
     )
@@ -125,7 +125,7 @@ def initial_weights(
     for variable in model.trainable_variables:
         layer, kind = variable.path.split("/")[-2:]
         shape = tuple(variable.shape)
-        room = shape[0]
+        length = shape[0]
         if layer == "stack":
             shape = (topology.depth - 1, *shape[1:])
         if kind in ("bias", "beta"):
@@ -145,14 +145,14 @@ def initial_weights(
         if topology.residual and kind == shrunk and _has_link(layer):
             value = value / topology.depth
         if layer == "stack":
-            value = filled_up(value, room)
+            value = pad(value, length)
         weights[variable.path] = value.astype(np.float32)
     return weights
 
 
-def filled_up(value: NDArray[Any], room: int) -> NDArray[Any]:
-    """Return what a stack's layers have each, with zeros for those that it has room for."""
-    return np.concatenate([value, np.zeros((room - len(value), *value.shape[1:]), value.dtype)])
+def pad(value: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return what each layer of a stack has, padded with zeros to so many layers."""
+    return np.concatenate([value, np.zeros((length - len(value), *value.shape[1:]), value.dtype)])
 
 
 def _has_link(layer: str) -> bool:
@@ -220,7 +220,7 @@ def _periodic(numeric: keras.KerasTensor, sizes: Sizes) -> keras.KerasTensor:
 
 
 def _hidden(
-    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool, roomy: bool
+    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool, padded: bool
 ) -> keras.KerasTensor:
     separate = 1 if stack else topology.depth
     for index in range(separate):
@@ -247,7 +247,7 @@ def _hidden(
         normalisation=topology.normalisation,
         residual=topology.residual,
         dropout=dropout,
-        roomy=roomy,
+        padded=padded,
         name="stack",
     )(tensor)
 

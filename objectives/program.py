@@ -58,7 +58,7 @@ def learning_rate(step: Any, peak: Any, total: Any) -> Any:
 
 
 class Program:
-    """The whole-epoch function of a topology, or of all as deep as it or less (`network.roomy`).
+    """The whole-epoch function of a topology, or of all as deep as it or less (`network.padded`).
 
     Weights in, weights out.
     """
@@ -67,7 +67,7 @@ class Program:
         self, topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, compiled: bool
     ) -> None:
         self.topology, self.outputs = topology, outputs
-        self.model = network.trainable(topology, sizes, outputs, dropout=dropout, room=True)
+        self.model = network.trainable(topology, sizes, outputs, dropout=dropout, padding=True)
         self.shapes = [tuple(v.shape) for v in self.model.trainable_variables]
         self.lengths = [math.prod(shape) for shape in self.shapes]
         # Weight decay is for kernels: not for biases, normalisations and levels.
@@ -94,7 +94,7 @@ class Program:
                 stack = variable.path.startswith("stack/")
                 layer = 0 if stack else int(variable.path.split("/")[-2].split("_")[-1]) - 1
                 value = np.array(rates[1:] if stack else [rates[layer]], np.float32)
-                value = network.filled_up(value, variable.shape[0])
+                value = network.pad(value, variable.shape[0])
             elif variable.name == "used":
                 value = np.array(topology.depth - 1, np.int32)
             elif variable.name == "seed_generator_state":

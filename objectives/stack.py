@@ -58,23 +58,23 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
         normalisation: str = "none",
         residual: bool = False,
         dropout: bool = False,
-        roomy: bool = False,
+        padded: bool = False,
         **options: Any,
     ) -> None:
         """Make a stack.
 
         Args:
-            depth: Layers, or the most there may be where it is roomy.
+            depth: Layers, those of the padding among them.
             width: Units of each.
             activation: As Keras names it.
             normalisation: `none`, `batch` or `layer`.
             residual: Whether each layer's input is added to its output.
             dropout: Whether units are dropped in training, at rates that are variables.
-            roomy: Whether the variable `used` says how many of the layers there are.
+            padded: Whether the variable `used` says how many of the layers are no padding.
             options: Of Keras's layers.
         """
         super().__init__(**options)
-        self.roomy = roomy
+        self.padded = padded
         self.depth, self.width, self.activation = depth, width, activation
         self.normalisation, self.residual, self.dropout = normalisation, residual, dropout
         self.activate: Callable[[tf.Tensor], tf.Tensor] = keras.activations.get(activation)
@@ -102,7 +102,7 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
             self.rate = self.add_weight(
                 shape=(self.depth,), initializer="zeros", trainable=False, name="rate"
             )
-        if self.roomy:
+        if self.padded:
             self.used = self.add_weight(
                 shape=(), dtype="int32", initializer="zeros", trainable=False, name="used"
             )
@@ -115,13 +115,13 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
         )
         seed = self.seed.next() if self.dropout and training else None
         layer = partial(self._layer, seed=seed, training=training)
-        used = read(self.used) if self.roomy else tf.constant(self.depth)
-        if self.depth <= UNROLLED and not self.roomy:
+        used = read(self.used) if self.padded else tf.constant(self.depth)
+        if self.depth <= UNROLLED and not self.padded:
             hidden, moving = one_by_one(layer, inputs, learned | others, self.depth)
         elif training:
             hidden, moving = in_a_loop(layer, inputs, learned, others, used)
         else:
-            hidden, moving = forth(layer, inputs, learned | others, used), []
+            hidden, moving = forward(layer, inputs, learned | others, used), []
         if training and self.normalisation == "batch":
             self.moving_mean.assign(moving[0])
             self.moving_variance.assign(moving[1])
@@ -129,7 +129,7 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Return what builds an equal layer."""
-        names = ("depth", "width", "activation", "normalisation", "residual", "dropout", "roomy")
+        names = ("depth", "width", "activation", "normalisation", "residual", "dropout", "padded")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
     def _layer(
@@ -165,7 +165,7 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
 
 
 def read(variable: keras.Variable) -> tf.Tensor:
-    """Return what a variable holds here: in a stateless call it is another's before and after."""
+    """Return a variable's value at once: outside of this stateless call it has another."""
     return tf.identity(ops.convert_to_tensor(variable))
 
 
@@ -181,7 +181,7 @@ def one_by_one(
     return hidden, [tf.stack(values) for values in zip(*rows, strict=True)]
 
 
-def forth(layer: Layer, inputs: tf.Tensor, stacked: Tensors, used: tf.Tensor) -> tf.Tensor:
+def forward(layer: Layer, inputs: tf.Tensor, stacked: Tensors, used: tf.Tensor) -> tf.Tensor:
     """Return the last layer's output, in a loop over the layers used."""
 
     def body(index: tf.Tensor, hidden: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -132,7 +132,7 @@ class Trainer:
         # (benchmarks/README.md); the loop over a deep stack needs it.
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         compiled = on_gpu or network.is_deep(topology)
-        topology = network.roomy(topology)
+        topology = network.padded(topology)
         key = (topology, sizes, outputs, dropout, compiled)
         program = self._programs.pop(key, None) or Program(
             topology, sizes, outputs, dropout=dropout, compiled=compiled

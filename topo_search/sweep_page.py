@@ -22,9 +22,8 @@ from topo_search.results import Results
 
 SHOWN = 24  # Depths in the table of numbers.
 MCLEOD = (
-    "In 2015 McLeod's Distributed Deep Learning Framework in Python let one network after another "
-    "grow, layer by layer, on small tables: scores levelled off near 500 to 700 layers, and the "
-    "time of training grew in a straight line with the layers."
+    "With his Distributed Deep Learning Framework in Python, McLeod found in 2015 that scores "
+    "level off near 500 to 700 layers, and that training time grows in a straight line with them."
 )
 
 
@@ -151,8 +150,8 @@ def _beside_mcleod(results: Results, found: Depths) -> Markup:
         "fits the activation (He et al. 2015), and a residual layer's at the depth's share of it; "
         f"AdamW with a rate of {fixed['learning_rate']:g} that warms up and falls to 0; "
         f"{fixed['width']} units a layer, {results.plan['epochs']} epochs at most and batches of "
-        f"{fixed['batch_size']}; scores are of validation rows that no weight has seen; and each "
-        "depth is compiled as one loop, so that the time is that of the arithmetic."
+        f"{fixed['batch_size']}; scores are of validation rows that no weight has seen; and times "
+        "are of epochs that are compiled already."
     )
     texts = (MCLEOD, f"Here: {ours}", reasons)
     return section("Beside McLeod's finding", *(Markup("<p>{}</p>").format(text) for text in texts))

@@ -369,8 +369,8 @@ def test_deep_networks_share_one_compiled_epoch_and_train_as_if_it_were_their_ow
     model = network.trainable(deep, SIZES, CLASSES, dropout=False)
     network.set_weights(model, ours.weights[0])  # As finishing does.
     wide = replace(deep, width=64, normalisation="none")
-    assert network.roomy(wide).depth == network.roomy(replace(wide, depth=33)).depth == 33
-    monkeypatch.setattr(network, "roomy", lambda topology: topology)
+    assert network.padded(wide).depth == network.padded(replace(wide, depth=33)).depth == 33
+    monkeypatch.setattr(network, "padded", lambda topology: topology)
     own = train(Trainer(), topology=deep, recipe=recipe)
     np.testing.assert_allclose(ours.losses, own.losses, rtol=1e-5)
     for name, value in own.weights[0].items():
