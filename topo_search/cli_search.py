@@ -185,18 +185,34 @@ def _serve(
 ) -> None:
     """Serve a study here, then say what came of it, or how to go on with it."""
     from topo_search import delivery
+    from topo_search.terminal import show_end
+
+    row = serve_shown(settings, storage, row, json_, given)
+    where = delivery.storage_named(given["where"])
+    written, network = delivery.hand_over(storage, row, report, where)
+    if json_:
+        echo_json(delivery.to_json(storage, row, key, written))
+    else:
+        next_ = delivery.commands(row, where)
+        show_end(console(), delivery.results(storage, row), row, written, network, next_)
+    exit_unless_finished(row, where)
+
+
+def serve_shown(
+    settings: Settings, storage: Storage, row: StudyRow, json_: bool, given: dict[str, Any]
+) -> StudyRow:
+    """Serve a study with this machine's slots, in view, and return how it is then."""
+    from topo_search import delivery
     from topo_search.live import View
-    from topo_search.terminal import show_end, show_start
+    from topo_search.terminal import show_start
 
     terminal = console(stderr=json_)
     if not json_:
         show_start(terminal, row)
     view = View(terminal, row)
-    where = delivery.storage_named(given["where"])
-    go_on = f"Go on with: topo-search resume {row.id}{where}"
     try:
         with view.shown():
-            row = delivery.serve(
+            return delivery.serve(
                 storage,
                 settings.home,
                 row.id,
@@ -207,14 +223,14 @@ def _serve(
                 on_tick=view.tick,
             )
     except KeyboardInterrupt:  # Before the worker listened to it.
-        click.echo(f"Interrupted. {go_on}", err=True)
+        where = delivery.storage_named(given["where"])
+        click.echo(f"Interrupted. {_go_on(row, where)}", err=True)
         sys.exit(INTERRUPTED)
-    written, network = delivery.hand_over(storage, row, report, where)
-    if json_:
-        echo_json(delivery.to_json(storage, row, key, written))
-    else:
-        next_ = delivery.commands(row, where)
-        show_end(terminal, delivery.results(storage, row), row, written, network, next_)
+
+
+def exit_unless_finished(row: StudyRow, where: str) -> None:
+    """End the command with a word on what keeps a study from being finished, if anything does."""
+    go_on = _go_on(row, where)
     if row.state in ("created", "running"):
         click.echo(f"Interrupted. {go_on}", err=True)
         sys.exit(INTERRUPTED)
@@ -222,6 +238,10 @@ def _serve(
         remedy = f" {go_on}" if row.state == "paused" else ""
         click.echo(f"Error: the study is {row.state}: {row.reason}.{remedy}", err=True)
         sys.exit(FAILED)
+
+
+def _go_on(row: StudyRow, where: str) -> str:
+    return f"Go on with: topo-search resume {row.id}{where}"
 
 
 def _report_path(csv: Path | None, row: StudyRow, report: Path | None) -> Path:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from topo_search.cli_common import (
-    FAILED,
-    INTERRUPTED,
-    bad_options,
-    console,
-    echo_json,
-    open_storage,
-)
+from topo_search.cli_common import bad_options, console, echo_json, open_storage
 from topo_search.cli_options import (
     FILE,
     Duration,
@@ -25,6 +17,7 @@ from topo_search.cli_options import (
     storage_option,
     table_options,
 )
+from topo_search.cli_search import exit_unless_finished, serve_shown
 
 if TYPE_CHECKING:
     from storage.connection import Storage
@@ -98,6 +91,7 @@ def sweep(
         raise click.UsageError("Missing argument 'CSV'.")
     with open_storage(given, warm=csv is not None) as (settings, storage):
         from storage import studies as stored
+        from topo_search.delivery import storage_named
 
         others = [stored.get(storage, reference) for reference in compare]
         key = None
@@ -105,19 +99,12 @@ def sweep(
             row, *others = others
         else:
             row, key = _create(storage, csv, given)
-            row = _serve(settings.home, storage, row, json_, given)
-        _show(storage, row, key, others, report, json_)
-        if row.state in ("created", "running"):
-            where = "" if given["where"] is None else " --storage …"
-            click.echo(
-                f"Interrupted. Go on with: topo-search resume {row.id}{where}; "
-                f"then the page with: topo-search sweep --compare {row.id}{where}",
-                err=True,
-            )
-            sys.exit(INTERRUPTED)
-        if row.state not in ("finished", "paused"):
-            click.echo(f"Error: the study is {row.state}: {row.reason}.", err=True)
-            sys.exit(FAILED)
+            row = serve_shown(settings, storage, row, json_, given)
+        try:
+            _show(storage, row, key, others, report, json_)
+        finally:  # Also where there is nothing to show yet.
+            if csv is not None:
+                exit_unless_finished(row, storage_named(given["where"]))
 
 
 def _create(storage: Storage, csv: Path, given: dict[str, Any]) -> tuple[StudyRow, str]:
@@ -143,29 +130,6 @@ def _create(storage: Storage, csv: Path, given: dict[str, Any]) -> tuple[StudyRo
                 overrides=overrides(given),
                 **{name: given[name] for name in same},
             ),
-        )
-
-
-def _serve(
-    home: Path, storage: Storage, row: StudyRow, json_: bool, given: dict[str, Any]
-) -> StudyRow:
-    from topo_search import delivery
-    from topo_search.live import View
-    from topo_search.terminal import show_start
-
-    terminal = console(stderr=json_)
-    if not json_:
-        show_start(terminal, row)
-    view = View(terminal, row)
-    with view.shown():
-        return delivery.serve(
-            storage,
-            home,
-            row.id,
-            slots=given["slots"],
-            slots_per_gpu=given["slots_per_gpu"],
-            trial_timeout=given["trial_timeout"],
-            on_tick=view.tick,
         )
 
 
