@@ -6,8 +6,12 @@ Run it from this folder, which has to be importable where the trials run:
 
 An objective is a plain function. It gets an `Assignment` (parameters, seed), calls `report` after
 an epoch and stops where that answers no, and returns an `Outcome`. It knows nothing of studies,
-workers or databases, and runs as well in a notebook.
+workers or databases, and runs as well in a notebook. `topo-search export` writes the weights that
+the best trial gave, here a Keras file.
 """
+
+import tempfile
+from pathlib import Path
 
 import keras
 from sklearn.datasets import load_digits
@@ -33,7 +37,11 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
         best = max(best, accuracy)
         if not report(epoch, best):
             break  # Pruned: what is returned now is dropped.
-    return Outcome(value=best, attributes={"weights": network.count_params(), "epochs": epoch})
+    return Outcome(
+        value=best,
+        weights=saved(network),
+        attributes={"weights": network.count_params(), "epochs": epoch},
+    )
 
 
 def build(filters: int, blocks: int, dropout: float, learning_rate: float) -> keras.Model:
@@ -52,3 +60,11 @@ def build(filters: int, blocks: int, dropout: float, learning_rate: float) -> ke
         metrics=["accuracy"],
     )
     return network
+
+
+def saved(network: keras.Model) -> bytes:
+    """Return a network as the bytes of a Keras file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.keras"
+        network.save(path)
+        return path.read_bytes()

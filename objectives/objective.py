@@ -41,7 +41,7 @@ class Outcome:
 
     value: float  # The study's metric.
     metrics: Mapping[str, float] = field(default_factory=dict)  # Others worth keeping.
-    weights: bytes | None = None  # Kept for the best few trials.
+    weights: bytes | None = None  # In a form of the objective's own; kept for the best few trials.
     attributes: Mapping[str, Any] = field(default_factory=dict)  # JSON; shown beside the trial.
 
 

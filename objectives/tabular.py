@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import time
@@ -49,7 +48,6 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
     return Outcome(
         value=training.values[best],
         metrics={"loss": training.losses[best]},
-        weights=packed(training.weights),
         attributes={
             "topology": str(topology),
             "depth": topology.depth,
@@ -201,11 +199,3 @@ def _prepared(plan_text: str, dataset: Path, test_dataset: Path | None) -> Prepa
 def count_weights(weights: Weights) -> int:
     """Return how many numbers a network learned; moving statistics are not learned."""
     return sum(math.prod(value.shape) for name, value in weights.items() if "/moving_" not in name)
-
-
-def packed(folds: list[Weights]) -> bytes:
-    """Return the weights of each fold's network as an npz file, "fold/layer/weight" by name."""
-    buffer = io.BytesIO()
-    named = {f"{index}/{name}": w for index, fold in enumerate(folds) for name, w in fold.items()}
-    np.savez(buffer, allow_pickle=False, **named)
-    return buffer.getvalue()

@@ -109,7 +109,10 @@ def results(study_id: str, csv: Path | None, html: Path | None, json_: bool, **g
 @storage_option
 @as_json
 def export(study_id: str, output: Path | None, json_: bool, **given: Any) -> None:
-    """Write a study's network into a folder: Keras file, reading rules, how to use them."""
+    """Write a study's network into a folder: Keras file, reading rules, how to use them.
+
+    Of an objective of your own: the weights that its best trial gave.
+    """
     with open_study(study_id, given) as (_, storage, row):
         from topo_search import predictor
 
@@ -117,7 +120,12 @@ def export(study_id: str, output: Path | None, json_: bool, **given: Any) -> Non
     if json_:
         echo_json({"study": row.id, "folder": str(folder)})
         return
-    click.echo(f"Written: {folder}. Use it: topo-search predict {folder} NEW.csv -o OUT.csv")
+    use = (
+        ""
+        if row.plan["space"]["name"] == "own"
+        else (f" Use it: topo-search predict {folder} NEW.csv -o OUT.csv")
+    )
+    click.echo(f"Written: {folder}.{use}")
 
 
 @click.command()

@@ -84,8 +84,16 @@ def keep(served: Served, lease: Lease, final: Final) -> bool:
     )
 
 
+def weights_of(number: int) -> str:
+    """Return the name of the artifact that has what a user's own objective gave as weights."""
+    return f"weights/{number}"
+
+
 def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
-    """Store a complete trial's weights if it is among the study's best, and drop the others'."""
+    """Store a complete trial's weights if it is among the study's best, and drop the others'.
+
+    Only a user's own objective gives any: the built-in one's winner is trained once more.
+    """
     if outcome.weights is None:
         return
     if len(outcome.weights) > artifacts.MAX_BYTES:
@@ -93,8 +101,8 @@ def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
         return
     try:
         trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
-        names = [f"weights/{trial.number}.npz" for trial in trials]
-        name = f"weights/{number}.npz"
+        names = [weights_of(trial.number) for trial in trials]
+        name = weights_of(number)
         if name in names[:KEPT_WEIGHTS]:
             artifacts.put(served.storage, served.row.id, name, outcome.weights)
             artifacts.keep_best(served.storage, served.row.id, names, KEPT_WEIGHTS)

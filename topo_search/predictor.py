@@ -14,6 +14,7 @@ from objectives.table import Table, apply_reading, read_rows
 from storage import artifacts
 from storage.connection import Storage
 from storage.rows import StudyRow
+from topo_search.finish import weights_of
 from topo_search.formats import format_metric, format_name, format_value
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NETWORK, READING, README = "network.keras", "reading.json", "README.md"
+WEIGHTS = "weights"  # Of a user's own objective.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
     Raises:
         LookupError: Where the study has no network yet; says what to do.
     """
+    if row.plan["space"]["name"] == "own" and row.outcome is not None:
+        return _export_own(storage, row, folder)
     if row.outcome is None or not row.outcome.get("test"):
         raise LookupError(
             f"Study {row.id} has no network to hand over: it is {row.state}. "
@@ -48,6 +52,20 @@ def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
     for name, data in files.items():
         (folder / name).write_bytes(data)
     (folder / README).write_text(_readme(row), encoding="utf-8")
+    return folder
+
+
+def _export_own(storage: Storage, row: StudyRow, folder: Path) -> Path:
+    """Write what a user's own objective gave as its best trial's weights, byte by byte."""
+    number = ((row.outcome or {}).get("best") or {}).get("trial")
+    names = {artifact.name for artifact in artifacts.list_artifacts(storage, row.id)}
+    if number is None or weights_of(number) not in names:
+        raise LookupError(
+            f"Study {row.id} has no weights to hand over: {row.plan['objective']} gave none. "
+            "An objective gives bytes, in a form of its own, as Outcome(weights=…)."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS).write_bytes(artifacts.get(storage, row.id, weights_of(number)))
     return folder
 
 

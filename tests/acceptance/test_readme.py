@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,9 @@ def test_the_example_of_an_own_objective_runs(machine: Machine, tmp_path: Path) 
     assert (printed["trials"]["complete"], printed["trials"]["failed"]) == (2, 0)
     assert printed["best"]["value"] > 0.1
     assert "filters" in report.read_text(encoding="utf-8")
+    machine.run("export", printed["study"], "-o", "taken")
+    with zipfile.ZipFile(machine.folder / "taken" / "weights") as keras_file:
+        assert "model.weights.h5" in keras_file.namelist()
 
 
 def test_the_dashboard_answers_this_machine_only(machine: Machine) -> None:
