@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import random
+import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,6 +20,7 @@ from web_world import Web
 from storage import embedded
 
 EVERY = 2.0  # Seconds between two calls of one viewer.
+_LENGTH = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 
 
 def viewers(control: Connection, address: str, key: str, count: int, seed: int) -> None:
@@ -33,62 +35,95 @@ async def _watch(
     control: Connection, address: str, key: str, count: int, chance: random.Random
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"ms": [], "events": 0, "bytes": 0, "errors": []}
-    tasks = []
+    host, port = address.split(":")
+    loop = asyncio.get_running_loop()
+    people: list[_Person] = []
     for number in range(count):
-        tasks.append(asyncio.create_task(_follow(address, key, found)))
-        first = chance.uniform(0, EVERY)
-        tasks.append(asyncio.create_task(_call(address, key, number, first, found)))
+        people += [_Follower(address, key, found), _Reader(address, key, found, number, chance)]
+    for person in people:
+        await loop.create_connection(lambda person=person: person, host, int(port))  # type: ignore[misc]
     while not control.poll():
         await asyncio.sleep(0.05)
-    for task in tasks:
-        task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    found["errors"] += [repr(one) for one in ended if isinstance(one, Exception)]
+    for person in people:
+        person.leave()
     found["cpu"] = time.process_time()
     return found
 
 
-async def _follow(address: str, key: str, found: dict[str, Any]) -> None:
-    host, port = address.split(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=2**24)
-    path = f"/v1/studies/{key}/events"
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-    try:
-        while part := await reader.read(2**16):
-            found["bytes"] += len(part)
-            found["events"] += part.count(b"event: change")
-    finally:
-        writer.close()
+class _Person(asyncio.Protocol):
+    """One connection of a viewer; costs little, as on the service's cores it takes its time."""
+
+    def __init__(self, address: str, key: str, found: dict[str, Any]) -> None:
+        self.address, self.key, self.found = address, key, found
+        self.transport: asyncio.WriteTransport | None = None
+        self.left = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self.transport = transport
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.left:
+            self.found["errors"].append(repr(error))
+
+    def ask(self, path: str) -> None:
+        assert self.transport is not None
+        self.transport.write(f"GET {path} HTTP/1.1\r\nHost: {self.address}\r\n\r\n".encode())
+
+    def leave(self) -> None:
+        self.left = True
+        assert self.transport is not None
+        self.transport.close()
 
 
-async def _call(address: str, key: str, number: int, first: float, found: dict[str, Any]) -> None:
-    host, port = address.split(":")
-    reader, writer = await asyncio.open_connection(host, int(port), limit=2**24)
-    paths = (f"/v1/studies/{key}", f"/v1/studies/{key}/trials?page=1&size=20")
-    await asyncio.sleep(first)
-    turn = number
-    try:
-        while True:
-            began = time.perf_counter()
-            writer.write(f"GET {paths[turn % 2]} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
-            head = await reader.readuntil(b"\r\n\r\n")
-            fields = dict(_fields(head.decode().splitlines()[1:]))
-            await reader.readexactly(int(fields["content-length"]))
-            took = time.perf_counter() - began
-            found["ms"].append(took * 1000)
-            if b" 200 " not in head:
-                found["errors"].append(head.decode().splitlines()[0])
-            turn += 1
-            await asyncio.sleep(max(0.0, EVERY - took))
-    finally:
-        writer.close()
+class _Follower(_Person):
+    """Listens to a study's events."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.ask(f"/v1/studies/{self.key}/events")
+
+    def data_received(self, data: bytes) -> None:
+        self.found["bytes"] += len(data)
+        self.found["events"] += data.count(b"event: change")
 
 
-def _fields(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        name, _, value = line.partition(":")
-        if value:
-            yield name.lower(), value.strip()
+class _Reader(_Person):
+    """Reads JSON again and again, on one connection."""
+
+    def __init__(
+        self, address: str, key: str, found: dict[str, Any], turn: int, chance: random.Random
+    ) -> None:
+        super().__init__(address, key, found)
+        self.turn, self.first = turn, chance.uniform(0, EVERY)
+        self.began, self.data = 0.0, b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._after(self.first)
+
+    def _after(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._read)
+
+    def _read(self) -> None:
+        if self.left:
+            return
+        paths = (f"/v1/studies/{self.key}", f"/v1/studies/{self.key}/trials?page=1&size=20")
+        self.turn += 1
+        self.data, self.began = b"", time.perf_counter()
+        self.ask(paths[self.turn % 2])
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        head, _, body = self.data.partition(b"\r\n\r\n")
+        length = _LENGTH.search(head)
+        if length is None or len(body) < int(length[1]):
+            return
+        took = time.perf_counter() - self.began
+        self.found["ms"].append(took * 1000)
+        if b" 200 " not in head[:20]:
+            self.found["errors"].append(head.decode().splitlines()[0])
+        self._after(max(0.0, EVERY - took))
 
 
 class Busy:

@@ -1,6 +1,8 @@
 """Fixtures every ring of tests shares."""
 
 import os
+from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -21,3 +23,20 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the real tables in ../shared/data, which are not part of the repository")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def fork_server() -> Callable[[str], None]:
+    """Have this process's one fork server be one for a purpose, started anew for another.
+
+    It keeps to what it has loaded and to its first environment, and to start it costs a second.
+    """
+    current = ""
+
+    def use(purpose: str) -> None:
+        nonlocal current
+        if purpose != current:
+            forkserver._forkserver._stop()  # type: ignore[attr-defined]
+        current = purpose
+
+    return use

@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +68,16 @@ def storage(database_url: str) -> Iterator[Storage]:
 
 
 @pytest.fixture
-def service(storage: Storage, tmp_path: Path) -> Iterator[Service]:
+def service(
+    storage: Storage, tmp_path: Path, fork_server: Callable[[str], None]
+) -> Iterator[Service]:
     """The web service over the test's database."""
-    # There is one fork server a process, and that of workers has other things loaded.
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    fork_server("web")
     made = Service(
         storage, tmp_path / "home", limits=Limits(), signing_key=signing_key(storage), keep=None
     )
     yield made
     made.close()
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -107,14 +106,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def light_slots() -> Iterator[None]:
+def light_slots(fork_server: Callable[[str], None]) -> Iterator[None]:
     """A fork server that does not load TensorFlow, which toy objectives do not need."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    fork_server("toys")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", IMPORT_PATH)
         patch.setattr(pool, "PRELOAD", "light_preload")
         yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture

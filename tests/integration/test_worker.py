@@ -3,6 +3,7 @@
 import logging
 import os
 from collections import Counter
+from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -55,9 +56,13 @@ def test_what_an_outcome_says_is_kept_with_its_trial(
 
 
 def test_a_slot_at_work_has_no_database(
-    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    fork_server: Callable[[str], None],
 ) -> None:
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    fork_server("toys with TensorFlow")
     monkeypatch.setattr(pool, "PRELOAD", PRELOAD)
     study = make_study(storage, folder, trials=1)
     serve()
@@ -65,7 +70,7 @@ def test_a_slot_at_work_has_no_database(
     loaded = set(trial.user_attrs["loaded"])
     assert {"tensorflow", "objectives", "toy_objectives"} <= loaded
     assert not loaded & {"sqlalchemy", "psycopg2", "alembic", "storage", "optuna"}
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    fork_server("toys")
 
 
 def test_what_slots_print_goes_to_the_log_alone(

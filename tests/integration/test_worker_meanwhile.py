@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from topo_search.worker import Worker
 
 
 @pytest.fixture(scope="module")
-def light_slots() -> None:
+def light_slots(fork_server: Callable[[str], None]) -> None:
     """Have slots with TensorFlow after all: here networks are trained."""
+    fork_server("slots")
 
 
 def has_claimed_ahead(one: Worker) -> bool:

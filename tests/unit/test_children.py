@@ -38,11 +38,9 @@ Made = Callable[..., Children]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_fork_server() -> Iterator[None]:
+def own_fork_server(fork_server: Callable[[str], None]) -> None:
     """Have a fork server as the service has it, whatever tests before and after need."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
-    yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    fork_server("web")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +42,15 @@ Made = Callable[..., Predictions]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def own_fork_server() -> Iterator[None]:
+def own_fork_server(fork_server: Callable[[str], None]) -> Iterator[None]:
     """Have a fork server as the service has it, but with TensorFlow, whatever other tests need.
 
     Each child is to load it by itself, which takes seconds; services in processes of their own do.
     """
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    fork_server("web with TensorFlow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(children, "PRELOAD", (*children.PRELOAD, pool.PRELOAD))
         yield
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 THREADS = STREAMS + 32  # However many watch, calls are answered.
 CONNECTIONS = 1024  # At once; most of them are idle, or send something.
 FILES = 4096  # Connections, bodies that come in, and what the process has open besides.
+REST = 50e-6  # Seconds, for each connection, between two looks at all of them.
 SILENCE = 60  # Seconds until a connection is closed on which nothing was said or answered.
 GRACE = 5.0  # Seconds that answers have to end when the service does.
 OLD = 86400.0  # Seconds after which a file of an upload is nobody's any more.
@@ -92,7 +93,7 @@ def serve(
             channel_timeout=SILENCE,
             # Reads on while it answers, which shows that a client has gone.
             channel_request_lookahead=1,
-            recv_bytes=64 * 1024,
+            recv_bytes=256 * 1024,
             max_request_header_size=HEADERS,
             max_request_body_size=intake.hard_limit,
             connection_limit=CONNECTIONS,
@@ -106,6 +107,8 @@ def serve(
             told(_url(listening))
             while not asked:
                 _turn(sockets, 1.0)
+                # Each turn goes over all connections: many of them get fewer turns, which do more.
+                time.sleep(REST * len(sockets))
             _end(server, sockets, service, beside, asked)
     if asked[0] == signal.SIGINT:
         raise KeyboardInterrupt
