@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import signal
+from collections.abc import Callable, Iterable, Sequence
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from storage.connection import Storage
+from topo_search.signals import asked_to_end
 
 HOST = "127.0.0.1"  # It has no login: whoever reaches it can delete studies.
 
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    asked: Sequence[int] = ()  # Signals that asked it to end.
+
+    def service_actions(self) -> None:  # After each request, and twice a second.
+        """End it where it was asked to."""
+        if self.asked:
+            raise KeyboardInterrupt if self.asked[0] == signal.SIGINT else SystemExit(0)
 
 
 class _Quiet(WSGIRequestHandler):
@@ -22,10 +30,12 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve(storage: Storage, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until interrupted; `ready` is called with the address.
+    """Serve until asked to end; `ready` is called with the address.
 
     Raises:
         OSError: Where the port is taken.
+        KeyboardInterrupt: It was ended by Ctrl-C.
+        SystemExit: It was ended by SIGTERM.
     """
     from optuna_dashboard import wsgi
 
@@ -45,6 +55,6 @@ def serve(storage: Storage, port: int, ready: Callable[[str], None]) -> None:
         raise OSError(
             f"Port {port} of {HOST} is not free ({error.strerror}). Choose another: --port 0"
         ) from error
-    with server:
+    with server, asked_to_end() as server.asked:
         ready(f"http://{HOST}:{server.server_port}/")
         server.serve_forever()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from topo_search.formats import NOTHING, format_count, format_name, format_secon
 from topo_search.signals import asked_to_end
 
 REFRESH = 2.0  # Seconds between two looks.
+PROMPT = 0.1  # Seconds after which it hears that it is to end.
 STYLES = {"serving": "green", "draining": "yellow", "left": "dim", "lost": "bold red"}
 BAD = ("worker lost", "trial failed", "study paused", "trial taken over")
 
@@ -70,14 +71,16 @@ def look(storage: Storage, count: int) -> Fleet:
 
 def watch(console: Console, storage: Storage, count: int) -> None:
     """Show the fleet until Ctrl-C; while the database is away, say so."""
-    ended = threading.Event()
-    with asked_to_end(ended.set), Live(console=console, auto_refresh=False, screen=False) as live:
-        while not ended.is_set():
+    live = Live(console=console, auto_refresh=False, screen=False)
+    with asked_to_end() as asked, live:
+        while not asked:
             try:
                 live.update(shown(look(storage, count)), refresh=True)
             except StorageError as error:
                 live.update(Text(str(error), style="red"), refresh=True)
-            ended.wait(REFRESH)
+            until = time.monotonic() + REFRESH
+            while not asked and time.monotonic() < until:
+                time.sleep(PROMPT)
 
 
 def shown(fleet: Fleet) -> RenderableType:

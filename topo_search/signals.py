@@ -10,8 +10,12 @@ from types import FrameType
 
 
 @contextmanager
-def asked_to_end(call: Callable[[], None]) -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM call `call` while the block runs; yield those that came so far."""
+def asked_to_end(call: Callable[[], None] = lambda: None) -> Iterator[list[int]]:
+    """Let SIGINT and SIGTERM call `call` while the block runs; yield those that came so far.
+
+    Python drops a KeyboardInterrupt that comes while it calls back a weak reference or `__del__`.
+    What `call` does interrupts the main thread anywhere: it must take no lock, not even an Event's.
+    """
     came: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
