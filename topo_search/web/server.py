@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 THREADS = STREAMS + 32  # However many watch, calls are answered.
 CONNECTIONS = 1024  # At once; most of them are idle, or send something.
 FILES = 4096  # Connections, bodies that come in, and what the process has open besides.
-REST = 50e-6  # Seconds, for each connection, between two looks at all of them.
+REST = 100e-6  # Seconds, for each connection, between two looks at all of them.
+LONGEST_REST = 0.01
 SILENCE = 60  # Seconds until a connection is closed on which nothing was said or answered.
 GRACE = 5.0  # Seconds that answers have to end when the service does.
 OLD = 86400.0  # Seconds after which a file of an upload is nobody's any more.
@@ -108,7 +109,7 @@ def serve(
             while not asked:
                 _turn(sockets, 1.0)
                 # Each turn goes over all connections: many of them get fewer turns, which do more.
-                time.sleep(REST * len(sockets))
+                time.sleep(min(LONGEST_REST, REST * len(sockets)))
             _end(server, sockets, service, beside, asked)
     if asked[0] == signal.SIGINT:
         raise KeyboardInterrupt

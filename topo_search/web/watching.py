@@ -18,14 +18,15 @@ LOOK = 1.0  # Seconds between looks at the studies that are watched.
 SHARE = 0.02  # Of one core, at most, for gathering one study's results again and again.
 FORGOTTEN = 60.0  # Seconds after its last viewer until a study is watched no more.
 STREAMS = 256  # Open at a time; each has a thread of the server.
+HUNG_UP = 5.0  # Seconds until a stream without news sees that its viewer has gone.
 HEARTBEAT = 15.0  # Seconds of silence until a stream says that it is alive.
 
 
 class Watch:
     """One study as those who watch it see it."""
 
-    def __init__(self, storage: Storage, study: str) -> None:
-        self.storage, self.study = storage.with_own_cache(), study
+    def __init__(self, storage: Storage, study: str, closed: threading.Event) -> None:
+        self.storage, self.study, self.closed = storage.with_own_cache(), study, closed
         self.changed = threading.Condition()
         self.view: View | None = None
         self.asked_at = time.monotonic()
@@ -91,9 +92,13 @@ class Watch:
         Raises:
             LookupError: It was deleted.
         """
+
+        def is_over() -> bool:
+            return self.view is None or self.view.mark != mark or self.closed.is_set()
+
         self.asked_at = time.monotonic()
         with self.changed:
-            self.changed.wait_for(lambda: self.view is None or self.view.mark != mark, seconds)
+            self.changed.wait_for(is_over, seconds)
             view = self.view
         if view is None:
             raise LookupError(f"Study {self.study} was deleted.")
@@ -127,7 +132,7 @@ class Watches:
         with self._lock:
             watch = self._watches.get(study)
             if watch is None:
-                watch = self._watches[study] = Watch(self.storage, study)
+                watch = self._watches[study] = Watch(self.storage, study, self._closed)
             watch.asked_at = time.monotonic()
             return watch
 
@@ -157,6 +162,11 @@ class Watches:
     def end(self) -> None:
         """Let all streams end."""
         self._closed.set()
+        with self._lock:
+            watches = list(self._watches.values())
+        for watch in watches:
+            with watch.changed:
+                watch.changed.notify_all()
 
     def close(self) -> None:
         """Watch no more; whoever waits is let go."""
@@ -219,7 +229,7 @@ def stream(
             yield ": still here\n\n"
             quiet = time.monotonic()
         try:
-            view = watch.after(before.mark if before else None, LOOK)
+            view = watch.after(before.mark if before else None, HUNG_UP)
         except LookupError:
             yield _event("gone", "gone", "{}")
             return
