@@ -26,6 +26,7 @@ from objectives.splits import Split
 from objectives.table import Feature
 from objectives.tabular import Prepared, count_weights, fitted, prepared, trainer
 from objectives.topology import Recipe, Topology
+from objectives.training import resident
 
 CHECKED_ROWS = 512  # Rows on which the exported network is held against the trained one.
 TOLERANCE = 1e-4  # Largest difference allowed: of a probability, or in target deviations.
@@ -39,7 +40,9 @@ def finish(assignment: Finish) -> Final:
     Raises:
         ArithmeticError: Where the packed network does not predict what the trained one does.
     """
-    data = prepared(assignment.plan, assignment.dataset, assignment.test_dataset)
+    data = prepared(
+        assignment.plan, assignment.dataset, assignment.test_dataset, shared=assignment.shared
+    )
     winner, seed = assignment.winner, int(assignment.plan["seed"])
     topology, recipe = Space.from_json(assignment.plan["space"]).decode(winner["parameters"])
     preprocessor, scaler, weights = refit(data, topology, recipe, winner)
@@ -91,7 +94,8 @@ def refit(
     its best epoch was in part luck of that epoch, which another training does not have.
     """
     everything = np.arange(len(data.rest))
-    preprocessor, tensors = fitted(data.rest, everything, data.layout, recipe)
+    preprocessor = fitted(data.rest, everything, data.layout, recipe)
+    tensors = resident(preprocessor.transform(data.rest))
     split = Split(train=everything, test=everything[:0])
     fold, scaler = data.fold(tensors, data.rest_y, split, recipe)
     training = trainer().train(

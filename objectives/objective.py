@@ -33,6 +33,7 @@ class Assignment:
     plan: Mapping[str, Any]  # The study's: target, reading, space, metric …; JSON.
     dataset: Path | None  # File with the dataset's bytes.
     test_dataset: Path | None = None  # File with the test rows, where they came apart.
+    shared: Path | None = None  # Folder of this machine's slots, for what all of them need.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,7 @@ class Finish:
     looks: int  # How often the test rows have been looked at, this time counted in.
     dataset: Path
     test_dataset: Path | None = None
+    shared: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

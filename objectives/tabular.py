@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from objectives import metrics, splits
 from objectives.network import Weights
 from objectives.objective import Assignment, Outcome, Report
-from objectives.preprocessing import Layout, Preprocessor, TargetScaler, Variant
+from objectives.preprocessing import Arrays, Layout, Preprocessor, TargetScaler, Variant
 from objectives.program import Fold
+from objectives.shared import packed, shared, unpacked
 from objectives.space import Space
 from objectives.table import Feature, Reading, Target, apply_reading, split_target
 from objectives.topology import Recipe
@@ -30,7 +31,9 @@ from objectives.training import Trainer, resident
 def objective(assignment: Assignment, report: Report) -> Outcome:
     """Train the assignment's network and return its best epoch's score on validation rows."""
     started = time.perf_counter()
-    data = prepared(assignment.plan, assignment.dataset, assignment.test_dataset)
+    data = prepared(
+        assignment.plan, assignment.dataset, assignment.test_dataset, shared=assignment.shared
+    )
     topology, recipe = Space.from_json(assignment.plan["space"]).decode(assignment.parameters)
     folds = data.folds(recipe)
     training = trainer().train(
@@ -82,7 +85,9 @@ class Prepared:
     dropped: int  # Rows without a target, or that could not be read.
     layout: Layout
     validation: tuple[splits.Split, ...]
-    cache: dict[tuple[str, str], list[tuple[Preprocessor, dict[str, tf.Tensor]]]]
+    name: str  # What it depends on, in words.
+    shared: Path | None  # Folder of this machine's slots.
+    cache: dict[tuple[str, str], list[dict[str, tf.Tensor]]]
 
     @property
     def outputs(self) -> int:
@@ -107,12 +112,23 @@ class Prepared:
             if len(self.rest) * len(self.validation) > 20_000:
                 self.cache.clear()
             self.cache[recipe.variant] = [
-                fitted(self.rest, split.train, self.layout, recipe) for split in self.validation
+                self._arrays(index, recipe) for index in range(len(self.validation))
             ]
         return [
             self.fold(tensors, self.rest_y, split, recipe)
-            for split, (_, tensors) in zip(self.validation, self.cache[recipe.variant], strict=True)
+            for split, tensors in zip(self.validation, self.cache[recipe.variant], strict=True)
         ]
+
+    def _arrays(self, index: int, recipe: Recipe) -> dict[str, tf.Tensor]:
+        """Return all rows but the test rows, preprocessed by a fold's training rows."""
+
+        def make() -> dict[str, NDArray[Any]]:
+            rows = self.validation[index].train
+            arrays = fitted(self.rest, rows, self.layout, recipe).transform(self.rest)
+            return vars(arrays)
+
+        what = f"{self.name}, fold {index}, {', '.join(recipe.variant)}"
+        return resident(Arrays(**shared(self.shared, what, make)))
 
     def fold(
         self,
@@ -146,27 +162,66 @@ class Prepared:
         return self.metric(y, values), metrics.rmse(y, values)
 
 
-def fitted(
-    frame: pd.DataFrame, rows: NDArray[Any], layout: Layout, recipe: Recipe
-) -> tuple[Preprocessor, dict[str, tf.Tensor]]:
-    """Fit a preprocessor on some rows of a frame and return it with the whole frame's arrays."""
+def fitted(frame: pd.DataFrame, rows: NDArray[Any], layout: Layout, recipe: Recipe) -> Preprocessor:
+    """Return a recipe's preprocessor, fitted on some rows of a frame."""
     variant = Variant(scaling=recipe.scaling, rare_levels=recipe.rare_levels)  # type: ignore[arg-type]
-    preprocessor = Preprocessor.fit(frame.iloc[rows], layout, variant)
-    return preprocessor, resident(preprocessor.transform(frame))
+    return Preprocessor.fit(frame.iloc[rows], layout, variant)
 
 
-def prepared(plan: Mapping[str, Any], dataset: Path | None, test: Path | None) -> Prepared:
-    """Read and split a study's table, once for all its trials in this process."""
+def prepared(
+    plan: Mapping[str, Any],
+    dataset: Path | None,
+    test: Path | None,
+    *,
+    shared: Path | None = None,
+) -> Prepared:
+    """Read and split a study's table, once for all its trials in this process.
+
+    Args:
+        plan: The study's.
+        dataset: File with the table.
+        test: File with the test rows, where they came apart.
+        shared: Folder of this machine's slots: one of them reads the table for all.
+    """
     if dataset is None:
         raise ValueError("Expected a dataset for the tabular objective. Received none.")
-    return _prepared(json.dumps(plan, sort_keys=True), dataset, test)
+    return _prepared(json.dumps(plan, sort_keys=True), dataset, test, shared)
 
 
 @lru_cache(maxsize=2)
-def _prepared(plan_text: str, dataset: Path, test_dataset: Path | None) -> Prepared:
+def _prepared(
+    plan_text: str, dataset: Path, test_dataset: Path | None, folder: Path | None
+) -> Prepared:
     plan = json.loads(plan_text)
-    reading = Reading.from_json(plan["reading"])
+    name = f"{plan_text} of {dataset.name} and {test_dataset and test_dataset.name}"
     target = Target(column=plan["target"], task=plan["task"], classes=tuple(plan["classes"]))
+    found = shared(folder, name, lambda: _read(plan, target, dataset, test_dataset))
+    rest, test = (unpacked(_part(found, part)) for part in ("rest", "test"))
+    said = json.loads(found["said"].tobytes())
+    features = tuple(Feature(**feature) for feature in said["features"])
+    rest_y = found["rest_y"]
+    return Prepared(
+        target=target,
+        metric=metrics.metric_for(plan["metric"], target.task),
+        features=features,
+        rest=rest,
+        rest_y=rest_y,
+        test=test,
+        test_y=found["test_y"],
+        dropped=said["dropped"],
+        layout=Layout.of(rest, features),
+        validation=splits.validation(rest_y, target.task, plan["validation"], plan["seed"]),
+        name=name,
+        shared=folder,
+        cache={},
+    )
+
+
+def _read(
+    plan: Mapping[str, Any], target: Target, dataset: Path, test_dataset: Path | None
+) -> dict[str, NDArray[Any]]:
+    """Read and split a study's table, and return what is kept of it as arrays."""
+    reading = Reading.from_json(plan["reading"])
     drop = tuple(plan["drop"])
     table = apply_reading(dataset.read_bytes(), reading, optional=drop)
     examples = split_target(table, target, drop)
@@ -181,19 +236,20 @@ def _prepared(plan_text: str, dataset: Path, test_dataset: Path | None) -> Prepa
         other = split_target(other_table, target, drop)
         rest, rest_y, test, test_y = frame, y, other.frame, other.y
         dropped += len(other_table.dropped) + other.rows_dropped
-    return Prepared(
-        target=target,
-        metric=metrics.metric_for(plan["metric"], target.task),
-        features=examples.features,
-        rest=rest,
-        rest_y=rest_y,
-        test=test,
-        test_y=test_y,
-        dropped=dropped,
-        layout=Layout.of(rest, examples.features),
-        validation=splits.validation(rest_y, target.task, plan["validation"], plan["seed"]),
-        cache={},
-    )
+    said = {"features": [asdict(feature) for feature in examples.features], "dropped": dropped}
+    return {
+        "said": np.frombuffer(json.dumps(said).encode(), np.uint8),
+        "rest_y": rest_y,
+        "test_y": test_y,
+        **{f"rest {name}": array for name, array in packed(rest).items()},
+        **{f"test {name}": array for name, array in packed(test).items()},
+    }
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], part: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of one part of the rows, by the names that they have without it."""
+    named = {name.partition(" ")[::2]: array for name, array in arrays.items()}
+    return {name: array for (of, name), array in named.items() if of == part}
 
 
 def count_weights(weights: Weights) -> int:

@@ -22,6 +22,7 @@ from objectives.topology import Recipe, Topology
 
 KEPT = 24  # Programs, the least recently used dropped; each holds a few MB of graph.
 SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
+ALIGNED = 64  # Bytes; where the memory of a tensor has to begin.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,19 @@ Evaluate = Callable[[int, NDArray[np.float32]], tuple[float, float]]
 
 
 def resident(arrays: Arrays) -> dict[str, tf.Tensor]:
-    """Put the arrays that are not empty where the epochs gather from."""
+    """Put the arrays that are not empty where the epochs gather from: on a CPU where they are."""
     named = {"numeric": arrays.numeric, "dense": arrays.dense, "codes": arrays.codes}
-    return {name: tf.constant(array) for name, array in named.items() if array.shape[1]}
+    on_gpu = tf.config.list_logical_devices("GPU")
+    put = tf.constant if on_gpu else _in_place
+    return {name: put(array) for name, array in named.items() if array.shape[1]}
+
+
+def _in_place(array: NDArray[Any]) -> tf.Tensor:
+    """Return a tensor over an array's own memory, which may be a file's that others map, too."""
+    whole = array.size and array.flags.c_contiguous and array.flags.writeable
+    if not whole or array.ctypes.data % ALIGNED:
+        return tf.constant(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 class Trainer:

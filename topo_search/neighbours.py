@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from topo_search.patience import Patience
 logger = logging.getLogger(__name__)
 
 FOLDER = "workers"  # Of a home.
+SHARED = "shared"  # Of a home: a folder of each worker's, for its slots.
 KEPT = 86_400.0  # Seconds after which a file serves nobody: leases have long run out.
 
 
@@ -43,7 +46,18 @@ class Neighbours:
     def __init__(self, persist: Patience, home: Path, name: str) -> None:
         """Make the neighbours of a worker, which is not among them yet."""
         self.persist, self.folder, self.name = persist, home / FOLDER, name
+        self.own = home / SHARED / name
         self._file: IO[bytes] | None = None
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Have a folder that the worker's slots share while the block runs."""
+        with suppress(OSError):  # Without one, each has its own.
+            self.own.mkdir(mode=0o700, parents=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.own, ignore_errors=True)
 
     def bury_the_dead(self) -> None:
         """Have what the dead of this machine held handed back at once; call it before joining.
@@ -67,6 +81,7 @@ class Neighbours:
                     logger.info("Worker %s died here; others may have its trials.", path.name)
                 elif found.age < KEPT:
                     continue  # Another database may know it.
+                shutil.rmtree(self.own.with_name(path.name), ignore_errors=True)
                 with suppress(OSError):
                     path.unlink()
 

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -63,6 +63,7 @@ class Surroundings:
 
     log: Path | None = None  # File for what libraries print.
     gpu: str | None = None  # The only one it sees, as CUDA_VISIBLE_DEVICES names it.
+    shared: Path | None = None  # Folder of this machine's slots.
 
 
 def main(connection: Connection, surroundings: Surroundings) -> None:
@@ -82,6 +83,7 @@ def main(connection: Connection, surroundings: Surroundings) -> None:
         try:
             message = connection.recv()
             if isinstance(message, Assignment | Finish):
+                message = replace(message, shared=surroundings.shared)
                 connection.send(work(message, connection))
         except (EOFError, OSError):  # The supervisor closed the pipe.
             return

@@ -68,16 +68,16 @@ class Worker:
         self.storage, self.until_idle, self.lease_seconds = storage, until_idle, lease
         self.trial_timeout, self.on_tick = trial_timeout, on_tick
         self.count = slots or usable_slots(slots_per_gpu)
-        self.pool = Pool(
-            self.count,
-            Surroundings(log=home / SLOTS_LOG),
-            memory=memory_for_each(self.count),
-            gpus=usable_gpus(),
-        )
         self.persist = Patience(storage, self._show)
         self.presence = Presence(self.persist, slots=self.count, lease=lease)
         self.name = self.presence.worker.name
         self.neighbours = Neighbours(self.persist, home, self.name)
+        self.pool = Pool(
+            self.count,
+            Surroundings(log=home / SLOTS_LOG, shared=self.neighbours.own),
+            memory=memory_for_each(self.count),
+            gpus=usable_gpus(),
+        )
         self.claims = Claims(
             self.persist,
             home / "datasets",
@@ -96,7 +96,7 @@ class Worker:
 
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
-        with asked_to_end(self.drain), self.pool:
+        with asked_to_end(self.drain), self.neighbours.shared(), self.pool:
             logger.info("Worker %s serves with %d slots.", self.name, self.count)
             try:
                 self.neighbours.bury_the_dead()

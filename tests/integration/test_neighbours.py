@@ -115,6 +115,7 @@ def test_what_a_killed_worker_held_goes_on_at_once_and_in_its_order(
     kill(killed)
     wait_until(lambda: not lives(pid_in(trace)), "its slot ends")
     assert (home / "workers" / name).exists()
+    assert (home / "shared" / name).is_dir()
     go(folder)(None)  # type: ignore[arg-type]
     mine = serve()
     assert mine.ended == 4
@@ -125,6 +126,7 @@ def test_what_a_killed_worker_held_goes_on_at_once_and_in_its_order(
     assert kinds(storage, name) == ["worker joined", "worker lost"]
     assert state(storage, name) == "lost"
     assert not list((home / "workers").iterdir())
+    assert not list((home / "shared").iterdir())
 
 
 def test_a_trial_that_its_workers_die_of_is_given_up_after_three_of_them(

@@ -330,6 +330,19 @@ def test_a_study_is_shown_by_its_id_and_changed_with_a_csrf_token(
     assert studies.get(storage, iris).state == "paused"
 
 
+def test_a_study_and_the_one_that_began_with_its_trials_link_each_other(
+    client: FlaskClient, login: Login, storage: Storage, iris: str
+) -> None:
+    login()
+    child, key = study.create(storage, Options(data=None, trials=5, parent=iris))
+    of_parent, of_child = (client.get(f"/operator/studies/{id}").text for id in (iris, child.id))
+    assert f'known to study <a href="/operator/studies/{child.id}"' in of_parent
+    assert f'the trials of study <a href="/operator/studies/{iris}"' in of_child
+    assert f'"/operator/studies/{iris}"' not in of_parent
+    # Who has a key is told of the other in the report's foot, and has no way to it.
+    assert "/operator/studies/" not in client.get(f"/s/{key}").text
+
+
 @pytest.mark.parametrize("reference", ["abcd1234", "iris", "' OR 1=1", "..%2f..", "x" * 3000])
 def test_no_such_study(client: FlaskClient, login: Login, iris: str, reference: str) -> None:
     login()

@@ -129,6 +129,11 @@ def small_study(storage: Storage) -> StudyRow:
     return create(storage, Options(data=data, file="t.csv", target="y", trials=1, epochs=1))[0]
 
 
+def the_table_is_shared(one: Worker) -> bool:
+    """Tell whether its slots have one copy of what was read."""
+    return any(one.neighbours.own.glob("*/rest_y.npy"))
+
+
 def finishing_is_killed(times: int) -> Step:
     killed: list[int] = []
 
@@ -147,7 +152,8 @@ def test_a_network_whose_finishing_was_killed_is_finished_again(
     storage: Storage, serve: Serve
 ) -> None:
     study = small_study(storage)
-    serve(finishing_is_killed(1))
+    one = serve(the_table_is_shared, finishing_is_killed(1))
+    assert not one.neighbours.own.exists()
     assert fates(storage, study) == ["COMPLETE"]
     row = studies.get(storage, study.id)
     assert row.state == "finished" and row.outcome is not None

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from small_tables import mixed, plan_of, point
 
-from objectives import metrics, network
+from objectives import metrics, network, tabular
 from objectives.objective import Assignment, Outcome
 from objectives.preprocessing import Preprocessor, TargetScaler, Variant
 from objectives.space import Space
@@ -270,6 +270,32 @@ def test_a_class_that_some_folds_lack_is_no_obstacle(tmp_path: Path) -> None:
 def test_a_table_is_read_once_for_all_trials_of_a_study(tables: dict[str, Path]) -> None:
     plan = plan_of(mixed())
     assert prepared(plan, tables["class"], None) is prepared(dict(plan), tables["class"], None)
+
+
+@pytest.mark.parametrize("target", WHOLE)
+def test_a_table_is_read_once_for_all_slots_of_a_machine(
+    target: str, tables: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = mixed(target)
+    plan = plan_of(frame, target, validation="cv")
+    alone = prepared(plan, tables[target], None)
+    first = prepared(plan, tables[target], None, shared=tmp_path)
+    tabular._prepared.cache_clear()  # As in another process.
+    monkeypatch.setattr(tabular, "apply_reading", None)
+    again = prepared(plan, tables[target], None, shared=tmp_path)
+    recipe = Space.from_json(plan["space"]).decode(point(plan))[1]
+    of_first = first.folds(recipe)
+    monkeypatch.setattr(tabular, "fitted", None)
+    for one, folds in ((first, of_first), (again, again.folds(recipe))):
+        pd.testing.assert_frame_equal(one.rest, alone.rest)
+        pd.testing.assert_frame_equal(one.test, alone.test)
+        np.testing.assert_array_equal(one.test_y, alone.test_y)
+        assert (one.layout, one.features, one.rows) == (alone.layout, alone.features, alone.rows)
+        monkeypatch.undo()
+        for (fold, _), (expected, _) in zip(folds, alone.folds(recipe), strict=True):
+            for name, tensor in expected.tensors.items():
+                np.testing.assert_array_equal(fold.tensors[name], tensor)
+            np.testing.assert_array_equal(fold.target, expected.target)
 
 
 def test_the_tabular_objective_needs_a_dataset() -> None:

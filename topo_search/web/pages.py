@@ -8,6 +8,7 @@ from typing import Any, cast
 from apiflask import APIFlask
 from flask import Blueprint, current_app, render_template
 
+from storage import studies
 from storage.rows import StudyRow
 from topo_search import examples
 from topo_search.choices import FIRST, KINDS, SPACE_NAMES, SPACES
@@ -103,4 +104,13 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
         fragments=fragments,
         subject=f"Predicting {format_name(row.plan.get('target') or row.name or row.id)}",
         operator=operator,
+        relatives=_relatives(row) if operator else {},  # Who has a key has no others.
     )
+
+
+def _relatives(row: StudyRow) -> dict[str, list[str]]:
+    """Return the studies whose trials this one knows, or that know its, by what is said of them."""
+    parents = [row.parent] if row.parent is not None else []
+    children = studies.children(service().storage, row.id)
+    said = {"It began with the trials of study": parents, "Its trials are known to study": children}
+    return {text: ids for text, ids in said.items() if ids}
