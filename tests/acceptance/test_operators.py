@@ -4,7 +4,7 @@ import json
 import os
 
 import psycopg2
-from machines import COLUMNS, Machine, wait_until
+from machines import COLUMNS, DEADLINE, Machine, wait_until
 
 from storage import studies
 from storage.connection import Storage
@@ -55,7 +55,7 @@ def test_the_fleet_shows_who_trains_what(bench: Machine) -> None:
         assert f"{study}: trial 0" in shown and "worker joined" in shown
         assert [line for line in shown.splitlines() if len(line) > COLUMNS] == []
         (bench.folder / "go").touch()
-        _, logged = process.communicate(timeout=100)
+        _, logged = process.communicate(timeout=DEADLINE)
     lines = [json.loads(line) for line in logged.splitlines()]
     ended = [line["trial"] for line in lines if line["study"] == study and "complete" in str(line)]
     assert sorted(ended) == [0, 1]

@@ -21,7 +21,7 @@ def test_a_sweep_is_trained_told_and_compared(tmp_path: Path) -> None:
             env=kept | {"TOPO_SEARCH_HOME": str(tmp_path / "home")},
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
         )
 
     done = run(IRIS, "--target", "species", *QUICK, "--json")

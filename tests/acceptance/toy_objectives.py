@@ -17,7 +17,7 @@ from pathlib import Path
 from objectives.objective import Assignment, Diverged, Outcome, Report
 from objectives.rungs import rungs
 
-LONGEST = 120.0  # Seconds that anything is waited for.
+LONGEST = 400.0  # Seconds that anything is waited for.
 CHUNK = 16 * 2**20  # Bytes.
 
 

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
 COMMAND = Path(sys.executable).with_name("topo-search")
 SCREENSHOTS = Path(__file__).with_name("screenshots")
 OPENED = re.compile(r"Open (http\S+) in a browser")
-STARTING = 120.0  # Seconds until the service must have said where it is.
-DEADLINE = 60_000  # Milliseconds for anything on a page; tests share their cores.
+STARTING = 300.0  # Seconds until the service must have said where it is.
+DEADLINE = 180_000  # Milliseconds for anything on a page; tests share their cores.
 WIDE, PHONE = 1100, 360  # Pixels.
 REFUSED = "Failed to load resource"  # What a browser says of every answer from 400 on.
 

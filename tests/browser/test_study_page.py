@@ -12,7 +12,7 @@ from sites import PHONE, Site, Visitors, fits, serious_violations, shot, started
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 PASSWORD = "open sesame"
-TRAINED = 180_000  # Milliseconds until a small study is through; tests share their cores.
+TRAINED = 400_000  # Milliseconds until a small study is through; tests share their cores.
 QUICK = {"trials": 8, "epochs": 12, "pruner": "none", "limits": {"depth": "1:2", "width": "16"}}
 
 

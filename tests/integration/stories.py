@@ -25,7 +25,7 @@ from topo_search.worker import Worker
 TOYS = Path(__file__).parents[1] / "acceptance"
 IMPORT_PATH = os.pathsep.join(filter(None, [str(TOYS), os.environ.get("PYTHONPATH")]))
 OBJECTIVE = "toy_objectives:objective"
-DEADLINE = 100.0  # Seconds that a worker of these tests may take; on an idle machine 1 to 5 do.
+DEADLINE = 300.0  # Seconds that a worker of these tests may take; on an idle machine 1 to 5 do.
 
 Step = Callable[[Worker], bool]
 Serve = Callable[..., Worker]

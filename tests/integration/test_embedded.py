@@ -24,7 +24,7 @@ from storage.postgres_binaries import Installation, installations, reachable
 from storage.private_files import open_private, own_directory, try_lock, wait_until
 
 ROOT = os.geteuid() == 0
-SECONDS = 60.0
+SECONDS = 180.0
 
 # Imports come before the change of user: the interpreter itself may lie below /root.
 USER = """

@@ -30,7 +30,7 @@ from topo_search.web.children import (
 )
 
 MB = 2**20
-LONG = 60.0  # Seconds; nothing here takes as long unless it is broken.
+LONG = 180.0  # Seconds; nothing here takes as long unless it is broken.
 SHORT = 1.0
 PAUSE = threading.Event()  # Never set.
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def living(parent: int) -> list[psutil.Process]:
     return [process for process in started if process.status() != psutil.STATUS_ZOMBIE]
 
 
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"

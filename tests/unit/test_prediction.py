@@ -139,7 +139,7 @@ def not_needed() -> Mapping[str, bytes]:
     raise AssertionError("the child was to hold the network")
 
 
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 180.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not come true in time"

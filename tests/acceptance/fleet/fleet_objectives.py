@@ -12,7 +12,7 @@ from typing import Any
 
 from objectives.objective import Assignment, Outcome, Report
 
-LONGEST = 120.0  # Seconds that a gate is waited for.
+LONGEST = 400.0  # Seconds that a gate is waited for.
 STEPS = 9
 
 
