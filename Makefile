@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests in a browser run where there is one; CI has one.
 CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench bench-quick clean
 
 demo: .venv/installed
 	$(BIN)/topo-search search examples/iris.csv --target species --trials 30
@@ -19,11 +19,25 @@ test: .venv/tested
 	$(if $(CHROMIUM),,@echo "There is no Chromium: the tests in a browser are left out.")
 	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(CHROMIUM),,-m "not browser")
 
+# A small version of each, in ten minutes; its figures say that it works, and no more.
+bench-quick: .venv/benched
+	$(BIN)/python benchmarks/throughput.py --quick
+	$(BIN)/python benchmarks/training.py --tables iris --topologies 3
+	$(BIN)/python benchmarks/depth.py --deepest 30
+	$(BIN)/python benchmarks/tables.py --tables iris --seeds 1
+	$(BIN)/python benchmarks/quality.py --quick
+	$(BIN)/python benchmarks/service.py --quick
+	$(BIN)/python benchmarks/growth.py --quick
+	$(BIN)/python benchmarks/faults.py --minutes 0.5
+	$(BIN)/python benchmarks/web.py --quick
+
 bench: .venv/benched
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/depth.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/service.py
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/faults.py --minutes 10
 	$(BIN)/python benchmarks/web.py
 

@@ -3,7 +3,7 @@
 Each depth in a fresh process that has TensorFlow loaded, with one thread, as a slot has. The whole
 sweep is the real command. Prints Markdown.
 
-    python benchmarks/depth.py [--quick]
+    python benchmarks/depth.py [--deepest 1000]
 """
 
 from __future__ import annotations
@@ -134,11 +134,11 @@ def whole_sweep(deepest: int) -> None:
 def main() -> None:
     """Measure all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller networks")
-    quick = parser.parse_args().quick
+    parser.add_argument("--deepest", type=int, default=1000, help="Layers, 10 or more.")
+    deepest = parser.parse_args().deepest
     for name, depths in DEPTHS.items():
-        by_depth(name, depths[:2] if quick else depths)
-    whole_sweep(40 if quick else 1000)
+        by_depth(name, [depth for depth in depths if depth <= deepest])
+    whole_sweep(deepest)
     print(f"\nload {os.getloadavg()[0]:.1f}")
 
 
