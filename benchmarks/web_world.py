@@ -202,7 +202,7 @@ def large_study(storage: Storage, trials: int, seed: int = 0) -> tuple[StudyRow,
         rows["topo_lease"].append(
             (lease, row.id, "trial", number, given, drawn.seed, *whose, *times, outcome)
         )
-    _copy(storage, rows)
+    copy_rows(storage, rows)
     with storage.transaction() as connection:
         connection.exec_driver_sql(
             "UPDATE topo_study SET state = 'running', drawn = %s, spent_seconds = %s, "
@@ -226,7 +226,7 @@ COLUMNS = {
 }
 
 
-def _copy(storage: Storage, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+def copy_rows(storage: Storage, rows: dict[str, list[tuple[Any, ...]]]) -> None:
     connection = storage.engine.raw_connection()
     try:
         with connection.cursor() as cursor:
