@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -71,6 +73,7 @@ class Bench:
 
 def main() -> None:
     given = parsed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Asked to end."))
     sizes = [SIZES[0]] if given.quick else SIZES
     raw: dict[str, Any] = {"about": environment(usable_cores()), "fast": [], "paced": []}
     with ExitStack() as stack:

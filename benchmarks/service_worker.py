@@ -35,6 +35,7 @@ from topo_search.sampling import Sampler
 from topo_search.serving import Served
 
 REST = "the worker itself"
+Timed = tuple[float, float]  # When, on the machine's monotonic clock, and for how many seconds.
 
 
 class Accounts:
@@ -135,22 +136,22 @@ def keep_accounts(accounts: Accounts, first: int, last: int) -> None:
     Hands._end = counted  # type: ignore[method-assign]
 
 
-def time_claims(taken: list[float], by_database: list[float]) -> None:
-    """Keep how long every claim took that gave something, and how long in the database."""
+def time_claims(taken: list[Timed], in_database: list[Timed]) -> None:
+    """Keep how long every claim took that gave something, and how long that of its study."""
     following, claim = Claims.next, leases.claim
 
     def timed(claims: Claims, **given: Any) -> Any:
         began = time.perf_counter()
         held = following(claims, **given)
         if held is not None:
-            taken.append(time.perf_counter() - began)
+            taken.append((time.monotonic(), time.perf_counter() - began))
         return held
 
     def claimed(*given: Any, **options: Any) -> Any:
         began = time.perf_counter()
         lease = claim(*given, **options)
         if lease is not None:
-            by_database.append(time.perf_counter() - began)
+            in_database.append((time.monotonic(), time.perf_counter() - began))
         return lease
 
     Claims.next = timed  # type: ignore[method-assign]
@@ -161,15 +162,15 @@ def main() -> None:
     told = json.loads(sys.argv.pop(1))
     if told.get("light"):
         pool.PRELOAD = "light_preload"
-    accounts, taken, by_database = Accounts(), list[float](), list[float]()
+    accounts, taken, in_database = Accounts(), list[Timed](), list[Timed]()
     if "last" in told:
         keep_accounts(accounts, told["first"], told["last"])
-    time_claims(taken, by_database)
+    time_claims(taken, in_database)
     try:
         cli.main()
     finally:
         if "accounts" in told:
-            said = accounts.to_json() | {"claims": taken, "claims_in_database": by_database}
+            said = accounts.to_json() | {"claims": taken, "claims_in_database": in_database}
             said["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             Path(told["accounts"]).write_text(json.dumps(said), encoding="utf-8")
 
