@@ -157,9 +157,6 @@ class Worker:
         """Take the next lease, if there is any and it is time to look."""
         if not self._is_due("poll", 0):
             return None
-        # Else it might take over its own, where this machine was asleep or cut off for long.
-        self._due["renewal"] = 0.0
-        self._renew()
         self.listener.begin()
         held = self.claims.next(spare=spare)
         if held is None:
