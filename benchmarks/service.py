@@ -123,7 +123,7 @@ def fast(bench: Bench, sampler: str, size: int) -> dict[str, Any]:
     cpu = [1000 * each / len(counted) for each in used.between(since, until)]
     rate = len(counted) / (until - since)
     cells = (
-        *(sampler, f"{size:,}", f"**{rate:.1f}**", RATES[size]),
+        *(sampler, f"{size:,}", f"**{rate:.1f}**", RATES.get(size, "")),
         *(f"**{sum(cpu):.0f}**", CPU, *(f"{each:.0f}" for each in cpu)),
     )
     print("| " + " | ".join(cells) + " |", flush=True)

@@ -99,7 +99,7 @@ def _rows(
     rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
     for number in numbers:
         trial, drawn = before + number + 1, _drawn(chance)
-        lease = str(uuid.UUID(int=chance.getrandbits(128)))
+        lease = str(uuid.uuid4())
         moment = time.strftime("%F %T", time.gmtime(start + number))
         attributes = {"lease": lease, "unit": number, "seed": number, "worker": "host-1"}
         attributes |= {"attempts": 1, "began": float(number), "ended": number + 1.0, "slot": 1}

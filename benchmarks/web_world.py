@@ -46,7 +46,8 @@ class Web:
         self.process = command(home, "web", "--port", "0", stderr=subprocess.PIPE)
         self.log: list[str] = []
         self._listening = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         if not self._listening.wait(STARTED):
             raise SystemExit(f"The service does not listen: {''.join(self.log)}")
         self.family = psutil.Process(self.process.pid)
@@ -89,6 +90,9 @@ class Web:
 
     def end(self) -> None:
         end(self.process)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 class Peak(threading.Thread):
