@@ -40,9 +40,6 @@ __all__ = ["LEASE", "Drawn", "Lease", "claim", "open_leases", "release", "renew"
 LEASE = 60.0
 """Seconds a worker may be silent before another may take over."""
 
-_DRAWS_AHEAD = 3
-"""Draws made before the lock that may come too late; the next is made under the lock."""
-
 
 def claim(
     storage: Storage,
@@ -222,21 +219,17 @@ def _take_unit(
     taker: Taker,
 ) -> Lease | None:
     """Take the next unit of a study that was so far a moment ago, if there is one left."""
-    for _ in range(_DRAWS_AHEAD):
-        if study is None or not study.units_left:
-            return None
-        look()  # Outside of transactions, each of which holds a connection: two could deadlock.
-        study_id, unit = study.id, study.drawn
-        drawn = draw(unit)
-        with storage.transaction() as connection:
-            study = tick(connection, study_id, taker.lease)
-            if study is not None and study.units_left and study.drawn == unit:
-                return _hand_out(connection, study, drawn, taker)
+    if study is None or not study.units_left:
+        return None
+    look()  # Outside of transactions, each of which holds a connection: two could deadlock.
+    unit, drawn = study.drawn, draw(study.drawn)
     with storage.transaction() as connection:
-        study = tick(connection, study_id, taker.lease)
+        study = tick(connection, study.id, taker.lease)
         if study is None or not study.units_left:
             return None
-        return _hand_out(connection, study, draw(study.drawn), taker)
+        if study.drawn != unit:  # Others were faster. To draw ahead again would mostly be in vain.
+            drawn = draw(study.drawn)
+        return _hand_out(connection, study, drawn, taker)
 
 
 def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
