@@ -155,7 +155,7 @@ class Worker:
 
     def _go_on(self, slot: Slot) -> None:
         """Give a slot what was claimed ahead of its time, if anything was."""
-        if self.ahead is not None and not self.draining and not slot.worn:
+        if self.ahead is not None and not self.draining and slot in self.pool.idle():
             held, self.ahead = self.ahead, None
             self.hands.start(slot, held)
 
