@@ -157,6 +157,7 @@ def study_table(seen: Sequence[dict[str, Any]]) -> str:
             row("a page of trials", "as 10,000", page("trials")),
             row("memory of the service at most, MB", "",
                 lambda one: f"{one['web']['peak'] / 1e6:.0f}"),
+            row("deleting it, s", "", lambda one: f"{one['deleted']:.1f}"),
         ]
     )  # fmt: skip
 

@@ -34,8 +34,10 @@ def measured(
     filled = time.monotonic() - began
     work = of_a_worker(storage, home, row, size, trials)
     web = of_the_web(storage, home, row)
+    began = time.monotonic()
     studies.delete(storage, row.id)
-    return {"size": size, "sampler": sampler, "filled": filled, "worker": work, "web": web}
+    took = {"filled": filled, "deleted": time.monotonic() - began}
+    return {"size": size, "sampler": sampler, **took, "worker": work, "web": web}
 
 
 def of_a_worker(
