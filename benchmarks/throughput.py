@@ -57,6 +57,7 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 import throughput_study as ours
+from surroundings import family_cpu, postmaster, remove_server
 from throughput_report import HEAD, Measured, environment, heading, row
 from throughput_world import (
     JOBS,
@@ -248,33 +249,6 @@ def metered(
     if used["code"] != 0:
         raise SystemExit(f"{' '.join(command[1:4])} failed:\n{log.read_text()[-5_000:]}")
     return {**used, "database_cpu": family_cpu(bench.database) - before}
-
-
-def remove_server(home: Path) -> None:
-    """Remove the private server, which for root lies outside its home."""
-    shutil.rmtree((home / "server").resolve(), ignore_errors=True)
-
-
-def postmaster(storage: Storage) -> psutil.Process:
-    """Return the first process of the private server."""
-    with storage.transaction() as connection:
-        pid = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
-    parent = psutil.Process(pid).parent()
-    assert parent is not None
-    return parent
-
-
-def family_cpu(process: psutil.Process) -> float:
-    """Return the processor time of a process, of its children, and of those that have ended."""
-    own = process.cpu_times()
-    total = own.user + own.system + own.children_user + own.children_system
-    for child in process.children():
-        try:
-            times = child.cpu_times()
-        except psutil.Error:
-            continue  # It has just ended; its parent's times have it.
-        total += times.user + times.system
-    return float(total)
 
 
 def new_database(storage: Storage, name: str) -> str:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
-import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-import psutil
+import surroundings
 from throughput_world import Trial
-
-VERSIONS = ("tensorflow", "keras", "optuna", "keras-tuner", "numpy", "topo-search")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,35 +81,13 @@ def row(measured: Measured, first: Measured | None, peak: float, cores: int) -> 
 
 def environment(cores: int, peaks: dict[str, float]) -> dict[str, Any]:
     """Say on what all this was measured."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((one.partition(":")[2] for one in lines if one.startswith("model name")), "")
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    here = Path(__file__).parent
-    commit = subprocess.run(git, cwd=here, capture_output=True, text=True).stdout.strip()
-    versions = {"python": platform.python_version()}
-    for name in VERSIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return {
-        "cpu": model.strip() or platform.machine(),
-        "cores": cores,
-        "memory": psutil.virtual_memory().total,
-        "versions": versions,
-        "commit": commit,
-        "date": time.strftime("%F %T %Z"),
-        "load_before": os.getloadavg(),
-        "peaks": peaks,
-    }
+    return {**surroundings.environment(cores), "peaks": peaks}
 
 
 def heading(about: dict[str, Any]) -> str:
     """Return the lines above all tables."""
-    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     best = max(about["peaks"], key=lambda name: about["peaks"][name])
     return (
-        f"{about['cpu']}, {about['cores']} cores, {about['memory'] / 2**30:.0f} GiB; {versions}; "
-        f"commit {about['commit']}, {about['date']}, load before {about['load_before'][0]:.1f}.\n"
+        f"{surroundings.heading(about)}\n"
         f"A core's peak: {about['peaks'][best] / 1e9:.0f} GFLOP/s ({best})."
     )

@@ -46,7 +46,8 @@ class Web:
         self.process = command(home, "web", "--port", "0", stderr=subprocess.PIPE)
         self.log: list[str] = []
         self._listening = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         if not self._listening.wait(STARTED):
             raise SystemExit(f"The service does not listen: {''.join(self.log)}")
         self.family = psutil.Process(self.process.pid)
@@ -89,6 +90,9 @@ class Web:
 
     def end(self) -> None:
         end(self.process)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
 
 class Peak(threading.Thread):
@@ -202,7 +206,7 @@ def large_study(storage: Storage, trials: int, seed: int = 0) -> tuple[StudyRow,
         rows["topo_lease"].append(
             (lease, row.id, "trial", number, given, drawn.seed, *whose, *times, outcome)
         )
-    _copy(storage, rows)
+    copy_rows(storage, rows)
     with storage.transaction() as connection:
         connection.exec_driver_sql(
             "UPDATE topo_study SET state = 'running', drawn = %s, spent_seconds = %s, "
@@ -226,7 +230,7 @@ COLUMNS = {
 }
 
 
-def _copy(storage: Storage, rows: dict[str, list[tuple[Any, ...]]]) -> None:
+def copy_rows(storage: Storage, rows: dict[str, list[tuple[Any, ...]]]) -> None:
     connection = storage.engine.raw_connection()
     try:
         with connection.cursor() as cursor:

@@ -19,7 +19,7 @@ from storage.rows import (
     OPEN,
     Drawn,
     Lease,
-    StudyRow,
+    Standing,
     Taker,
     change,
     hand_over,
@@ -35,13 +35,10 @@ from storage.rows import (
 from storage.tables import MAX_ATTEMPTS
 from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
 
-__all__ = ["LEASE", "Drawn", "Lease", "claim", "claimable", "open_leases", "release", "renew"]
+__all__ = ["LEASE", "Drawn", "Lease", "claim", "open_leases", "release", "renew"]
 
 LEASE = 60.0
 """Seconds a worker may be silent before another may take over."""
-
-_DRAWS_AHEAD = 3
-"""Draws made before the lock that may come too late; the next is made under the lock."""
 
 
 def claim(
@@ -51,12 +48,13 @@ def claim(
     draw: Callable[[int], Drawn | None],
     lease: float = LEASE,
     token: uuid.UUID | None = None,
+    again: bool = True,
     look: Callable[[], object] = lambda: None,
 ) -> Lease | None:
     """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
 
-    Renew what you hold first: a lease of your own that has run out is up for taking, too. A claim
-    whose answer was lost is given again to whoever asks with the same `token`.
+    What you hold yourself is not taken over, even when it has run out: renew it. A claim whose
+    answer was lost is given again to whoever asks with the same `token`.
 
     Args:
         storage: Where the study is.
@@ -67,35 +65,21 @@ def claim(
             faster, and the last time with the study locked: it must not ask the database.
         lease: Seconds until it must be renewed.
         token: Of the lease to be, unlike any other; drawn here by default.
+        again: Whether this token may have been asked with before; else that need not be looked up.
         look: Called before drawing, to read what `draw` goes by.
 
     Returns:
         The lease, or None where there is nothing to do now, or no such study.
     """
     taker = Taker(owner=owner, token=token or uuid.uuid4(), lease=lease)
+    if token is not None and again and (mine := _taken(storage, taker)):
+        return mine
+    taken, study = _take_over(storage, study_id, taker)
     return (
-        (_taken(storage, taker) if token else None)
-        or _take_over(storage, study_id, taker)
-        or _take_unit(storage, study_id, draw, look, taker)
+        taken
+        or _take_unit(storage, study, draw, look, taker)
         or _take_finish(storage, study_id, taker)
     )
-
-
-def claimable(storage: Storage) -> set[str]:
-    """Return the ids of the open studies of which there is something to claim now."""
-    study, lease = tables.study.c, tables.lease.c
-    mine = sa.and_(lease.study == study.id, lease.ended_at.is_(None))
-    units_left = sa.and_(
-        study.drawn < study.trials,
-        sa.or_(study.seconds.is_(None), study.spent_seconds < study.seconds),
-    )
-    left_behind = sa.exists().where(mine, is_free())
-    through = ~sa.exists().where(mine)  # Then it is to be finished.
-    query = sa.select(study.id).where(
-        study.state.in_(OPEN), sa.or_(units_left, left_behind, through)
-    )
-    with storage.transaction() as connection:
-        return set(connection.scalars(query))
 
 
 def renew(storage: Storage, leases: Iterable[Lease], lease: float = LEASE) -> set[uuid.UUID]:
@@ -190,8 +174,14 @@ def _taken(storage: Storage, taker: Taker) -> Lease | None:
     return None if row is None else to_lease(row)
 
 
-def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
-    """Take the first trial that was left behind; end those that need nobody any more."""
+def _take_over(
+    storage: Storage, study_id: str, taker: Taker
+) -> tuple[Lease | None, Standing | None]:
+    """Take the first trial that was left behind; end those that need nobody any more.
+
+    Returns:
+        The lease, or where there was none how far the study is.
+    """
     left_behind = (
         with_trials()
         .where(
@@ -199,7 +189,7 @@ def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
             tables.lease.c.kind == "trial",
             tables.lease.c.ended_at.is_(None),
             tables.study.c.state.in_(OPEN),
-            is_free(),
+            _may_take(taker),
         )
         .order_by(tables.lease.c.unit)
         .limit(1)
@@ -209,7 +199,7 @@ def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
         with storage.transaction() as connection:
             found = connection.execute(left_behind).one_or_none()
             if found is None:
-                return None
+                return None, peek(connection, study_id)
             if found.trial_state in OUTCOMES:  # ended by other means, as optuna-dashboard's
                 adopt_end(connection, found)
             elif found.attempt >= MAX_ATTEMPTS:
@@ -217,34 +207,29 @@ def _take_over(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
                 close(connection, found, state="failed", attributes=attributes, token=uuid.uuid4())
             else:
                 _tell(connection, found, taker)
-                return hand_over(connection, found, taker)
+                return hand_over(connection, found, taker), None
         pause_failing(storage, study_id)
 
 
 def _take_unit(
     storage: Storage,
-    study_id: str,
+    study: Standing | None,
     draw: Callable[[int], Drawn | None],
     look: Callable[[], object],
     taker: Taker,
 ) -> Lease | None:
+    """Take the next unit of a study that was so far a moment ago, if there is one left."""
+    if study is None or not study.units_left:
+        return None
+    look()  # Outside of transactions, each of which holds a connection: two could deadlock.
+    unit, drawn = study.drawn, draw(study.drawn)
     with storage.transaction() as connection:
-        study = peek(connection, study_id)
-    for _ in range(_DRAWS_AHEAD):
+        study = tick(connection, study.id, taker.lease)
         if study is None or not study.units_left:
             return None
-        look()  # Outside of transactions, each of which holds a connection: two could deadlock.
-        unit = study.drawn
-        drawn = draw(unit)
-        with storage.transaction() as connection:
-            study = tick(connection, study_id, taker.lease)
-            if study is not None and study.units_left and study.drawn == unit:
-                return _hand_out(connection, study, drawn, taker)
-    with storage.transaction() as connection:
-        study = tick(connection, study_id, taker.lease)
-        if study is None or not study.units_left:
-            return None
-        return _hand_out(connection, study, draw(study.drawn), taker)
+        if study.drawn != unit:  # Others were faster. To draw ahead again would mostly be in vain.
+            drawn = draw(study.drawn)
+        return _hand_out(connection, study, drawn, taker)
 
 
 def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
@@ -258,7 +243,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
         if study is None or not _is_through(study) or _open_trial(connection, study_id):
             return None
         finishing = connection.execute(
-            sa.select(tables.lease, is_free().label("is_free"))
+            sa.select(tables.lease, _may_take(taker).label("may_be_taken"))
             .where(
                 tables.lease.c.study == study_id,
                 tables.lease.c.kind == "finish",
@@ -268,7 +253,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
         ).one_or_none()
         if finishing is None:
             return _start_finish(connection, study, taker)
-        if not finishing.is_free:
+        if not finishing.may_be_taken:
             return None
         if finishing.attempt < MAX_ATTEMPTS:
             _tell(connection, finishing, taker)
@@ -280,7 +265,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
         return None
 
 
-def _start_finish(connection: sa.Connection, study: StudyRow, taker: Taker) -> Lease | None:
+def _start_finish(connection: sa.Connection, study: Standing, taker: Taker) -> Lease | None:
     """Begin the finishing of a locked study; one in which no trial came through just ends."""
     trial = tables.optuna_trial.c
     # Of the study's own trials, or of those it began with.
@@ -300,24 +285,31 @@ def _start_finish(connection: sa.Connection, study: StudyRow, taker: Taker) -> L
 
 
 def _hand_out(
-    connection: sa.Connection, study: StudyRow, drawn: Drawn | None, taker: Taker
+    connection: sa.Connection, study: Standing, drawn: Drawn | None, taker: Taker
 ) -> Lease | None:
     """Give the next unit of a study whose row the caller has locked."""
     if drawn is None:
         reason = f"space exhausted after {study.drawn} trials"
         change(connection, study.id, trials=study.drawn, reason=reason)
         return None
-    change(
-        connection,
-        study.id,
-        drawn=study.drawn + 1,
-        state="running",
-        started_at=sa.func.coalesce(tables.study.c.started_at, NOW),
+    connection.execute(
+        sa.update(tables.study)
+        .where(tables.study.c.id == study.id)
+        .values(
+            drawn=study.drawn + 1,
+            state="running",
+            started_at=sa.func.coalesce(tables.study.c.started_at, NOW),
+        )
     )
     return insert_lease(connection, study.id, "trial", study.drawn, drawn, taker)
 
 
-def _is_through(study: StudyRow | None) -> bool:
+def _may_take(taker: Taker) -> sa.ColumnElement[bool]:
+    """Whether a lease is free for somebody; what is their own they still train."""
+    return sa.and_(is_free(), tables.lease.c.owner.is_distinct_from(taker.owner))
+
+
+def _is_through(study: Standing | None) -> bool:
     return study is not None and study.state in OPEN and not study.units_left
 
 

@@ -6,13 +6,15 @@ distribution of every parameter of every trial twice.
 
 import datetime
 import json
+import sys
 from collections import defaultdict
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.distributions import json_to_distribution
+from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
@@ -20,7 +22,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql
 
-_Rows = Sequence[sa.Row[Any]]
+_Rows = Sequence[Any]  # Of tuples.
+AT_ONCE = 2_000  # Trials whose rows are in memory together.
 
 
 class QuickRDBStorage(RDBStorage):
@@ -45,61 +48,82 @@ class QuickRDBStorage(RDBStorage):
             models.StudyModel.find_or_raise_by_id(study_id, session)
             found = session.execute(query.order_by(trial.trial_id)).all()
             found = [row for row in found if states is None or row.state in states]
-            ids = [row.trial_id for row in found]
-            values = _of(session, ids, models.TrialValueModel)
-            parameters = _of(session, ids, models.TrialParamModel)
-            attributes = _of(session, ids, models.TrialUserAttributeModel)
-            system = _of(session, ids, models.TrialSystemAttributeModel)
-            reports = _of(session, ids, models.TrialIntermediateValueModel)
-        rows = (values, parameters, attributes, system, reports)
-        return [_trial(row, *(of[row.trial_id] for of in rows)) for row in found]
+            return [
+                read
+                for first in range(0, len(found), AT_ONCE)
+                for read in _trials(session, found[first : first + AT_ONCE])
+            ]
 
 
-_distribution = lru_cache(maxsize=10_000)(json_to_distribution)
 _report = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
 
 
-def _trial(
-    row: sa.Row[Any],
-    values: _Rows,
-    parameters: _Rows,
-    attributes: _Rows,
-    system: _Rows,
-    reports: _Rows,
-) -> FrozenTrial:
-    distributions = {one.param_name: _distribution(one.distribution_json) for one in parameters}
-    return FrozenTrial(
-        number=row.number,
-        state=row.state,
-        value=None,
-        values=_values(values),
-        datetime_start=_local(row.datetime_start),
-        datetime_complete=_local(row.datetime_complete),
-        params={
-            one.param_name: distributions[one.param_name].to_external_repr(one.param_value)
-            for one in parameters
-        },
-        distributions=distributions,
-        user_attrs={one.key: json.loads(one.value_json) for one in attributes},
-        system_attrs={one.key: json.loads(one.value_json) for one in system},
-        intermediate_values={
-            one.step: _report(one.intermediate_value, one.intermediate_value_type)
-            for one in reports
-        },
-        trial_id=row.trial_id,
+def _trials(session: orm.Session, found: _Rows) -> Iterator[FrozenTrial]:
+    """Yield the trials of some rows of Optuna's table of trials."""
+    ids = [row.trial_id for row in found]
+    values = _of(session, ids, models.TrialValueModel, "objective", "value", "value_type")
+    parameters = _of(
+        session, ids, models.TrialParamModel, "param_name", "param_value", "distribution_json"
     )
+    attributes = _of(session, ids, models.TrialUserAttributeModel, "key", "value_json")
+    system = _of(session, ids, models.TrialSystemAttributeModel, "key", "value_json")
+    reports = _of(
+        session,
+        ids,
+        models.TrialIntermediateValueModel,
+        *("step", "intermediate_value", "intermediate_value_type"),
+    )
+    for row in found:
+        trial_id = row.trial_id
+        written = parameters[trial_id]
+        distributions = _distributions(tuple((name, kind) for _, name, _, kind in written))
+        yield FrozenTrial(
+            number=row.number,
+            state=row.state,
+            value=None,
+            values=_values(values[trial_id]),
+            datetime_start=_local(row.datetime_start),
+            datetime_complete=_local(row.datetime_complete),
+            params={
+                name: kind.to_external_repr(value)
+                for (name, kind), (_, _, value, _) in zip(
+                    distributions.items(), written, strict=True
+                )
+            },
+            distributions=distributions,
+            user_attrs=_attributes(attributes[trial_id]),
+            system_attrs=_attributes(system[trial_id]),
+            intermediate_values={
+                step: _report(value, kind) for _, step, value, kind in reports[trial_id]
+            },
+            trial_id=trial_id,
+        )
 
 
-def _of(session: orm.Session, ids: Sequence[int], model: Any) -> dict[int, list[sa.Row[Any]]]:
-    """Return the rows that some trials have in one of Optuna's tables, oldest first."""
+def _of(session: orm.Session, ids: Sequence[int], model: Any, *names: str) -> dict[int, list[Any]]:
+    """Return columns of trials in one of Optuna's tables, the id first, the oldest row first."""
     table = model.__table__
-    rows = defaultdict[int, list[sa.Row[Any]]](list)
-    if ids:
-        (key,) = table.primary_key
-        query = sa.select(table).where(table.c.trial_id == _any(ids)).order_by(key)
-        for row in session.execute(query):
-            rows[row.trial_id].append(row)
+    (key,) = table.primary_key
+    columns = [table.c.trial_id, *(table.c[name] for name in names)]
+    query = sa.select(*columns).where(table.c.trial_id == _any(ids)).order_by(key)
+    rows = defaultdict[int, list[Any]](list)
+    for row in session.execute(query).all():
+        rows[row[0]].append(row)
     return rows
+
+
+@lru_cache(maxsize=10_000)
+def _distributions(written: tuple[tuple[str, str], ...]) -> dict[str, BaseDistribution]:
+    """Return the distributions of a trial's parameters; trials that have the same share them."""
+    return {name: _distribution(text) for name, text in written}
+
+
+_distribution = lru_cache(maxsize=10_000)(json_to_distribution)
+
+
+def _attributes(rows: _Rows) -> dict[str, Any]:
+    # The names are the same in all trials of a study, and so is each one's text in memory.
+    return {sys.intern(key): json.loads(text) for _, key, text in rows}
 
 
 def _any(ids: Collection[int]) -> Any:
@@ -109,8 +133,7 @@ def _any(ids: Collection[int]) -> Any:
 
 def _values(rows: _Rows) -> list[float] | None:
     stored = models.TrialValueModel.stored_repr_to_value
-    ordered = sorted(rows, key=lambda row: row.objective)
-    return [stored(row.value, row.value_type) for row in ordered] or None
+    return [stored(value, kind) for _, _, value, kind in sorted(rows, key=itemgetter(1))] or None
 
 
 def _local(moment: datetime.datetime | None) -> datetime.datetime | None:

@@ -21,35 +21,17 @@ SERVER_STARTED = sa.func.pg_postmaster_start_time(type_=sa.DateTime(timezone=Tru
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyRow:
-    """One study as it stood when it was read."""
+class Standing:
+    """How far a study is: what handing out its work goes by, and no more."""
 
     id: str  # public
     optuna_study_id: int
-    name: str | None
-    dataset: str | None  # SHA-256
-    test_dataset: str | None  # SHA-256
-    plan: dict[str, Any] = field(repr=False)
     state: State
     reason: str | None  # why it is paused, or ended as it did
     trials: int  # the budget
     seconds: float | None  # the budget in time, None where there is none
     drawn: int  # units handed out so far
     spent_seconds: float  # of time in which some worker was at it
-    last_active_at: datetime | None
-    created_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    outcome: dict[str, Any] | None = field(repr=False)
-    tags: list[str]  # of workers that may be limited to them
-    parent: str | None  # the study whose trials this one began with
-    keep: timedelta | None  # how long after it was last worked at it is deleted; None: never
-    expires_at: datetime | None  # when that is, as things stand
-
-    @property
-    def optuna_name(self) -> str:
-        """Name of the Optuna study."""
-        return f"topo-{self.id}"
 
     @property
     def time_is_spent(self) -> bool:
@@ -76,6 +58,30 @@ class StudyRow:
         return f"all {self.trials} trials done"
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyRow(Standing):
+    """One study as it stood when it was read."""
+
+    name: str | None
+    dataset: str | None  # SHA-256
+    test_dataset: str | None  # SHA-256
+    plan: dict[str, Any] = field(repr=False)
+    last_active_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    outcome: dict[str, Any] | None = field(repr=False)
+    tags: list[str]  # of workers that may be limited to them
+    parent: str | None  # the study whose trials this one began with
+    keep: timedelta | None  # how long after it was last worked at it is deleted; None: never
+    expires_at: datetime | None  # when that is, as things stand
+
+    @property
+    def optuna_name(self) -> str:
+        """Name of the Optuna study."""
+        return f"topo-{self.id}"
+
+
 # Not a column: it moves with each of these, of which GREATEST passes over nulls.
 EXPIRES_AT = (
     sa.func.greatest(
@@ -91,11 +97,17 @@ STUDY_COLUMNS = [
     *(tables.study.c[column.name] for column in fields(StudyRow) if column.name != "expires_at"),
     EXPIRES_AT.label("expires_at"),
 ]
+STANDING_COLUMNS = [tables.study.c[column.name] for column in fields(Standing)]
 
 
 def to_study(row: sa.Row[Any]) -> StudyRow:
     """Return a row of `topo_study`, as selected or returned by a statement, as a value."""
     return StudyRow(**{column.name: getattr(row, column.name) for column in fields(StudyRow)})
+
+
+def to_standing(row: sa.Row[Any]) -> Standing:
+    """Return the columns of `topo_study` that a `Standing` has as a value."""
+    return Standing(**row._mapping)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,15 +186,15 @@ def change(connection: sa.Connection, study_id: str, **changes: Any) -> StudyRow
     )
 
 
-def peek(connection: sa.Connection, study_id: str) -> StudyRow | None:
-    """Read a study without locking it."""
+def peek(connection: sa.Connection, study_id: str) -> Standing | None:
+    """Read how far a study is without locking it."""
     row = connection.execute(
-        sa.select(*STUDY_COLUMNS).where(tables.study.c.id == study_id)
+        sa.select(*STANDING_COLUMNS).where(tables.study.c.id == study_id)
     ).one_or_none()
-    return None if row is None else to_study(row)
+    return None if row is None else to_standing(row)
 
 
-def tick(connection: sa.Connection, study_id: str, lease: float) -> StudyRow | None:
+def tick(connection: sa.Connection, study_id: str, lease: float) -> Standing | None:
     """Count the time since the study was last worked at, lock it and return it.
 
     Of a longer silence one lease is counted: nobody was at it.
@@ -195,9 +207,9 @@ def tick(connection: sa.Connection, study_id: str, lease: float) -> StudyRow | N
         sa.update(tables.study)
         .where(column.id == study_id)
         .values(spent_seconds=column.spent_seconds + counted, last_active_at=NOW)
-        .returning(*STUDY_COLUMNS)
+        .returning(*STANDING_COLUMNS)
     ).one_or_none()
-    return None if row is None else to_study(row)
+    return None if row is None else to_standing(row)
 
 
 def insert_lease(

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 from storage import datasets, events, keys, names, notices, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.finding import by_key, children, get, list_studies
+from storage.removal import remove_optuna_study
 from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
 from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
 
@@ -231,7 +232,7 @@ def delete_locked(connection: sa.Connection, study: StudyRow, why: str | None = 
     # Its workers are shut out first: they lock a lease and then Optuna's rows, as we do here.
     _end_leases(connection, study.id, "study deleted")
     _leave_looks_to_children(connection, study)
-    JoinedOptuna(connection).delete_study(study.optuna_study_id)
+    remove_optuna_study(connection, study.optuna_study_id)
     text = ": ".join(word for word in (study.name, why) if word)
     events.record(connection, "study deleted", study=study.id, text=text)
     has = {sha256 for sha256 in (study.dataset, study.test_dataset) if sha256}

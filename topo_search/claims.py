@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 from storage import leases, studies
 from storage.leases import Lease
+from storage.offers import offers
 from storage.rows import OPEN, StudyRow
 from topo_search.patience import Patience
 from topo_search.serving import Served
@@ -75,6 +77,7 @@ class Claims:
         self.serving: dict[str, Served] = {}
         self.refused: dict[str, float] = {}  # Studies not served here, until when (monotonic).
         self.idle = False  # Whether no study that is served was open at the last look.
+        self._rows: dict[str, StudyRow] = {}  # The open studies as they were first seen.
         self._turns: dict[str, int] = {}  # When each study was last served, in claims.
 
     def next(self, *, spare: int = 0) -> Held | None:
@@ -84,25 +87,27 @@ class Claims:
             spare: Take only what leaves so many units to others, and no unit of a study with a
                 budget in time: what is claimed ahead of its time waits.
         """
-        rows = self.persist(partial(studies.list_studies, self.storage, OPEN))
-        rows = [row for row in rows if self._may_serve(row)]
+        found = self.persist(partial(offers, self.storage))
+        self._know({offer.study for offer in found})
+        found = [one for one in found if one.study in self._rows and self._may_serve(one.study)]
         now = time.monotonic()
-        self.idle = all(self.refused.get(row.id, 0.0) == math.inf for row in rows)
-        rows = [row for row in rows if self.refused.get(row.id, 0.0) <= now]
-        self._forget({row.id for row in rows})
-        if len(rows) > 1:  # One look at all of them, instead of a few at each.
-            claimable = self.persist(partial(leases.claimable, self.storage))
-            rows = [row for row in rows if row.id in claimable]
-        for row in sorted(rows, key=lambda row: self._turns.get(row.id, 0)):
-            if spare and (row.seconds is not None or row.trials - row.drawn <= spare):
+        self.idle = all(self.refused.get(one.study, 0.0) == math.inf for one in found)
+        found = [one for one in found if self.refused.get(one.study, 0.0) <= now]
+        self._forget({one.study for one in found})
+        for offer in found:
+            self._serve(self._rows[offer.study])
+        for offer in sorted(found, key=lambda one: self._turns.get(one.study, 0)):
+            if not offer.claimable:
+                continue
+            if spare and (offer.seconds is not None or offer.trials - offer.drawn <= spare):
                 continue
             try:
-                held = self._claim(row)
+                held = self._claim(self._rows[offer.study])
             except (LookupError, TypeError, ValueError) as error:  # Deleted, or of another version.
-                self.refuse(row.id, f"cannot be served here: {error}")
+                self.refuse(offer.study, f"cannot be served here: {error}")
                 continue
             if held is not None:
-                self._turns[row.id] = max(self._turns.values(), default=0) + 1
+                self._turns[offer.study] = max(self._turns.values(), default=0) + 1
                 return held
         return None
 
@@ -113,17 +118,31 @@ class Claims:
         self.serving.pop(study, None)
 
     def _claim(self, row: StudyRow) -> Held | None:
-        served = self.serving.setdefault(
-            row.id, Served(storage=self.storage, row=row, cache=self.cache)
-        )
+        served = self._serve(row)
         # The token is the same at every try: a claim whose answer was lost is found by it.
         claim = partial(leases.claim, self.storage, row.id, self.owner, served.draw)
-        claim = partial(claim, look=served.look)
-        lease = self.persist(partial(claim, lease=self.lease_seconds, token=uuid.uuid4()))
+        claim = partial(claim, look=served.look, lease=self.lease_seconds, token=uuid.uuid4())
+        tries = itertools.count()
+        lease = self.persist(lambda: claim(again=next(tries) > 0))
         return None if lease is None else Held(lease=lease, served=served)
 
-    def _may_serve(self, row: StudyRow) -> bool:
+    def _serve(self, row: StudyRow) -> Served:
+        """Return a study as it is served here; nothing is read of it yet."""
+        if row.id not in self.serving:
+            self.serving[row.id] = Served(storage=self.storage, row=row, cache=self.cache)
+        return self.serving[row.id]
+
+    def _know(self, wanted: set[str]) -> None:
+        """Read the open studies where one is new; what is read of them here never changes."""
+        if not wanted <= self._rows.keys():
+            found = self.persist(partial(studies.list_studies, self.storage, OPEN))
+            self._rows = {row.id: row for row in found}
+        for study in self._rows.keys() - wanted:
+            del self._rows[study]
+
+    def _may_serve(self, study: str) -> bool:
         """Tell whether a study is for this worker; refuse those that no time will make so."""
+        row = self._rows[study]
         if self.refused.get(row.id) == math.inf:
             return False
         if self.only and row.id not in self.only:

@@ -60,18 +60,33 @@ class Hands:
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
         assignment = self.persist(partial(held.served.assignment, held.lease))
-        distributions = held.served.space.distributions()
-        begin = partial(trials.begin, self.storage, held.lease, distributions)
-        self.held[assignment.trial] = replace(held, number=self.persist(begin))
-        slot.give(assignment)
+        begin = partial(trials.begin, self.storage, held.lease, held.served.distributions)
+        self.held[assignment.trial] = held
+        slot.give(assignment)  # It trains meanwhile; what it reports is read afterwards.
+        try:
+            self.held[assignment.trial] = replace(held, number=self.persist(begin))
+        except (trials.LeaseLostError, ValueError):
+            slot.stop_trial()
+            self.drop(held)
+            raise
 
-    def take(self, slot: Slot, message: Reported | Ended | Died) -> None:
-        """Act on what a slot said; what it says of a trial that has ended is dropped."""
+    def take(
+        self, slot: Slot, message: Reported | Ended | Died, go_on: Callable[[Slot], None]
+    ) -> None:
+        """Act on what a slot said; what it says of a trial that has ended is dropped.
+
+        Args:
+            slot: Who said it.
+            message: What it said.
+            go_on: Called with a slot that is free again, before what it came to is delivered.
+        """
         if slot.assignment is None:
             return
-        held = self.held.get(slot.assignment.trial)
+        held, seconds = self.held.get(slot.assignment.trial), slot.seconds
         if not isinstance(message, Reported):
             slot.assignment = None
+        if isinstance(message, Ended) and (held is None or message.result is not None):
+            go_on(slot)
         if held is None:
             return
         match message:
@@ -87,7 +102,7 @@ class Hands:
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(diverged=True) if held.lease.kind == "trial":
-                self._end(held, "pruned", None, {"reason": "diverged", "seconds": slot.seconds})
+                self._end(held, "pruned", None, {"reason": "diverged", "seconds": seconds})
             case Ended():
                 self._fail(held, message.reason or "the loss is not finite", message.traceback)
 

@@ -1,24 +1,27 @@
-"""What a study tries next, and whether a trial is worth going on with."""
+"""What a study tries next."""
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Container, Sequence
 from typing import Literal
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from objectives.parameters import Value
-from objectives.rungs import REDUCTION, first_judged
 from objectives.space import Space
 from storage.rows import Drawn
 
 Direction = Literal["minimize", "maximize"]
 
-STARTUP = 4  # Trials that are never pruned, so that later ones have completed ones to beat.
+MODELLED = 1_000  # Trials that TPE models at most: what a draw costs grows with them.
+BEST = 25  # Trials that TPE takes for good ones at most; Optuna's default.
 RANDOM = 10  # Ended trials before TPE models them, the portfolio's among them; Optuna's default.
 # A failed trial says nothing of its parameters; a running one is where not to look again.
 SEEN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
@@ -71,8 +74,7 @@ class Sampler:
         # A sampler's state would make a draw depend on this process's earlier ones.
         if self._kind == "random":
             return self._mirror.draw(RandomSampler(seed=seed))
-        self._mirror.follow(trials)
-        return self._mirror.draw(TPESampler(seed=seed, n_startup_trials=RANDOM))
+        return self._mirror.draw(_JointTPE(seed=seed, n_startup_trials=RANDOM), trials)
 
 
 def derive(seed: int, purpose: str, unit: int) -> int:
@@ -81,113 +83,109 @@ def derive(seed: int, purpose: str, unit: int) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def judge(
-    kind: Literal["asha", "none"],
-    direction: Direction,
-    reports: Mapping[int, Mapping[int, float]],
-    number: int,
-    *,
-    step: int,
-    value: float,
-    epochs: int,
-) -> bool:
-    """Return whether a trial should be pruned at a rung.
-
-    Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934), as Optuna's
-    `SuccessiveHalvingPruner` has it: of the trials that came to a rung, the best third go on.
-
-    Args:
-        kind: `asha`, or `none` to prune nothing.
-        direction: Of the study's metric.
-        reports: What each trial of the study reported, by its number: values by step.
-        number: The trial's.
-        step: The step it reports now, in epochs.
-        value: The score there.
-        epochs: At most, for every trial of the study.
-    """
-    if kind == "none":
-        return False
-    if kind != "asha":
-        raise ValueError(f"Expected the pruner asha or none. Received: {kind!r}.")
-    own = reports.get(number, {})
-    if number < STARTUP or any(other > step for other in own):
-        return False  # In an attempt before this one it had passed here.
-    before = max((other for other in own if other < step), default=0)
-    rung = first_judged(epochs)
-    while rung <= step:
-        if before < rung and not _goes_on(rung, value, number, reports, direction):
-            return True
-        rung *= REDUCTION
-    return False
-
-
-def _goes_on(
-    rung: int,
-    value: float,
-    number: int,
-    reports: Mapping[int, Mapping[int, float]],
-    direction: Direction,
-) -> bool:
-    """Tell whether a value is among the best third of those with which trials came to a rung."""
-    others = []
-    for other, values in reports.items():
-        came = min((step for step in values if step >= rung), default=None)
-        if came is not None and other != number:
-            others.append(values[came])
-    if direction == "maximize":
-        better = sum(other > value for other in others)
-    else:
-        better = sum(other < value for other in others)
-    return better < max(1, (len(others) + 1) // REDUCTION)
-
-
 class _Mirror:
-    """A study in memory that follows the shared one: Optuna's samplers read all trials at once."""
+    """A study in memory that looks like the shared one: Optuna's samplers read all trials at once.
+
+    It has copies of the trials that are modelled, with nothing that no sampler reads.
+    """
 
     def __init__(self, space: Space, direction: Direction) -> None:
         self._space = space
         self._distributions = space.distributions()
+        self._direction = direction
+        self._copies: dict[tuple[int, TrialState], FrozenTrial | None] = {}
         # It would tell of a new study, which is none of the user's.
         logging.getLogger("optuna.storages._in_memory").setLevel(logging.WARNING)
-        self._storage = optuna.storages.InMemoryStorage()
-        directions = [optuna.study.StudyDirection[direction.upper()]]
-        self._study_id = self._storage.create_new_study(directions, "mirror")
-        self._study = optuna.load_study(study_name="mirror", storage=self._storage)
-        self._ended: set[int] = set()  # Numbers of shared trials that need no second look.
-        self._running: dict[int, int] = {}  # Numbers of shared trials to ids of mirrored ones.
 
-    def follow(self, trials: Sequence[FrozenTrial]) -> None:
-        """Take over the trials that are new or have ended, in the order of their numbers."""
-        for trial in sorted(trials, key=lambda trial: trial.number):
-            if trial.number not in self._ended:
-                self._take(trial)
-
-    def draw(self, sampler: BaseSampler) -> dict[str, Value]:
+    def draw(self, sampler: BaseSampler, trials: Sequence[FrozenTrial] = ()) -> dict[str, Value]:
         """Return the parameters that `sampler` suggests, brought to values that can be drawn."""
-        self._study.sampler = sampler
-        asked = self._study.ask(self._distributions)
-        self._study.tell(asked, state=TrialState.FAIL)
-        return self._space.nearest(asked.params)
+        storage = _Shown(self._copied(modelled(trials, self._direction)))
+        directions = [optuna.study.StudyDirection[self._direction.upper()]]
+        storage.create_new_study(directions, "mirror")
+        study = optuna.load_study(study_name="mirror", storage=storage, sampler=sampler)
+        return self._space.nearest(study.ask(self._distributions).params)
 
-    def _take(self, trial: FrozenTrial) -> None:
-        ended = trial.state.is_finished()
-        if ended:
-            self._ended.add(trial.number)
-        if trial.number in self._running:
-            if ended:
-                self._end(self._running.pop(trial.number), trial)
-        elif trial.state in SEEN and self._space.contains(trial.params):
-            # Scores and attributes stay behind: nothing is copied that no sampler reads.
-            running = create_trial(
-                state=TrialState.RUNNING, params=trial.params, distributions=self._distributions
-            )
-            self._running[trial.number] = self._storage.create_new_trial(self._study_id, running)
-            if ended:
-                self._end(self._running.pop(trial.number), trial)
+    def _copied(self, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Return copies of trials, in their order, without those that are of another space."""
+        before = self._copies
+        self._copies = {}
+        for trial in trials:
+            key = trial.number, trial.state
+            self._copies[key] = before[key] if key in before else self._copy(trial)
+        return [copy for copy in self._copies.values() if copy is not None]
 
-    def _end(self, mirrored: int, trial: FrozenTrial) -> None:
-        if trial.state is TrialState.PRUNED:
-            for step, value in trial.intermediate_values.items():
-                self._storage.set_trial_intermediate_value(mirrored, step, value)
-        values = trial.values if trial.state is TrialState.COMPLETE else None
-        self._storage.set_trial_state_values(mirrored, trial.state, values)
+    def _copy(self, trial: FrozenTrial) -> FrozenTrial | None:
+        if not self._space.contains(trial.params):
+            return None
+        pruned = trial.state is TrialState.PRUNED
+        return FrozenTrial(
+            # Not that of the trial drawn, which is the first of its own study.
+            number=trial.number + 1,
+            state=trial.state,
+            value=None,
+            values=trial.values if trial.state is TrialState.COMPLETE else None,
+            datetime_start=None,
+            datetime_complete=None,
+            params=trial.params,
+            distributions=self._distributions,
+            user_attrs={},
+            system_attrs={},
+            intermediate_values=trial.intermediate_values if pruned else {},
+            trial_id=trial.number + 1,
+        )
+
+
+class _Shown(optuna.storages.InMemoryStorage):
+    """A storage in memory that shows trials of others beside its own."""
+
+    def __init__(self, others: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._others = others
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return the trials of others and then its own."""
+        shown = [other for other in self._others if states is None or other.state in states]
+        return shown + super().get_all_trials(study_id, deepcopy, states)
+
+
+class _JointTPE(TPESampler):
+    """TPE that need not find out what its trials have in common: all of them have all parameters.
+
+    Optuna compares the distributions of all of them, for every draw anew.
+    """
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return what is drawn jointly: all that can vary."""
+        shown = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        kinds = shown[0].distributions if shown else {}
+        return {name: kinds[name] for name in sorted(kinds) if not kinds[name].single()}
+
+
+def modelled(trials: Sequence[FrozenTrial], direction: Direction) -> list[FrozenTrial]:
+    """Return those of a study's trials that TPE models, by number: all, or of very many some.
+
+    Of more than `MODELLED`: those that run, the best, the latest, and of the rest every so
+    manieth. TPE tells the best 25 from all others, whose density a sample of them shows as well.
+    """
+    seen = [trial for trial in trials if trial.state in SEEN]
+    if len(seen) <= MODELLED:
+        return seen
+    latest = len(seen) - MODELLED // 2
+    older = seen[:latest]
+    sign = -1 if direction == "maximize" else 1
+    best = heapq.nsmallest(
+        BEST,
+        (trial for trial in older if trial.state is TrialState.COMPLETE),
+        key=lambda trial: (sign * trial.values[0], trial.number),
+    )
+    stride = math.ceil(len(older) / (MODELLED // 2 - BEST))
+    running = (trial for trial in older if trial.state is TrialState.RUNNING)
+    chosen = {trial.number: trial for trial in (*best, *running, *older[::stride], *seen[latest:])}
+    return [chosen[number] for number in sorted(chosen)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from objectives.objective import Assignment
@@ -18,17 +19,19 @@ from storage import datasets, trials
 from storage.connection import Storage
 from storage.leases import Lease
 from storage.rows import Drawn, StudyRow
-from topo_search.sampling import Sampler, judge
+from topo_search.halving import Halving
+from topo_search.sampling import Sampler
 
 REPORTS_KEPT = 1.0  # Seconds until the reports of other workers are looked at again.
 
 
 @dataclass
-class _Reports:
-    """What the trials of a study reported, as far as known here: values by step, by number."""
+class _Seen:
+    """The trials of a study as they were at the last look."""
 
-    values: dict[int, dict[int, float]] = field(default_factory=dict)
-    until: float = 0.0  # On this machine's monotonic clock.
+    trials: list[FrozenTrial] = field(default_factory=list)  # By number.
+    settled: int = 0  # How many of the first have ended, and were noted as ended.
+    until: float = 0.0  # When to look again for verdicts, on this machine's monotonic clock.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,11 @@ class Served:
         return Space.from_json(self.plan["space"])
 
     @cached_property
+    def distributions(self) -> Mapping[str, BaseDistribution]:
+        """What Optuna draws each parameter from."""
+        return self.space.distributions()
+
+    @cached_property
     def study(self) -> optuna.Study:
         """The Optuna study."""
         return trials.optuna_study(self.storage, self.row)
@@ -61,12 +69,19 @@ class Served:
         return Sampler(self.space, plan["direction"], plan["sampler"], seed)
 
     def look(self) -> None:
-        """Read the trials that later draws go by."""
-        self._seen[:] = self.study.get_trials(deepcopy=False)
+        """Read the trials that later draws and verdicts go by."""
+        seen, halving = self._seen, self._halving
+        seen.trials = self.study.get_trials(deepcopy=False)
+        seen.until = time.monotonic() + REPORTS_KEPT
+        for trial in seen.trials[seen.settled :]:
+            halving.note(trial.number, trial.intermediate_values)
+        while seen.settled < len(seen.trials) and seen.trials[seen.settled].state.is_finished():
+            halving.settle(seen.trials[seen.settled].number)
+            seen.settled += 1
 
     def draw(self, unit: int) -> Drawn | None:
         """Return what the unit is to try, without a look; None where the space is through."""
-        return self._sampler.draw(self._seen, unit)
+        return self._sampler.draw(self._seen.trials, unit)
 
     def assignment(self, lease: Lease) -> Assignment:
         """Return what a slot needs to know of the leased trial; fetches the dataset if need be."""
@@ -101,25 +116,20 @@ class Served:
 
         Others' reports are as old as `REPORTS_KEPT` at most; a verdict needs no more.
         """
-        if time.monotonic() > self._reports.until:
+        if not self._halving.prunes_any:
+            return False
+        if time.monotonic() > self._seen.until:
             try:
-                self._reports.values = {
-                    trial.number: dict(trial.intermediate_values)
-                    for trial in self.study.get_trials(deepcopy=False)
-                }
+                self.look()
             except LookupError:
                 return False  # Deleted meanwhile; the next report will hear of it.
-            self._reports.until = time.monotonic() + REPORTS_KEPT
-        plan, reports = self.plan, self._reports.values
-        of_space = {"step": step, "value": value, "epochs": plan["epochs"]}
-        verdict = judge(plan["pruner"], plan["direction"], reports, number, **of_space)
-        reports.setdefault(number, {})[step] = value
-        return verdict
+        return self._halving.prunes(number, step, value)
 
     @cached_property
-    def _seen(self) -> list[FrozenTrial]:
-        return []
+    def _seen(self) -> _Seen:
+        return _Seen()
 
     @cached_property
-    def _reports(self) -> _Reports:
-        return _Reports()
+    def _halving(self) -> Halving:
+        plan = self.plan
+        return Halving(plan["pruner"], plan["direction"], plan["epochs"])

@@ -16,7 +16,7 @@ from topo_search.hands import Hands
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
 from topo_search.neighbours import Neighbours
 from topo_search.patience import Patience
-from topo_search.pool import Pool
+from topo_search.pool import Pool, Slot
 from topo_search.presence import Presence
 from topo_search.settings import SLOTS_LOG
 from topo_search.signals import asked_to_end
@@ -106,7 +106,7 @@ class Worker:
                     self._tell()
                     self._hand_out()
                     for slot, message in self.pool.messages(TICK, self.listener.sources):
-                        self.hands.take(slot, message)
+                        self.hands.take(slot, message, self._go_on)
                         if not isinstance(message, Reported):  # It may want more, or be the last.
                             self._due["poll"] = 0.0
                     if self.listener.heard():
@@ -153,13 +153,16 @@ class Worker:
         if self.ahead is None and not self.pool.idle():
             self.ahead = self._claim(spare=self.count)
 
+    def _go_on(self, slot: Slot) -> None:
+        """Give a slot what was claimed ahead of its time, if anything was."""
+        if self.ahead is not None and not self.draining and slot in self.pool.idle():
+            held, self.ahead = self.ahead, None
+            self.hands.start(slot, held)
+
     def _claim(self, *, spare: int = 0) -> Held | None:
         """Take the next lease, if there is any and it is time to look."""
         if not self._is_due("poll", 0):
             return None
-        # Else it might take over its own, where this machine was asleep or cut off for long.
-        self._due["renewal"] = 0.0
-        self._renew()
         self.listener.begin()
         held = self.claims.next(spare=spare)
         if held is None:

@@ -25,7 +25,8 @@ from stored_studies import (
 
 from storage import finishing, leases, studies, tables, trials
 from storage.connection import JoinedOptuna, Storage, connect
-from storage.leases import Drawn, Lease, claim, claimable, open_leases, release, renew
+from storage.leases import Drawn, Lease, claim, open_leases, release, renew
+from storage.offers import offers
 from storage.progress import progress_of
 
 
@@ -88,14 +89,14 @@ def test_a_draw_that_comes_too_late_is_made_again_for_the_unit_that_is_next(
 
     def slow(unit: int) -> Drawn:
         drawn_for.append(unit)
-        if len(drawn_for) <= 3:  # others are faster as long as the study is not locked
+        if len(drawn_for) == 1:  # others are faster as long as the study is not locked
             claimed(storage, study, "fast")
         return draw(unit)
 
     lease = claim(storage, study.id, "slow", slow)
     assert lease is not None
-    assert drawn_for == [0, 1, 2, 3]
-    assert (lease.unit, lease.parameters) == (3, {"x": 3.0})
+    assert drawn_for == [0, 1]
+    assert (lease.unit, lease.parameters) == (1, {"x": 1.0})
 
 
 def test_an_exhausted_space_cuts_the_budget_and_says_so(storage: Storage) -> None:
@@ -365,12 +366,12 @@ def _crash_at_random(monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> 
 
         return maybe
 
-    for name in ("_create", "_set_attributes", "end_lease"):
+    for name in ("_create", "_set_attributes", "_set_end", "end_lease"):
         monkeypatch.setattr(trials, name, breakable(getattr(trials, name)))
-    for name in ("change", "insert_lease", "hand_over", "close"):
+    for name in ("tick", "insert_lease", "hand_over", "close"):
         monkeypatch.setattr(leases, name, breakable(getattr(leases, name)))
-    for name in ("create_new_trial", "set_trial_state_values"):
-        monkeypatch.setattr(JoinedOptuna, name, breakable(getattr(JoinedOptuna, name)))
+    real = JoinedOptuna.create_new_trial
+    monkeypatch.setattr(JoinedOptuna, "create_new_trial", breakable(real))
 
 
 def _work_and_crash(url: str, study_id: str, owner: str) -> list[int]:
@@ -426,7 +427,7 @@ def test_workers_that_crash_anywhere_end_every_unit_once(
     assert studies.get(storage, study.id).drawn == 40
 
 
-@pytest.mark.parametrize("step", ["change", "insert_lease"])
+@pytest.mark.parametrize("step", ["tick", "insert_lease"])
 def test_a_crash_while_a_unit_is_claimed_leaves_the_unit_to_be_claimed(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -496,6 +497,23 @@ def test_a_takeover_whose_answer_was_lost_is_given_again(storage: Storage) -> No
     assert (first.id, first.attempt) == (again.id, again.attempt) == (again.id, 2)
 
 
+def test_what_is_its_owners_own_is_not_taken_over_by_it(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    lease = begun(storage, study, "a")
+    let_expire(storage, lease.id)
+    assert claim(storage, study.id, "a", draw) is None
+    assert renew(storage, [lease]) == {lease.id}
+    assert trials.end(storage, lease, state="complete", value=1.0)
+    last = claimed(storage, study, "a")
+    let_expire(storage, last.id)
+    assert claim(storage, study.id, "a", draw) is None
+    assert claimed(storage, study, "b").id == last.id
+
+
+def claimable(storage: Storage) -> set[str]:
+    return {offer.study for offer in offers(storage) if offer.claimable}
+
+
 def test_a_study_is_claimable_when_a_claim_of_it_would_give_something(storage: Storage) -> None:
     study = make_study(storage, trials=2)
     assert claimable(storage) == {study.id}
@@ -506,7 +524,7 @@ def test_a_study_is_claimable_when_a_claim_of_it_would_give_something(storage: S
     first = claimed(storage, study)
     let_expire(storage, second.id)
     assert claimable(storage) == {study.id}
-    second = claimed(storage, study)
+    second = claimed(storage, study, "b")
     for lease in (first, second):
         assert claimable(storage) == set()
         trials.begin(storage, lease, DISTRIBUTIONS)
@@ -519,7 +537,7 @@ def test_a_study_is_claimable_when_a_claim_of_it_would_give_something(storage: S
     studies.pause(storage, study.id)
     assert claimable(storage) == set()
     studies.resume(storage, study.id)
-    assert finishing.finish(storage, claimed(storage, study), {})
+    assert finishing.finish(storage, claimed(storage, study, "b"), {})
     assert claimable(storage) == set()
 
 

@@ -251,7 +251,7 @@ def test_a_crash_at_any_step_of_begin_is_healed(
 END_STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before the attributes": lambda m: m.setattr(trials, "_set_attributes", _crash),
     "after the attributes": lambda m: _after(trials, "_set_attributes", m),
-    "after Optuna's state": lambda m: _after(JoinedOptuna, "set_trial_state_values", m),
+    "after Optuna's state": lambda m: _after(trials, "_set_end", m),
     "before the lease": lambda m: m.setattr(trials, "end_lease", _crash),
     "after the lease": lambda m: _after(trials, "end_lease", m),
 }

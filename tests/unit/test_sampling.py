@@ -1,10 +1,11 @@
-"""Sampling: draws that repeat wherever they are made, and pruning that leaves the best."""
+"""Sampling: draws that repeat wherever they are made."""
 
 import math
 import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Literal
 
@@ -15,9 +16,8 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.parameters import Value
-from objectives.rungs import REDUCTION, first_judged
 from objectives.space import Choice, Range, Space, TableFacts, named_space
-from topo_search.sampling import RANDOM, STARTUP, Drawn, Sampler, derive, judge
+from topo_search.sampling import MODELLED, RANDOM, Drawn, Sampler, derive, modelled
 
 FACTS = TableFacts(task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3)
 MLP = named_space("mlp", limits={}, facts=FACTS, epochs=100)
@@ -268,112 +268,44 @@ def test_seeds_differ_by_unit_and_study_and_stay_below_two_to_the_31() -> None:
     assert derive(0, "training", 0) == 14188902772851061741  # Written down: it must never change.
 
 
-def test_an_unknown_sampler_or_pruner_is_refused() -> None:
+def test_an_unknown_sampler_is_refused() -> None:
     with pytest.raises(ValueError, match="tpe or random. Received: 'grid'"):
         Sampler(OWN, "minimize", "grid", 0)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="asha or none. Received: 'median'"):
-        judge("median", "maximize", {}, 0, step=1, value=0, epochs=9)  # type: ignore[arg-type]
 
 
-class Fleet:
-    """A study whose trials report the values that `curve` gives at the rungs, one by one."""
-
-    def __init__(self, direction: Literal["minimize", "maximize"], epochs: int = 27) -> None:
-        self.direction, self.epochs = direction, epochs
-        self.reports: dict[int, dict[int, float]] = {}
-
-    def start(self) -> int:
-        self.reports[len(self.reports)] = {}
-        return len(self.reports) - 1
-
-    def report(self, number: int, step: int, value: float) -> bool:
-        self.reports[number][step] = value
-        given = {"step": step, "value": value, "epochs": self.epochs}
-        return judge("asha", self.direction, self.reports, number, **given)  # type: ignore[arg-type]
-
-    def run(self, curve: Callable[[int], float]) -> int | None:
-        """Return the rung at which a trial is pruned, or None."""
-        number = self.start()
-        for step in (1, 3, 9, 27):
-            if step <= self.epochs and self.report(number, step, curve(step)):
-                return step
-        return None
+def long_study(direction: Literal["minimize", "maximize"]) -> list[FrozenTrial]:
+    """Return more trials than are modelled, of which the 15th is the best and the 20th runs."""
+    dice, sign = random.Random(0), 1 if direction == "maximize" else -1
+    trials = []
+    for number in range(3 * MODELLED):
+        point = OWN.nearest({"x": dice.random(), "units": dice.randint(1, 64), "kind": "a"})
+        running, value = number == 20, sign * (2.0 if number == 15 else dice.random())
+        state = TrialState.RUNNING if running else TrialState.COMPLETE
+        made = trial(number, point, space=OWN, state=state, value=None if running else value)
+        trials.append(made)
+    return trials
 
 
-@pytest.mark.parametrize(("direction", "sign"), [("maximize", 1), ("minimize", -1)])
-def test_bad_trials_are_pruned_at_the_first_judged_rung_and_good_ones_go_on(
-    direction: Literal["minimize", "maximize"], sign: int
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_of_very_many_trials_the_best_the_latest_and_some_of_the_rest_are_modelled(
+    direction: Literal["minimize", "maximize"],
 ) -> None:
-    fleet = Fleet(direction)  # Of 27 epochs: first judged at 3.
-    for _ in range(STARTUP + 2):
-        fleet.run(lambda step: sign * 0.5)
-    assert fleet.run(lambda step: sign * 0.1) == 3
-    assert fleet.run(lambda step: sign * 0.9) is None
-    assert fleet.run(lambda step: sign * (0.95 if step < 9 else 0.2)) == 9
+    trials = long_study(direction)
+    chosen = [one.number for one in modelled(trials, direction)]
+    assert chosen == sorted(set(chosen))
+    assert MODELLED * 0.9 <= len(chosen) <= MODELLED + 2
+    assert {15, 20} <= set(chosen)
+    assert chosen[-MODELLED // 2 :] == list(range(3 * MODELLED - MODELLED // 2, 3 * MODELLED))
+    older = chosen[: -MODELLED // 2]
+    assert max(after - before for before, after in pairwise(older)) < 10
+    few = trials[:MODELLED]
+    assert modelled(few, direction) == few
 
 
-def test_the_first_trials_are_never_pruned_but_set_the_mark() -> None:
-    fleet = Fleet("maximize")
-    ends = [fleet.run(lambda step, k=k: 1.0 - k / 10) for k in range(STARTUP + 1)]  # type: ignore[misc]
-    assert ends == [None] * STARTUP + [3]
-
-
-def test_without_a_pruner_nothing_is_pruned() -> None:
-    reports = {number: {9: 1.0} for number in range(9)}
-    assert judge("asha", "maximize", reports, 9, step=9, value=0.0, epochs=9)
-    assert not judge("none", "maximize", reports, 9, step=9, value=0.0, epochs=9)
-
-
-def test_a_trial_taken_over_passes_again_where_it_had_passed() -> None:
-    fleet = Fleet("maximize")
-    for _ in range(STARTUP):
-        fleet.run(lambda step: 0.5)
-    number = fleet.start()
-    assert not fleet.report(number, 3, 0.6)
-    assert not fleet.report(number, 9, 0.6)
-    for _ in range(3):
-        fleet.run(lambda step: 0.9)
-    assert not fleet.report(number, 3, 0.6)
-    assert fleet.report(number, 9, 0.6)  # It died before the next rung.
-
-
-@settings(deadline=None, max_examples=60)
-@given(
-    st.integers(0, 10_000),
-    st.sampled_from(["maximize", "minimize"]),
-    st.sampled_from([(1, 3, 9, 27), (2, 4, 10, 30)]),
-    st.sampled_from([9, 27, 60, 100]),
-)
-def test_verdicts_are_those_of_optunas_pruner(
-    seed: int, direction: Literal["minimize", "maximize"], steps: Sequence[int], epochs: int
-) -> None:
-    dice = random.Random(seed)
-    fleet = Fleet(direction, epochs)
-    study = optuna.create_study(
-        direction=direction,
-        pruner=optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=first_judged(epochs), reduction_factor=REDUCTION
-        ),
-    )
-    running = {fleet.start(): (study.ask(), list(steps)) for _ in range(12)}
-    while running:  # In any order, as slots of many workers report.
-        number = dice.choice(sorted(running))
-        asked, left = running[number]
-        step, value = left.pop(0), dice.choice([0.1, 0.2, 0.3, dice.random()])
-        asked.report(value, step)
-        expected = asked.should_prune() and number >= STARTUP
-        assert fleet.report(number, step, value) == expected
-        if expected or not left:
-            del running[number]
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 10_000), st.integers(9, 60))
-def test_the_best_of_all_trials_is_never_pruned(seed: int, trials: int) -> None:
-    dice = random.Random(seed)
-    levels = [dice.random() for _ in range(trials)]
-    fleet = Fleet("maximize")
-    ends = [fleet.run(lambda step, level=level: level) for level in levels]  # type: ignore[misc]
-    assert ends[levels.index(max(levels))] is None
-    assert all(end in (None, 3, 9, 27) for end in ends)
-    assert sum(end is not None for end in ends) >= (trials - STARTUP) // 3
+def test_a_draw_from_very_many_trials_is_the_same_after_a_restart() -> None:
+    trials = long_study("maximize")
+    watcher = Sampler(OWN, "maximize", "tpe", 0)
+    for count in (MODELLED - 1, MODELLED + 1, 2 * MODELLED):
+        watcher.draw(trials[:count], count)
+    unit = len(trials)
+    assert watcher.draw(trials, unit) == Sampler(OWN, "maximize", "tpe", 0).draw(trials, unit)

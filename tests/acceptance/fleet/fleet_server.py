@@ -10,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -64,8 +64,9 @@ CREATE TRIGGER fleet_lease_taken AFTER UPDATE ON topo_lease FOR EACH ROW
 class Server:
     """One server in a folder of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, object] = SETTINGS) -> None:
         """Make its data; it does not run yet."""
+        self.settings = settings
         self.account = system_account() if os.geteuid() == 0 else None
         found = installations()
         installation = found[max(found)]
@@ -88,7 +89,8 @@ class Server:
 
     def start(self, *addresses: str) -> None:
         """Start it, on more addresses than the loopback's where given."""
-        settings = SETTINGS | {
+        settings = {
+            **self.settings,
             "port": self.port,
             "listen_addresses": ",".join(("127.0.0.1", *addresses)),
         }
@@ -169,9 +171,9 @@ class Server:
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
+def running_server(settings: Mapping[str, object] = SETTINGS) -> Iterator[Server]:
     """Yield a server that runs, and remove it afterwards."""
-    server = Server()
+    server = Server(settings)
     try:
         server.start()
         yield server

@@ -12,7 +12,7 @@ import pytest
 from fleet_harness import DEADLINE, HERE, environment
 from fleet_server import Server
 
-LEAST_STEPS = {"killed-before": 20, "killed-after": 15, "broken-before": 60, "broken-after": 30}
+LEAST_STEPS = {"killed-before": 20, "killed-after": 10, "broken-before": 60, "broken-after": 20}
 
 
 @pytest.mark.parametrize("kind", LEAST_STEPS)

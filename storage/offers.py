@@ -1,0 +1,45 @@
+"""Offers: the open studies as those who look for work see them, every second and all at once."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from storage import tables
+from storage.connection import Storage
+from storage.rows import OPEN, is_free
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """An open study, as far as a worker that looks for work has to know it."""
+
+    study: str
+    trials: int  # Its budget.
+    seconds: float | None  # Its budget in time.
+    drawn: int  # Units handed out so far.
+    claimable: bool  # Whether there is something to claim now.
+
+
+def offers(storage: Storage) -> list[Offer]:
+    """Return the open studies, oldest first, and in which there is something to claim now."""
+    study, lease = tables.study.c, tables.lease.c
+    mine = sa.and_(lease.study == study.id, lease.ended_at.is_(None))
+    units_left = sa.and_(
+        study.drawn < study.trials,
+        sa.or_(study.seconds.is_(None), study.spent_seconds < study.seconds),
+    )
+    left_behind = sa.exists().where(mine, is_free())
+    through = ~sa.exists().where(mine)  # Then it is to be finished.
+    query = (
+        sa.select(
+            study.id.label("study"),
+            study.trials,
+            study.seconds,
+            study.drawn,
+            sa.or_(units_left, left_behind, through).label("claimable"),
+        )
+        .where(study.state.in_(OPEN))
+        .order_by(study.created_at, study.id)
+    )
+    with storage.transaction() as connection:
+        return [Offer(**row._mapping) for row in connection.execute(query)]
