@@ -11,13 +11,13 @@ demo: .venv/installed
 	@echo
 	@echo "Open the report in a browser: file://$(CURDIR)/iris-report.html"
 
-# Four at a time, also on two cores: many tests wait for processes, leases and browsers.
+# Six at a time, also on two cores: many tests wait for processes, leases and browsers.
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(if $(CHROMIUM),,@echo "There is no Chromium: the tests in a browser are left out.")
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(CHROMIUM),,-m "not browser")
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder $(if $(CHROMIUM),,-m "not browser")
 
 # A small version of each, in ten minutes; its figures say that it works, and no more.
 bench-quick: .venv/benched
