@@ -26,6 +26,7 @@ bench-quick: .venv/benched
 	$(BIN)/python benchmarks/depth.py --deepest 30
 	$(BIN)/python benchmarks/tables.py --tables iris --seeds 1
 	$(BIN)/python benchmarks/quality.py --quick
+	$(BIN)/python benchmarks/start.py --quick
 	$(BIN)/python benchmarks/service.py --quick
 	$(BIN)/python benchmarks/growth.py --quick
 	$(BIN)/python benchmarks/faults.py --minutes 0.5
@@ -36,6 +37,7 @@ bench: .venv/benched
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/depth.py
 	$(BIN)/python benchmarks/tables.py
+	$(BIN)/python benchmarks/start.py
 	$(BIN)/python benchmarks/service.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/faults.py --minutes 10

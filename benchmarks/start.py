@@ -1,0 +1,179 @@
+"""Start and size: `--help`, a worker's first epoch, the memory of a slot, what an install takes.
+
+    python benchmarks/start.py [--quick] [--json FILE]
+
+- `topo-search --help`, the real command, several times.
+- A worker, the real command, on a study that waits: seconds from its start to the first report of
+  a trial, which is that of the first epoch. Nothing of topo-search runs before, so that the fork
+  server is cold; the private PostgreSQL runs.
+- Proportional memory (PSS) of all of a worker's processes on an Adult-sized table, with one slot
+  and with two, at its peak in the same minutes: what the second slot adds.
+- Bytes of the files of each package that an install brings, with what depends on what.
+
+Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+from packaging.requirements import Requirement
+from surroundings import environment, heading, remove_server
+from throughput_world import JOBS, TARGET, write_table
+from web_world import IRIS, command, end
+
+from storage import studies
+from storage.connection import Storage
+from topo_search import study
+from topo_search.machine import usable_cores
+from topo_search.settings import Settings, opened
+from topo_search.study import Options
+
+COMMAND = Path(sys.executable).with_name("topo-search")
+LONGEST = 300.0  # Seconds that anything is waited for.
+SAMPLED = 0.5  # Seconds between two looks at memory.
+LISTED = 10  # Packages that are named.
+HEAD = "| what | target | measured |\n|---|---|---|"
+
+
+def show(what: str, target: str, measured: str) -> None:
+    print(f"| {what} | {target} | {measured} |", flush=True)
+
+
+def help_seconds(times: int) -> list[float]:
+    """Return the seconds that `--help` took, each time."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        subprocess.run([COMMAND, "--help"], stdout=subprocess.DEVNULL, check=True)
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def first_epoch(storage: Storage, home: Path) -> float:
+    """Return the seconds from a worker's start to its first report."""
+    options = Options(data=IRIS.read_bytes(), file="iris.csv", target="species", trials=100)
+    row, _ = study.create(storage, options)
+    began = time.monotonic()
+    worker = command(home, "worker", "--study", row.id, "--slots", "1", stderr=subprocess.DEVNULL)
+    try:
+        while not reports(storage, row.optuna_study_id):
+            if time.monotonic() - began > LONGEST or worker.poll() is not None:
+                raise SystemExit("The worker trains nothing.")
+            time.sleep(0.02)
+        return time.monotonic() - began
+    finally:
+        end(worker)
+        studies.delete(storage, row.id)
+
+
+def reports(storage: Storage, optuna_study: int) -> int:
+    """Return how many values the trials of a study have reported."""
+    with storage.transaction() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT count(*) FROM trial_intermediate_values v JOIN trials t USING (trial_id) "
+            "WHERE t.study_id = %s",
+            (optuna_study,),
+        )
+        return int(found.scalar_one())
+
+
+def peak(storage: Storage, home: Path, table: bytes, slots: int, seconds: float) -> float:
+    """Return the largest proportional memory of a worker with so many slots, in MB."""
+    options = Options(
+        data=table, file="table.csv", target=TARGET, trials=1000, epochs=5, validation="holdout"
+    )
+    row, _ = study.create(storage, options)
+    asked = ("worker", "--study", row.id, "--slots", str(slots))
+    worker = command(home, *asked, stderr=subprocess.DEVNULL)
+    root, most, until = psutil.Process(worker.pid), 0, time.monotonic() + seconds
+    try:
+        while time.monotonic() < until and worker.poll() is None:
+            total = 0
+            for process in (root, *root.children(recursive=True)):
+                try:
+                    total += process.memory_full_info().pss
+                except psutil.Error:
+                    continue  # It has just ended.
+            most = max(most, total)
+            time.sleep(SAMPLED)
+        if not reports(storage, row.optuna_study_id):
+            raise SystemExit("The worker trained nothing in its time.")
+        return most / 1e6
+    finally:
+        end(worker)
+        studies.delete(storage, row.id)
+
+
+def installed() -> dict[str, tuple[int, str]]:
+    """Return the bytes of each package that topo-search needs, and which need of ours brings it."""
+    found: dict[str, tuple[int, str]] = {}
+
+    def add(name: str, needed_by: str) -> None:
+        key = re.sub(r"[-_.]+", "-", name).lower()
+        if key in found:
+            return
+        package = metadata.distribution(name)
+        files = (Path(str(package.locate_file(file))) for file in package.files or ())
+        found[key] = sum(file.stat().st_size for file in files if file.is_file()), needed_by
+        for text in package.requires or ():
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                add(needed.name, needed_by or needed.name)
+
+    add("topo-search", "")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="Once each, and a small table.")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the raw numbers there.")
+    given = parser.parse_args()
+    times, seconds = (1, 20.0) if given.quick else (5, 60.0)
+    raw: dict[str, Any] = {"environment": environment(usable_cores())}
+    print(f"{heading(raw['environment'])}\n\n{HEAD}", flush=True)
+    raw["help"] = help_seconds(times)
+    show("`--help`, median", "≤ 0.3 s", f"{statistics.median(raw['help']):.2f} s")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        home = folder / "home"
+        stack.callback(remove_server, home)
+        storage = stack.enter_context(opened(Settings(storage=None, home=home)))
+        raw["first"] = [first_epoch(storage, home) for _ in range(times)]
+        measured = f"{statistics.median(raw['first']):.1f} s ({max(raw['first']):.1f} at most)"
+        show("a worker's start to its first epoch, cold, median", "≤ 5 s", measured)
+        job = JOBS["adult-sized"]
+        write_table(replace(job, rows=2_000) if given.quick else job, folder)
+        table = (folder / "table.csv").read_bytes()
+        raw["peak"] = [peak(storage, home, table, slots, seconds) for slots in (1, 2)]
+    one, two = raw["peak"]
+    show(f"memory on {job.table}, one slot and two", "", f"{one:,.0f} and {two:,.0f} MB")
+    show("memory that a slot adds", "≤ 250 MB", f"{two - one:,.0f} MB")
+    raw["installed"] = installed()
+    sizes = sorted(raw["installed"].items(), key=lambda item: -item[1][0])
+    total = sum(size for size, _ in raw["installed"].values())
+    show(f"an install, {len(sizes)} packages", "", f"{total / 1e6:,.0f} MB")
+    for name, (size, needed_by) in sizes[:LISTED]:
+        also = "" if needed_by.lower() in ("", name) else f", for {needed_by}"
+        show(f"of it {name}{also}", "", f"{size / 1e6:,.0f} MB")
+    if given.json is not None:
+        given.json.write_text(json.dumps({**raw, "load": os.getloadavg()}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
