@@ -1,6 +1,6 @@
 """Time to quality: KerasTuner, plain Optuna and topo-search, the same minutes on the same tables.
 
-Each side is a command of its own and has the machine to itself, one after the other:
+Each side is a command of its own, one after the other:
 
 - KerasTuner's Hyperband and BayesianOptimization, with its own settings and checkpoints;
 - Optuna in memory: TPE, and the median pruner asked after every epoch of `model.fit`;
@@ -11,6 +11,10 @@ The others share one space, as broad as topo-search's: depth 1 to 6, width 16 to
 dropout, learning rate, batch size; AdamW, 100 epochs at most, early stopping with the best weights
 restored. Numbers come to them standardised and categories one-hot, ready in memory: no clock counts
 that, where topo-search reads and prepares its CSV while the clock runs.
+
+The machine should be a quiet one. topo-search's slots train at a low priority, and so do the others
+here: what else there is takes as much from each side, but more than its share. How many cores it
+took stands in the report.
 
 All have the same test rows, and the same rows to train and validate with. Of these the others hold
 a fifth out, by the seed, with topo-search's own split; where topo-search holds rows out, they are
@@ -62,6 +66,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import quality_ours as ours
 from quality_curves import Run, Trial, final, final_test, read_runs, write_runs
 from quality_report import PEERS, SIDES, report
@@ -69,6 +74,7 @@ from quality_world import SOURCES, Prepared, absent, prepare
 from throughput_report import environment
 
 from topo_search.machine import usable_cores
+from topo_search.slot import NICENESS
 
 HERE = Path(__file__).parent
 CROSS_VALIDATED = ("digits", "phoneme")  # By topo-search's defaults.
@@ -165,15 +171,24 @@ def one_run(table: str, side: str, seed: int, minutes: float) -> Run:
     with tempfile.TemporaryDirectory(prefix="quality-") as text:
         folder = Path(text)
         prepared = prepare(table, seed, folder)
+        began, before = time.monotonic(), others_cpu()
         if side in PEERS:
             trials, test, wall = peer(side, seed, 60 * minutes, folder)
         else:
             target = SOURCES[table].target
             trials, test, wall = ours.search(side, target, seed, 60 * minutes, folder)
+        others = (others_cpu() - before) / (time.monotonic() - began)
     return Run(
         table=table, side=side, seed=seed, minutes=minutes, trials=trials, test=test, wall=wall,
-        about=about, **described(prepared),
+        about={**about, "others": max(0.0, others)}, **described(prepared),
     )  # fmt: skip
+
+
+def others_cpu() -> float:
+    """Return the seconds that processors have worked but for this process and its children."""
+    all_, own = psutil.cpu_times(), os.times()
+    busy = sum(all_) - all_.idle - getattr(all_, "iowait", 0.0)
+    return float(busy - sum(own[:4]))
 
 
 def described(prepared: Prepared) -> dict[str, Any]:
@@ -184,7 +199,7 @@ def peer(side: str, seed: int, seconds: float, folder: Path) -> tuple[list[Trial
     """Run another side's command; return what its trials gave, and its wall seconds."""
     log, started = folder / "log", time.time()
     script = [sys.executable, str(HERE / "quality_peers.py"), side, str(folder)]
-    command = [*script, str(seed), str(started), str(seconds)]
+    command = ["nice", "-n", str(NICENESS), *script, str(seed), str(started), str(seconds)]
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file)
         try:

@@ -162,7 +162,10 @@ def by_keras_tuner(race: Race, kind: str, folder: Path, seed: int) -> None:
         def fit(self, hp: Any, model: Any, **options: Any) -> Any:
             if race.is_over:
                 raise TimeIsUpError
-            return race.fit(model, batch_size=hp.get("batch_size"), **options)
+            try:
+                return race.fit(model, batch_size=hp.get("batch_size"), **options)
+            except Exception as error:  # Or it would be a trial that failed, and be silent.
+                raise keras_tuner.errors.FatalError("A network could not be trained.") from error
 
     common = {
         "objective": keras_tuner.Objective(race.monitor, race.mode),
@@ -243,8 +246,6 @@ def main() -> None:
         by_keras_tuner(race, kind, folder, int(seed))
     else:
         raise SystemExit(f"Expected a side. Received: {kind}.")
-    if not race.trials:
-        raise SystemExit(f"Expected trials in {seconds} s. Received none.")
     text = json.dumps([asdict(trial) for trial in race.trials])
     (folder / "trials.json").write_text(text, encoding="utf-8")
 

@@ -64,10 +64,10 @@ def heading(runs: Sequence[Run]) -> str:
         lambda run: ", ".join(f"{name} {one}" for name, one in run.about["versions"].items())
     )
     dates = sorted(run.about["date"] for run in runs)
-    loads = sorted(run.about["load_before"][0] for run in runs)
+    others = sorted(run.about["others"] for run in runs)
     return (
         f"{machines}. {versions}. Commit {all_of(lambda run: run.about['commit'])}. "
-        f"{dates[0]} to {dates[-1]}. Load before a run: {loads[0]:.1f} to {loads[-1]:.1f}."
+        f"{dates[0]} to {dates[-1]}. Other work took {others[0]:.1f} to {others[-1]:.1f} cores."
     )
 
 
