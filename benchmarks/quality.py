@@ -14,7 +14,7 @@ that, where topo-search reads and prepares its CSV while the clock runs.
 
 The machine should be a quiet one. topo-search's slots train at a low priority, and so do the others
 here: what else there is takes as much from each side, but more than its share. How many cores it
-took stands in the report.
+took just before each run stands in the report.
 
 All have the same test rows, and the same rows to train and validate with. Of these the others hold
 a fifth out, by the seed, with topo-search's own split; where topo-search holds rows out, they are
@@ -77,6 +77,7 @@ from topo_search.machine import usable_cores
 from topo_search.slot import NICENESS
 
 HERE = Path(__file__).parent
+LOOK = 2.0  # Seconds of looking at what else the machine does.
 CROSS_VALIDATED = ("digits", "phoneme")  # By topo-search's defaults.
 Key = tuple[str, str, int, float]  # Of a run: table, side, seed, minutes.
 
@@ -167,28 +168,20 @@ def missing(
 
 def one_run(table: str, side: str, seed: int, minutes: float) -> Run:
     """Let one side search."""
-    about = environment(usable_cores(), {})
+    others = psutil.cpu_percent(interval=LOOK) * psutil.cpu_count() / 100
+    about = {**environment(usable_cores(), {}), "others": others}
     with tempfile.TemporaryDirectory(prefix="quality-") as text:
         folder = Path(text)
         prepared = prepare(table, seed, folder)
-        began, before = time.monotonic(), others_cpu()
         if side in PEERS:
             trials, test, wall = peer(side, seed, 60 * minutes, folder)
         else:
             target = SOURCES[table].target
             trials, test, wall = ours.search(side, target, seed, 60 * minutes, folder)
-        others = (others_cpu() - before) / (time.monotonic() - began)
     return Run(
         table=table, side=side, seed=seed, minutes=minutes, trials=trials, test=test, wall=wall,
-        about={**about, "others": max(0.0, others)}, **described(prepared),
+        about=about, **described(prepared),
     )  # fmt: skip
-
-
-def others_cpu() -> float:
-    """Return the seconds that processors have worked but for this process and its children."""
-    all_, own = psutil.cpu_times(), os.times()
-    busy = sum(all_) - all_.idle - getattr(all_, "iowait", 0.0)
-    return float(busy - sum(own[:4]))
 
 
 def described(prepared: Prepared) -> dict[str, Any]:

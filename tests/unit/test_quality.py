@@ -198,7 +198,7 @@ def test_the_report_sets_targets_beside_what_was_measured() -> None:
     text = report(runs)
 
     assert "A processor, 2 cores, 8 GiB. python 3.11. Commit abc." in text
-    assert "Other work took 0.5 to 0.5 cores." in text
+    assert "Other work took 0.5 to 0.5 cores before a run." in text
     assert "| KerasTuner, Hyperband | 3 | 2.0 | 0.6000 | 0.5000 | 70 | 20 | never |" in text
     assert "| topo-search | 3 | 3.0 | 0.7500 | 0.7400 | 70 | 2.0 | 4.0 |" in text
     # It has the 0.7 of the best peer after 4 of 60 s, the peer after 40.
