@@ -67,7 +67,8 @@ def heading(runs: Sequence[Run]) -> str:
     others = sorted(run.about["others"] for run in runs)
     return (
         f"{machines}. {versions}. Commit {all_of(lambda run: run.about['commit'])}. "
-        f"{dates[0]} to {dates[-1]}. Other work took {others[0]:.1f} to {others[-1]:.1f} cores before a run."
+        f"{dates[0]} to {dates[-1]}. "
+        f"Other work took {others[0]:.1f} to {others[-1]:.1f} cores before a run."
     )
 
 
