@@ -55,8 +55,14 @@ def searched(arguments: list[str], folder: Path) -> tuple[dict, float, float]:
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
     )  # fmt: skip
     peak = Peak(process.pid)
-    output, _ = process.communicate()
-    peak.done.set()
+    try:
+        output, _ = process.communicate()
+    except BaseException:  # Asked to end: so is the search.
+        process.terminate()
+        process.wait()
+        raise
+    finally:
+        peak.done.set()
     if process.returncode != 0:
         raise SystemExit(f"search {' '.join(arguments)} ended with {process.returncode}")
     return json.loads(output), time.monotonic() - started, peak.bytes / 1e9

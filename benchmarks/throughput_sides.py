@@ -57,18 +57,33 @@ def built(job: Job, point: dict[str, Any]) -> Any:
     """Return a compiled network as a user of Keras would write it."""
     import keras
 
-    model = keras.Sequential([keras.Input((job.columns,))])
-    for _ in range(point["depth"]):
-        model.add(keras.layers.Dense(point["width"], activation=point["activation"]))
-        if point["dropout"]:
-            model.add(keras.layers.Dropout(point["dropout"]))
-    model.add(keras.layers.Dense(job.classes))
+    model = network(job.columns, job.classes, point)
     model.compile(
-        optimizer=keras.optimizers.AdamW(point["learning_rate"], weight_decay=WEIGHT_DECAY),
+        optimizer=optimizer(point),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
     return model
+
+
+def network(columns: int, outputs: int, point: dict[str, Any]) -> Any:
+    """Return the layers of a point."""
+    import keras
+
+    model = keras.Sequential([keras.Input((columns,))])
+    for _ in range(point["depth"]):
+        model.add(keras.layers.Dense(point["width"], activation=point["activation"]))
+        if point["dropout"]:
+            model.add(keras.layers.Dropout(point["dropout"]))
+    model.add(keras.layers.Dense(outputs))
+    return model
+
+
+def optimizer(point: dict[str, Any]) -> Any:
+    """Return what trains the network of a point."""
+    import keras
+
+    return keras.optimizers.AdamW(point["learning_rate"], weight_decay=WEIGHT_DECAY)
 
 
 def by_keras_tuner(folder: Path) -> None:

@@ -26,6 +26,7 @@ from throughput_world import (
 from objectives import splits
 from objectives.space import Choice, Range, Space
 from objectives.table import (
+    Examples,
     Overrides,
     Reading,
     Target,
@@ -64,12 +65,17 @@ def prepare(job: Job, folder: Path) -> Prepared:
             validation="holdout", pruner="none", overrides=Overrides(kinds=kinds),  # type: ignore[arg-type]
         )
     )  # fmt: skip
-    target = Target(column=TARGET, task=plan["task"], classes=tuple(plan["classes"]))
-    examples = split_target(apply_reading(data, Reading.from_json(plan["reading"])), target, ())
+    examples = taken(data, plan)
     assert len(examples.y) == job.rows, f"{len(examples.y)} of {job.rows} rows were taken"
-    (split,) = splits.validation(examples.y, target.task, "holdout", plan["seed"])
+    (split,) = splits.validation(examples.y, plan["task"], "holdout", plan["seed"])
     np.savez(folder / "rows.npz", train=split.train, valid=split.test)
     return Prepared(data=data, test=test, plan=plan, train=len(split.train), valid=len(split.test))
+
+
+def taken(data: bytes, plan: dict[str, Any]) -> Examples:
+    """Return the rows and columns of a table that a slot will take by a study's plan."""
+    target = Target(column=plan["target"], task=plan["task"], classes=tuple(plan["classes"]))
+    return split_target(apply_reading(data, Reading.from_json(plan["reading"])), target, ())
 
 
 def space_of(job: Job, points: Sequence[Point]) -> Space:
@@ -129,10 +135,7 @@ def results(storage: Storage, row: StudyRow) -> tuple[list[Trial], float]:
     Raises:
         SystemExit: Where not every trial is complete, or the study was not finished.
     """
-    lease = tables.lease.c
-    with storage.transaction() as connection:
-        asked = sa.select(lease.kind, lease.trial_number, lease.taken_at, lease.ended_at)
-        leases = connection.execute(asked.where(lease.study == row.id)).all()
+    leases = leases_of(storage, row)
     ended = studies.get(storage, row.id)
     if ended.state != "finished":
         raise SystemExit(f"The study is {ended.state}: {ended.reason}.")
@@ -157,3 +160,11 @@ def results(storage: Storage, row: StudyRow) -> tuple[list[Trial], float]:
     if len(found) != row.trials:
         raise SystemExit(f"{len(found)} of {row.trials} trials are there.")
     return found, finishing
+
+
+def leases_of(storage: Storage, row: StudyRow) -> list[Any]:
+    """Return what was claimed of a study, and when it ended, by the database's clock."""
+    lease = tables.lease.c
+    with storage.transaction() as connection:
+        asked = sa.select(lease.kind, lease.trial_number, lease.taken_at, lease.ended_at)
+        return list(connection.execute(asked.where(lease.study == row.id)).all())
