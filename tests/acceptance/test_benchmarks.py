@@ -14,6 +14,7 @@ SCRIPTS = {
     for path in (ROOT / "benchmarks").glob("*.py")
     if f"python benchmarks/{path.name}" in path.read_text(encoding="utf-8")
 }
+LONG = {"quality.py"}  # Takes hours, and goes on where it was ended: by hand.
 SMALLEST = {  # What each prints then; the others have tests of their own.
     "throughput.py --quick --sides topo-search --epochs 1": r"\| topo-search\b.*\| +[1-9]",
     "training.py --tables iris --topologies 1": r"\| iris \| topo-search",
@@ -28,7 +29,8 @@ def test_make_knows_every_benchmark_and_a_small_version_of_it() -> None:
     for target in ("bench", "bench-quick"):
         _, _, recipe = MAKEFILE.partition(f"\n{target}: ")
         commands = re.findall(r"benchmarks/(\w+\.py)(.*)", recipe.partition("\n\n")[0])
-        assert {script for script, _ in commands} == SCRIPTS
+        left_out = LONG if target == "bench" else set()
+        assert {script for script, _ in commands} == SCRIPTS - left_out
         if target == "bench-quick":
             assert all(options for _, options in commands)
 
