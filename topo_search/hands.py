@@ -61,14 +61,8 @@ class Hands:
     def _start_trial(self, slot: Slot, held: Held) -> None:
         assignment = self.persist(partial(held.served.assignment, held.lease))
         begin = partial(trials.begin, self.storage, held.lease, held.served.distributions)
-        self.held[assignment.trial] = held
-        slot.give(assignment)  # It trains meanwhile; what it reports is read afterwards.
-        try:
-            self.held[assignment.trial] = replace(held, number=self.persist(begin))
-        except (trials.LeaseLostError, ValueError):
-            slot.stop_trial()
-            self.drop(held)
-            raise
+        self.held[assignment.trial] = replace(held, number=self.persist(begin))
+        slot.give(assignment)
 
     def take(
         self, slot: Slot, message: Reported | Ended | Died, go_on: Callable[[Slot], None]

@@ -14,7 +14,15 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
-from stored_studies import begun, claimed, in_processes, let_expire, optuna_trials, run_to_the_end
+from stored_studies import (
+    begun,
+    claimed,
+    ended_leases,
+    in_processes,
+    let_expire,
+    optuna_trials,
+    run_to_the_end,
+)
 from stored_studies import make_study as stored_study
 from stories import (
     DEADLINE,
@@ -110,7 +118,12 @@ def test_what_a_killed_worker_held_goes_on_at_once_and_in_its_order(
     study = make_study(storage, folder, trials=5, fates={"1": "gated"})
     killed = start()
     trace = folder / "began-1-1"
-    wait_until(lambda: trace.exists() and len(owned(storage, study)) == 2, "one is claimed ahead")
+
+    def one_is_claimed_ahead() -> bool:
+        ended, held = ended_leases(storage, study), owned(storage, study)
+        return trace.exists() and len(ended) == 1 and len(held) == 2
+
+    wait_until(one_is_claimed_ahead, "one is claimed ahead")
     name = str(owned(storage, study)[0].owner)
     kill(killed)
     wait_until(lambda: not lives(pid_in(trace)), "its slot ends")

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from stories import Serve, Step, fates, make_study, sends, wait_until
 from storage import leases, notices, studies
 from storage.connection import Storage, connect
 from storage.notices import Listener
-from storage.rows import StudyRow
+from storage.rows import Standing, StudyRow
 from topo_search import worker
 from topo_search.worker import Worker
 
@@ -216,8 +217,14 @@ def test_a_worker_that_draws_with_the_study_locked_and_listens_needs_two_connect
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Every draw is then made under the lock.
-    monkeypatch.setattr(leases, "_DRAWS_AHEAD", 0)
+    peek = leases.peek
+
+    def outdated(connection: sa.Connection, study_id: str) -> Standing | None:
+        standing = peek(connection, study_id)
+        return standing and replace(standing, drawn=standing.drawn ^ 1)
+
+    # Every draw is then made again, under the lock.
+    monkeypatch.setattr(leases, "peek", outdated)
     study = make_study(storage, folder, trials=6)
     watcher = sa.create_engine(database_url)
     count = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
