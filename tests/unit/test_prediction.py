@@ -436,7 +436,7 @@ def test_a_request_that_needs_too_much_memory_is_refused_and_the_next_is_not(
     assert predictions.rows("plain", "1", files_of(plain), plain.rows[:1]).rows
     first = process_of(predictions)
     names, _, body = plain.data.partition(b"\n")
-    large = names + b"\n" + body * (10 * MB // len(body))
+    large = names + b"\n" + body * (40 * MB // len(body))
     with pytest.raises(TooMuchError, match="needs more memory than the 100 MiB"):
         predictions.csv("plain", "1", files_of(plain), large)
     until(lambda: gone(first))

@@ -119,7 +119,8 @@ def test_an_outcome_says_what_was_trained_and_how_it_went(
     tables: dict[str, Path], trained: list[Training]
 ) -> None:
     plan = plan_of(mixed(), epochs=4)
-    outcome = run(plan, tables["class"], depth=3, width=8, residual=True, activation="relu")
+    shape = {"depth": 3, "width": 8, "residual": True, "embedding": "periodic"}
+    outcome = run(plan, tables["class"], activation="relu", **shape)
     said = outcome.attributes
     assert json.loads(json.dumps(said)) == said
     assert said["topology"] == "3 × 8 relu, residual, periodic"
@@ -132,7 +133,7 @@ def test_an_outcome_says_what_was_trained_and_how_it_went(
     learned = {n: w for n, w in weights.items() if "moving" not in n}
     assert said["weights"] == sum(w.size for w in learned.values())
     model = network.trainable(
-        *(Space.from_json(plan["space"]).decode(point(plan, depth=3, width=8, residual=True))[:1]),
+        *(Space.from_json(plan["space"]).decode(point(plan, **shape))[:1]),
         prepared(plan, tables["class"], None).layout.sizes,
         3,
         dropout=True,
