@@ -71,6 +71,7 @@ import quality_ours as ours
 from quality_curves import Run, Trial, final, final_test, read_runs, write_runs
 from quality_report import PEERS, SIDES, report
 from quality_world import SOURCES, Prepared, absent, prepare
+from throughput import listed
 from throughput_report import environment
 
 from topo_search.machine import usable_cores
@@ -103,14 +104,6 @@ def main() -> None:
 
 
 def parsed() -> argparse.Namespace:
-    def listed(known: Any) -> Callable[[str], list[str]]:
-        def names(text: str) -> list[str]:
-            if wrong := set(text.split(",")) - set(known):
-                raise argparse.ArgumentTypeError(f"{min(wrong)} is none of {', '.join(known)}")
-            return text.split(",")
-
-        return names
-
     def numbers(kind: type) -> Callable[[str], list[Any]]:
         return lambda text: [kind(part) for part in text.split(",")]
 

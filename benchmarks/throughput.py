@@ -125,15 +125,18 @@ def main() -> None:
                 arguments.json.write_text(json.dumps(raw, indent=1), encoding="utf-8")
 
 
+def listed(known: Any) -> Callable[[str], list[str]]:
+    """Return what takes an option's names apart, which must be among those known."""
+
+    def names(text: str) -> list[str]:
+        if wrong := set(text.split(",")) - set(known):
+            raise argparse.ArgumentTypeError(f"{min(wrong)} is none of {', '.join(known)}")
+        return text.split(",")
+
+    return names
+
+
 def parsed() -> argparse.Namespace:
-    def listed(known: Any) -> Callable[[str], list[str]]:
-        def names(text: str) -> list[str]:
-            if wrong := set(text.split(",")) - set(known):
-                raise argparse.ArgumentTypeError(f"{min(wrong)} is none of {', '.join(known)}")
-            return text.split(",")
-
-        return names
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
