@@ -17,6 +17,8 @@ from storage import studies
 from storage.check import violations
 from storage.connection import Storage
 
+MOMENT = 1.5  # Seconds: until a free worker looks again, and what this machine adds.
+
 
 @dataclass(frozen=True, kw_only=True)
 class Killed:
@@ -24,10 +26,10 @@ class Killed:
 
     lease: str
     attempt: int
-    study: str
-    taken_at: float  # Like the next, on the database's clock, which is this machine's.
+    began_at: float  # Like the others, on the database's clock, which is this machine's.
     killed_at: float
-    bound: float  # Seconds: one lease and what the study's trials last.
+    runs_out_at: float  # Its lease, as the killed worker had renewed it last.
+    own: float  # Seconds that the study's trials last where nothing else runs.
 
 
 def table(
@@ -63,23 +65,18 @@ def _costs(
     storage: Storage, killed: Sequence[Killed], disturbed: Sequence[tuple[float, float]]
 ) -> list[tuple[str, str]]:
     """Return what kills cost: from a trial's start at the dead worker to its start at the next."""
-    query = sa.text(
-        """
-        SELECT extract(epoch FROM taken_at) FROM fleet_audit WHERE kind = 'lease taken'
-        AND lease = :lease AND attempt > :attempt AND owner IS NOT NULL ORDER BY id LIMIT 1"""
-    )
-    costs, in_vain, over = [], [], 0
+    costs, in_vain, causes = [], [], Counter[str]()
     with storage.transaction() as connection:
         for one in killed:
-            found = connection.scalar(query, {"lease": one.lease, "attempt": one.attempt})
-            if found is None:  # It had just ended, or was given up, or its study was cancelled.
+            again_at = _taken_again(connection, one)
+            if again_at is None:  # It had just ended, or was given up, or its study was cancelled.
                 continue
-            again_at = float(found)
-            if any(one.taken_at < end and begin < again_at for begin, end in disturbed):
+            if any(one.began_at < end and begin < again_at for begin, end in disturbed):
                 continue  # Nobody could take it over: the database was away, or people paused it.
-            costs.append(again_at - one.taken_at)
-            in_vain.append(one.killed_at - one.taken_at)
-            over += again_at - one.taken_at > one.bound
+            costs.append(again_at - one.began_at)
+            in_vain.append(one.killed_at - one.began_at)
+            if costs[-1] > LEASE + one.own + MOMENT:
+                causes[_cause(connection, one, again_at)] += 1
     if not costs:
         return [("training time lost per kill", "no trial was taken over")]
     return [
@@ -87,5 +84,32 @@ def _costs(
         ("training time lost per kill, median", f"{statistics.median(costs):.1f} s"),
         ("training time lost per kill, worst", f"{max(costs):.1f} s"),
         ("of it trained in vain, worst", f"{max(in_vain):.1f} s"),
-        (f"above one lease ({LEASE:g} s), the trial's own time and a moment", str(over)),
+        (f"above one lease ({LEASE:g} s), the trial's own time and a moment", str(causes.total())),
+        *((f"of them: {cause}", str(count)) for cause, count in causes.most_common()),
     ]
+
+
+def _taken_again(connection: sa.Connection, one: Killed) -> float | None:
+    query = sa.text(
+        """
+        SELECT extract(epoch FROM taken_at) FROM fleet_audit WHERE kind = 'lease taken'
+        AND lease = :lease AND attempt > :attempt AND owner IS NOT NULL ORDER BY id LIMIT 1"""
+    )
+    found = connection.scalar(query, {"lease": one.lease, "attempt": one.attempt})
+    return None if found is None else float(found)
+
+
+def _cause(connection: sa.Connection, one: Killed, again_at: float) -> str:
+    """Return why a trial cost more than a lease and its own time: of the two parts, the longer."""
+    if one.killed_at - one.began_at - one.own > again_at - one.runs_out_at:
+        return "the trial took longer than its own time, on a machine with too much to do"
+    query = sa.text(
+        """
+        SELECT count(*) FROM topo_lease WHERE kind = 'trial'
+        AND extract(epoch FROM taken_at) BETWEEN :since AND :until"""
+    )
+    # Whoever looked just before it ran out could not see it.
+    between = {"since": one.runs_out_at + MOMENT / 2, "until": again_at - 0.01}
+    if connection.scalar(query, between):
+        return "others claimed something else first"
+    return "nobody claimed anything meanwhile: all trained, or were away"

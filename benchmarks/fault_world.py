@@ -21,7 +21,6 @@ from storage.rows import OPEN
 
 DATABASE = "faults"
 OPEN_STUDIES = 3
-MOMENT = 1.5  # Seconds: until a free worker looks again, and what this machine adds.
 LAST = 600.0  # Seconds in which whatever is open when the faults end must be worked off.
 
 
@@ -84,25 +83,30 @@ class World:
         return self.chance.choice(here) if len(here) > leave else None
 
     def killed(self, member: Member, *, with_slots: bool) -> str:
-        lease = tables.lease.c
-        query = sa.select(lease.id, lease.attempt, lease.taken_at, lease.study).where(
-            lease.owner == member.status["name"],
-            lease.trial_id.is_not(None),
-            lease.ended_at.is_(None),
+        lease, trial = tables.lease.c, tables.optuna_trial.c
+        query = (
+            sa.select(
+                *(lease.id, lease.attempt, lease.study, lease.expires_at),
+                sa.func.greatest(
+                    lease.taken_at, sa.func.timezone("UTC", trial.datetime_start)
+                ).label("began_at"),
+            )
+            .join(tables.optuna_trial, trial.trial_id == lease.trial_id)
+            .where(lease.owner == member.status["name"], lease.ended_at.is_(None))
         )
-        with self.storage.transaction() as connection:
-            held = connection.execute(query).all()
         member.kill(with_slots=with_slots)
         now = time.time()
+        with self.storage.transaction() as connection:
+            held = connection.execute(query).all()
         for row in held:
             self.lost.append(
                 Killed(
                     lease=str(row.id),
                     attempt=row.attempt,
-                    study=row.study,
-                    taken_at=row.taken_at.timestamp(),
+                    began_at=row.began_at.timestamp(),
                     killed_at=now,
-                    bound=LEASE + self.lasting[row.study] + MOMENT,
+                    runs_out_at=row.expires_at.timestamp(),
+                    own=self.lasting[row.study],
                 )
             )
         return f"{member.label}, which trained {len(held)}"

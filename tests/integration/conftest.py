@@ -1,6 +1,5 @@
 """A real PostgreSQL: one server for all tests, one clone of a migrated database for each."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import argon2
 import pytest
 from apiflask import APIFlask
-from databases import execute, remove_home
+from databases import Databases, remove_home
 from flask.testing import FlaskClient
 from sqlalchemy import make_url
 from stories import DEADLINE, IMPORT_PATH, OBJECTIVE, TOYS, Outage, Serve, Step
@@ -23,7 +22,6 @@ from topo_search.web.app import create_app
 from topo_search.web.service import Limits, Service
 from topo_search.worker import Worker
 
-TEMPLATE = "topo_template"
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=64).hash("open sesame")
 
 
@@ -37,26 +35,17 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def _clone(server_url: str) -> Callable[[], str]:
-    template = make_url(server_url).set(database=TEMPLATE).render_as_string(False)
-    execute(server_url, f"CREATE DATABASE {TEMPLATE}")
-    connect(template).engine.dispose()  # a database in use cannot be cloned
-    numbers = itertools.count()
-
-    def clone() -> str:
-        name = f"topo_test_{next(numbers)}"
-        execute(server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-        return make_url(server_url).set(database=name).render_as_string(False)
-
-    return clone
+def databases(server_url: str) -> Databases:
+    """The databases of that server."""
+    return Databases(server_url)
 
 
 @pytest.fixture
-def database_url(server_url: str, _clone: Callable[[], str]) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """An empty, migrated database of the test's own."""
-    url = _clone()
+    url = databases.take()
     yield url
-    execute(server_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+    databases.give_back(url)
 
 
 @pytest.fixture

@@ -9,15 +9,14 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import execute
-from sqlalchemy import make_url
+from databases import Databases
 from web_processes import DEADLINE, IRIS, ROOT, Web, read_until, started, wait_until
 
 from storage import tokens
@@ -99,12 +98,10 @@ def put(site: str, *changes: tuple[str, str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def site(
-    server_url: str, _clone: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def site(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assert NGINX is not None
     folder = tmp_path_factory.mktemp("nginx")
-    url = _clone()
+    url = databases.take()
     storage = connect(url)
     token = tokens.create(storage, "program")
     storage.close()
@@ -144,7 +141,7 @@ def site(
             finally:
                 nginx.send_signal(signal.SIGTERM)
                 nginx.wait(DEADLINE)
-    execute(server_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+    databases.give_back(url)
 
 
 def listens(port: int) -> bool:

@@ -7,14 +7,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 import pytest
-from databases import execute, remove_home
-from sqlalchemy import make_url
+from databases import Databases, remove_home
 from stories import IMPORT_PATH
 from web_processes import (
     COMMAND,
@@ -45,12 +44,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def web(server_url: str, _clone: Callable[[], str], place: Path) -> Iterator[Web]:
+def web(databases: Databases, place: Path) -> Iterator[Web]:
     """One service for all tests that leave it as it is."""
-    url = _clone()
+    url = databases.take()
     with started(place, storage=url) as running:
         yield running
-    execute(server_url, f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
+    databases.give_back(url)
 
 
 @pytest.fixture

@@ -194,6 +194,21 @@ class Fleet:
             if member.process.returncode != -signal.SIGKILL:
                 member.join()
 
+    def ready(self, count: int, **how: Any) -> list[Member]:
+        """Start workers that stay, and wait until all are there.
+
+        What is given to them then is shared by all, however long one took to start.
+        """
+        ready = [self.start(until_idle=False, **how) for _ in range(count)]
+        wait_until(lambda: all(member.status["name"] for member in ready), "all are there")
+        return ready
+
+    def dismiss(self) -> None:
+        """Have every worker that was not killed end, and wait until it has, well."""
+        for member in self.alive:
+            member.process.terminate()
+        self.join()
+
     def close(self) -> None:
         """End whatever still runs."""
         for member in self.members:

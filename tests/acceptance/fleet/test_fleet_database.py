@@ -33,15 +33,16 @@ def test_crashes_of_the_database_change_nothing(
 def test_nobody_takes_over_what_the_database_kept_from_being_renewed(
     server: Server, storage: Storage, fleet: Fleet
 ) -> None:
+    workers = fleet.ready(3)
     study = make_study(storage, trials=16, seconds=0.5).id
-    workers = [fleet.start() for _ in range(3)]
-    wait_until(lambda: all(worker.status["ended"] for worker in workers), "all are at work")
+    wait_until(lambda: all(worker.status["held"] for worker in workers), "all are at work")
     server.stop("immediate")
     wait_until(passes(2 * LEASE), "every lease runs out")
     assert all("Trying again." in worker.log for worker in workers)
     server.start()
     ((started,),) = server.execute("SELECT extract(epoch FROM pg_postmaster_start_time())")
-    fleet.join()
+    wait_until(is_finished(storage, study), "the study is finished")
+    fleet.dismiss()
     seen = exact(storage, study)
     none_open(storage)
     as_drawn(storage, study, seen)
@@ -52,17 +53,16 @@ def test_nobody_takes_over_what_the_database_kept_from_being_renewed(
 def test_connections_cut_again_and_again_lose_nothing(
     server: Server, database: str, storage: Storage, fleet: Fleet
 ) -> None:
-    study = make_study(storage, trials=30, seconds=0.4).id
     chance = random.Random(SEED)
     # A long lease: with one as short as the pauses between cuts a worker is lost rightly.
-    workers = [fleet.start(lease=10 * LEASE) for _ in range(3)]
-    wait_until(lambda: all(worker.status["name"] for worker in workers), "all are there")
+    fleet.ready(3, lease=10 * LEASE)
+    study = make_study(storage, trials=30, seconds=0.4).id
     finished, cut = is_finished(storage, study), 0
     while not finished():
         cut += server.cut_connections(database)
         moment = passes(chance.uniform(0.02, 0.25))
         wait_until(lambda moment=moment: moment() or finished(), "a moment passes")  # type: ignore[misc]
-    fleet.join()
+    fleet.dismiss()
     seen = exact(storage, study)
     none_open(storage)
     as_drawn(storage, study, seen)

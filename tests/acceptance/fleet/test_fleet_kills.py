@@ -70,9 +70,8 @@ def test_slots_and_fork_servers_killed_cost_attempts_and_nothing_else(
     storage: Storage, fleet: Fleet
 ) -> None:
     chance = random.Random(SEED)
+    workers = fleet.ready(2, slots=2, lease=20 * LEASE)
     study = make_study(storage, trials=24, seconds=0.4).id
-    finished = is_finished(storage, study)
-    workers = [fleet.start(slots=2, lease=20 * LEASE) for _ in range(2)]
     wait_until(lambda: all(worker.status["held"] for worker in workers), "both are at work")
     kills = 0
     while ended(storage, study) < 20:
@@ -83,8 +82,8 @@ def test_slots_and_fork_servers_killed_cost_attempts_and_nothing_else(
             worker.kill_one(chance.choice(victims))
             kills += 1
         wait_until(lambda before=before: ended(storage, study) > before + 1, "work goes on")  # type: ignore[misc]
-    fleet.join()
-    assert finished()
+    wait_until(is_finished(storage, study), "the study is finished")
+    fleet.dismiss()
     seen = exact(storage, study)
     none_open(storage)
     as_drawn(storage, study, seen)
