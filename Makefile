@@ -1,23 +1,28 @@
 # Two commands: `make demo` and `make test`. Both need Python 3.11 or newer, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-# Tests in a browser run where there is one; CI has one.
-CHROMIUM ?= $(firstword $(shell command -v chromium chromium-browser google-chrome google-chrome-stable))
 
-.PHONY: demo test bench bench-quick clean
+.PHONY: demo test test-browser test-benchmarks bench bench-quick clean
 
 demo: .venv/installed
 	$(BIN)/topo-search search examples/iris.csv --target species --trials 30
 	@echo
 	@echo "Open the report in a browser: file://$(CURDIR)/iris-report.html"
 
-# Six at a time, also on two cores: many tests wait for processes, leases and browsers.
+# Six at a time, also on two cores: many tests wait for processes and leases.
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(if $(CHROMIUM),,@echo "There is no Chromium: the tests in a browser are left out.")
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder $(if $(CHROMIUM),,-m "not browser")
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark"
+
+# The web pages in a real browser: needs Chromium, which the variable CHROMIUM may name.
+test-browser: .venv/tested
+	$(BIN)/pytest -n 2 --dist loadfile -m browser
+
+# Each benchmark at its smallest size, so that none of them rots.
+test-benchmarks: .venv/tested
+	$(BIN)/pytest -n 3 -m benchmark
 
 # A small version of each, in ten minutes; its figures say that it works, and no more.
 bench-quick: .venv/benched

@@ -16,7 +16,8 @@ from fleet_hosts import Relay
 from fleet_server import running_server
 
 from storage import datasets, studies, tables
-from storage.connection import Storage, StorageError, connect
+from storage.connection import Storage, connect
+from storage.errors import StorageError
 from storage.rows import OPEN
 
 DATABASE = "faults"

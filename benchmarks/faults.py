@@ -27,7 +27,7 @@ from fault_world import DATABASE, World
 from fleet_harness import LEASE, passes, wait_until
 
 from storage import studies
-from storage.connection import StorageError
+from storage.errors import StorageError
 
 HOUR = 3600.0
 OUTAGE = 120.0  # Seconds that the database stays away once; less in a short run.

@@ -25,9 +25,9 @@ import sqlalchemy as sa
 from optuna.storages import _cached_storage
 from sqlalchemy.engine.default import DefaultDialect
 
-from storage import leases
+from storage import claiming
 from storage.connection import JoinedOptuna
-from topo_search import cli, pool
+from topo_search import cli, forking
 from topo_search.claims import Claims
 from topo_search.hands import Hands
 from topo_search.patience import Patience
@@ -138,7 +138,7 @@ def keep_accounts(accounts: Accounts, first: int, last: int) -> None:
 
 def time_claims(taken: list[Timed], in_database: list[Timed]) -> None:
     """Keep how long every claim took that gave something, and how long that of its study."""
-    following, claim = Claims.next, leases.claim
+    following, claim = Claims.next, claiming.claim
 
     def timed(claims: Claims, **given: Any) -> Any:
         began = time.perf_counter()
@@ -155,13 +155,13 @@ def time_claims(taken: list[Timed], in_database: list[Timed]) -> None:
         return lease
 
     Claims.next = timed  # type: ignore[method-assign]
-    leases.claim = claimed
+    claiming.claim = claimed
 
 
 def main() -> None:
     told = json.loads(sys.argv.pop(1))
     if told.get("light"):
-        pool.PRELOAD = "light_preload"
+        forking.PRELOAD = "light_preload"
     accounts, taken, in_database = Accounts(), list[Timed](), list[Timed]()
     if "last" in told:
         keep_accounts(accounts, told["first"], told["last"])

@@ -29,8 +29,8 @@ from web_world import IRIS, MB, Peak, Web, command, end, large_study, write_tabl
 
 from objectives.space import Space
 from storage import embedded, trials
+from storage.claiming import claim
 from storage.connection import Storage, connect
-from storage.leases import claim
 from storage.rows import StudyRow
 from topo_search import study
 from topo_search.sampling import Sampler

@@ -22,6 +22,7 @@ from alembic.script import ScriptDirectory
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import orm
 
+from storage.errors import StorageError, unavailable_as_storage_error
 from storage.reading import QuickRDBStorage
 
 MINIMUM_SERVER = 13
@@ -46,10 +47,6 @@ _TIMEOUTS = (
     "SET LOCAL lock_timeout = '30s'; "
     "SET LOCAL statement_timeout = '5min'"
 )
-
-
-class StorageError(ConnectionError):
-    """The database cannot be used now; the message names the cause and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,78 +259,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextmanager
-def unavailable_as_storage_error(url: str) -> Iterator[None]:
-    """Turn every way in which drivers say that the database is away into `StorageError`.
-
-    Errors that trying again cannot mend, such as a broken constraint, pass as they are.
-    """
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        root: BaseException = error
-        if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__:
-            root = error.__cause__
-        if isinstance(root, sa.exc.TimeoutError | sa.exc.PendingRollbackError):
-            said = _first_line(root).partition(" (Background")[0]
-            raise StorageError(f"{_place(url)}: {said}. Try again.") from error
-        if not isinstance(root, sa.exc.DBAPIError) or root.orig is None:
-            raise
-        said = _first_line(root.orig)
-        if isinstance(root, sa.exc.OperationalError | sa.exc.InterfaceError):
-            raise StorageError(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
-        remedy = _REMEDIES_BY_CODE.get(getattr(root.orig, "pgcode", ""))
-        if remedy is not None:
-            raise StorageError(f"{_place(url)}: {said}. {remedy}") from error
-        raise
-
-
-# What libpq's message holds, and what to do about it.
-_REMEDIES = {
-    "password authentication failed": "Check the user and the password in the URL.",
-    "no password supplied": "Put the password into the URL: postgresql://user:password@host/name",
-    "does not exist": "Create it (createdb, createuser), or correct the URL.",
-    "could not translate host name": "Check the host's name in the URL.",
-    "Connection refused": "Start the server, or check the host and the port in the URL.",
-    "No such file or directory": "Start the server, or check the socket's folder in the URL.",
-    "timeout expired": "Check the host, the port and the firewall between here and there.",
-    "no pg_hba.conf entry": "Let this machine in: add it to pg_hba.conf on the server.",
-    "too many clients": "Raise max_connections on the server: 3 for every worker.",
-    "remaining connection slots": "Raise max_connections on the server: 3 for every worker.",
-    "canceling statement": "Try again: others were in the way for too long.",
-    "deadlock detected": "Try again: others were in the way.",
-    "starting up": "Wait until the server has started.",
-    "shutting down": "Wait until the server is up again.",
-}
-
-
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_GRANT = "Let the user make tables: GRANT CREATE, USAGE ON SCHEMA public TO the user."
-_REMEDIES_BY_CODE = {
-    "42501": _GRANT,
-    "3F000": _GRANT,
-    "25006": "Name the primary server, not a standby.",
-    "25P03": "This process was not heard of for too long, and its transaction undone.",
-}
-
-
-def _remedy(cause: BaseException) -> str:
-    known = (text for sign, text in _REMEDIES.items() if sign in str(cause))
-    return next(known, "Check that the server is up and can be reached.")
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    # libpq tells each address it tried on a line of its own: the last words say what went wrong.
-    line = text.splitlines()[0]
-    return (
-        line.rpartition("FATAL:")[2].strip().rstrip(".") if "FATAL:" in line else line.rstrip(".")
-    )
-
-
-def _place(url: str) -> str:
-    parsed = sa.make_url(url)
-    host = parsed.host or parsed.query.get("host", "a local socket")
-    return f"PostgreSQL at {host}, database {parsed.database}"

@@ -5,81 +5,23 @@ its time passes: an owner that was silent for long goes on if nobody took over m
 """
 
 import uuid
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from storage import events, notices, tables
+from storage import notices, tables
 from storage.connection import Storage
-from storage.failures import pause_failing
 from storage.rows import (
     LEASE_COLUMNS,
     NOW,
-    OPEN,
-    Drawn,
     Lease,
-    Standing,
-    Taker,
-    change,
-    hand_over,
-    insert_lease,
-    is_free,
-    lock_if_there,
-    peek,
     seconds_from_now,
     tick,
     to_lease,
-    why_left,
 )
-from storage.tables import MAX_ATTEMPTS
-from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
-
-__all__ = ["LEASE", "Drawn", "Lease", "claim", "open_leases", "release", "renew"]
 
 LEASE = 60.0
 """Seconds a worker may be silent before another may take over."""
-
-
-def claim(
-    storage: Storage,
-    study_id: str,
-    owner: str,
-    draw: Callable[[int], Drawn | None],
-    lease: float = LEASE,
-    token: uuid.UUID | None = None,
-    again: bool = True,
-    look: Callable[[], object] = lambda: None,
-) -> Lease | None:
-    """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
-
-    What you hold yourself is not taken over, even when it has run out: renew it. A claim whose
-    answer was lost is given again to whoever asks with the same `token`.
-
-    Args:
-        storage: Where the study is.
-        study_id: The study.
-        owner: Who claims; a name no other worker has.
-        draw: Draws the parameters of a unit; None where the space is through, which cuts the
-            budget to what was drawn. It may be called again for a later unit when others were
-            faster, and the last time with the study locked: it must not ask the database.
-        lease: Seconds until it must be renewed.
-        token: Of the lease to be, unlike any other; drawn here by default.
-        again: Whether this token may have been asked with before; else that need not be looked up.
-        look: Called before drawing, to read what `draw` goes by.
-
-    Returns:
-        The lease, or None where there is nothing to do now, or no such study.
-    """
-    taker = Taker(owner=owner, token=token or uuid.uuid4(), lease=lease)
-    if token is not None and again and (mine := _taken(storage, taker)):
-        return mine
-    taken, study = _take_over(storage, study_id, taker)
-    return (
-        taken
-        or _take_unit(storage, study, draw, look, taker)
-        or _take_finish(storage, study_id, taker)
-    )
 
 
 def renew(storage: Storage, leases: Iterable[Lease], lease: float = LEASE) -> set[uuid.UUID]:
@@ -162,173 +104,3 @@ def open_leases(
     with storage.transaction() as connection:
         ordered = query.order_by(tables.lease.c.study, tables.lease.c.unit)
         return [to_lease(row) for row in connection.execute(ordered)]
-
-
-def _taken(storage: Storage, taker: Taker) -> Lease | None:
-    """Return the open lease that was taken with this token, if any."""
-    query = sa.select(*LEASE_COLUMNS).where(
-        tables.lease.c.token == taker.token, tables.lease.c.ended_at.is_(None)
-    )
-    with storage.transaction() as connection:
-        row = connection.execute(query).one_or_none()
-    return None if row is None else to_lease(row)
-
-
-def _take_over(
-    storage: Storage, study_id: str, taker: Taker
-) -> tuple[Lease | None, Standing | None]:
-    """Take the first trial that was left behind; end those that need nobody any more.
-
-    Returns:
-        The lease, or where there was none how far the study is.
-    """
-    left_behind = (
-        with_trials()
-        .where(
-            tables.lease.c.study == study_id,
-            tables.lease.c.kind == "trial",
-            tables.lease.c.ended_at.is_(None),
-            tables.study.c.state.in_(OPEN),
-            _may_take(taker),
-        )
-        .order_by(tables.lease.c.unit)
-        .limit(1)
-        .with_for_update(of=tables.lease, skip_locked=True)
-    )
-    while True:
-        with storage.transaction() as connection:
-            found = connection.execute(left_behind).one_or_none()
-            if found is None:
-                return None, peek(connection, study_id)
-            if found.trial_state in OUTCOMES:  # ended by other means, as optuna-dashboard's
-                adopt_end(connection, found)
-            elif found.attempt >= MAX_ATTEMPTS:
-                attributes = {"attempts": found.attempt, "reason": _why_given_up(found)}
-                close(connection, found, state="failed", attributes=attributes, token=uuid.uuid4())
-            else:
-                _tell(connection, found, taker)
-                return hand_over(connection, found, taker), None
-        pause_failing(storage, study_id)
-
-
-def _take_unit(
-    storage: Storage,
-    study: Standing | None,
-    draw: Callable[[int], Drawn | None],
-    look: Callable[[], object],
-    taker: Taker,
-) -> Lease | None:
-    """Take the next unit of a study that was so far a moment ago, if there is one left."""
-    if study is None or not study.units_left:
-        return None
-    look()  # Outside of transactions, each of which holds a connection: two could deadlock.
-    unit, drawn = study.drawn, draw(study.drawn)
-    with storage.transaction() as connection:
-        study = tick(connection, study.id, taker.lease)
-        if study is None or not study.units_left:
-            return None
-        if study.drawn != unit:  # Others were faster. To draw ahead again would mostly be in vain.
-            drawn = draw(study.drawn)
-        return _hand_out(connection, study, drawn, taker)
-
-
-def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
-    """Take the finishing of a study whose units are through, if nobody else is at it."""
-    with storage.transaction() as connection:
-        study = peek(connection, study_id)
-        if not _is_through(study) or _open_trial(connection, study_id):
-            return None
-    with storage.transaction() as connection:
-        study = lock_if_there(connection, study_id)
-        if study is None or not _is_through(study) or _open_trial(connection, study_id):
-            return None
-        finishing = connection.execute(
-            sa.select(tables.lease, _may_take(taker).label("may_be_taken"))
-            .where(
-                tables.lease.c.study == study_id,
-                tables.lease.c.kind == "finish",
-                tables.lease.c.ended_at.is_(None),
-            )
-            .with_for_update()
-        ).one_or_none()
-        if finishing is None:
-            return _start_finish(connection, study, taker)
-        if not finishing.may_be_taken:
-            return None
-        if finishing.attempt < MAX_ATTEMPTS:
-            _tell(connection, finishing, taker)
-            return hand_over(connection, finishing, taker)
-        end_lease(connection, finishing.id, "failed", token=uuid.uuid4())
-        reason = f"finishing {_why_given_up(finishing)}; resume the study to try again"
-        change(connection, study_id, state="paused", reason=reason)
-        events.record(connection, "study paused", study=study_id, text=reason)
-        return None
-
-
-def _start_finish(connection: sa.Connection, study: Standing, taker: Taker) -> Lease | None:
-    """Begin the finishing of a locked study; one in which no trial came through just ends."""
-    trial = tables.optuna_trial.c
-    # Of the study's own trials, or of those it began with.
-    complete = sa.exists().where(trial.study_id == study.optuna_study_id, trial.state == "COMPLETE")
-    if not connection.scalar(sa.select(complete)):
-        reason = f"{study.why_through}, none of them complete"
-        change(connection, study.id, state="finished", reason=reason, ended_at=NOW)
-        events.record(connection, "study finished", study=study.id, text=reason)
-        return None
-    finishings = connection.scalar(
-        sa.select(sa.func.count()).where(
-            tables.lease.c.study == study.id, tables.lease.c.kind == "finish"
-        )
-    )
-    nothing = Drawn(parameters={}, seed=0)
-    return insert_lease(connection, study.id, "finish", finishings or 0, nothing, taker)
-
-
-def _hand_out(
-    connection: sa.Connection, study: Standing, drawn: Drawn | None, taker: Taker
-) -> Lease | None:
-    """Give the next unit of a study whose row the caller has locked."""
-    if drawn is None:
-        reason = f"space exhausted after {study.drawn} trials"
-        change(connection, study.id, trials=study.drawn, reason=reason)
-        return None
-    connection.execute(
-        sa.update(tables.study)
-        .where(tables.study.c.id == study.id)
-        .values(
-            drawn=study.drawn + 1,
-            state="running",
-            started_at=sa.func.coalesce(tables.study.c.started_at, NOW),
-        )
-    )
-    return insert_lease(connection, study.id, "trial", study.drawn, drawn, taker)
-
-
-def _may_take(taker: Taker) -> sa.ColumnElement[bool]:
-    """Whether a lease is free for somebody; what is their own they still train."""
-    return sa.and_(is_free(), tables.lease.c.owner.is_distinct_from(taker.owner))
-
-
-def _is_through(study: Standing | None) -> bool:
-    return study is not None and study.state in OPEN and not study.units_left
-
-
-def _open_trial(connection: sa.Connection, study_id: str) -> bool:
-    is_open = sa.exists().where(
-        tables.lease.c.study == study_id,
-        tables.lease.c.kind == "trial",
-        tables.lease.c.ended_at.is_(None),
-    )
-    return bool(connection.scalar(sa.select(is_open)))
-
-
-def _tell(connection: sa.Connection, found: sa.Row[Any], taker: Taker) -> None:
-    """Record that a trial, or a finishing, was lost by one worker and is taken up by another."""
-    lost = why_left(found)
-    if lost is not None and found.attempt:  # Else it was handed back before anything was lost.
-        taken = {"study": found.study, "trial": found.trial_number, "worker": taker.owner}
-        events.record(connection, "trial taken over", text=lost, **taken)
-
-
-def _why_given_up(found: sa.Row[Any]) -> str:
-    return f"gave up after {MAX_ATTEMPTS} attempts: {why_left(found) or 'handed back'}"

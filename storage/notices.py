@@ -10,7 +10,8 @@ from typing import Any
 import psycopg2  # type: ignore[import-untyped]
 import sqlalchemy as sa
 
-from storage.connection import Storage, StorageError, unavailable_as_storage_error
+from storage.connection import Storage
+from storage.errors import StorageError, unavailable_as_storage_error
 
 CHANNEL = "topo_search_work"
 RETRY = 30.0  # Seconds between two beginnings: a connection that breaks at once is not chased.

@@ -5,34 +5,22 @@ there is nothing between two steps for a crash to leave behind, and nothing a wo
 lease could still change, however late it wakes.
 """
 
-import json
 import math
 import uuid
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialValueModel
-from optuna.trial import TrialState
-from sqlalchemy.dialects import postgresql
 
-from storage import events, tables
+from storage import events, optuna_rows, tables
 from storage.connection import JoinedOptuna, Storage
+from storage.optuna_rows import State
 from storage.rows import OPEN, Lease, StudyRow
 
-State = Literal["complete", "pruned", "failed"]
-
-_OPTUNA_STATES: dict[State, TrialState] = {
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
-OUTCOMES = {optuna_state.name: state for state, optuna_state in _OPTUNA_STATES.items()}
-# Optuna keeps times as UTC without a zone: https://github.com/optuna/optuna/blob/master/optuna/storages/_rdb/models.py
-_NOW_UTC = sa.func.timezone("UTC", sa.func.clock_timestamp())
+OUTCOMES = {optuna_state.name: state for state, optuna_state in optuna_rows.STATES.items()}
 
 
 class LeaseLostError(RuntimeError):
@@ -62,7 +50,7 @@ def begin(storage: Storage, lease: Lease, distributions: Mapping[str, BaseDistri
         if held.trial_number is None:
             return _create(connection, held, held.parameters, distributions)[1]
         again = {"worker": held.owner, "attempts": held.attempt}
-        _set_attributes(connection, held.trial_id, again)
+        optuna_rows.set_attributes(connection, held.trial_id, again)
         return int(held.trial_number)
 
 
@@ -78,7 +66,7 @@ def report(storage: Storage, lease: Lease, step: int, value: float) -> bool:
             return False
         if held.trial_id is None:
             raise ValueError(_not_begun(lease))
-        _set_report(connection, held.trial_id, step, value)
+        optuna_rows.set_report(connection, held.trial_id, step, value)
         return True
 
 
@@ -146,8 +134,8 @@ def close(
     if trial_id is None:
         trial_id, number = _create(connection, held, {}, {})
         attributes = {**attributes, "parameters": held.parameters}
-    _set_attributes(connection, trial_id, attributes)
-    _set_end(connection, trial_id, state, value)
+    optuna_rows.set_attributes(connection, trial_id, attributes)
+    optuna_rows.set_end(connection, trial_id, state, value)
     reason = attributes.get("reason") if state == "failed" else None
     if state == "failed":
         failed = {"study": held.study, "worker": held.owner, "text": str(reason or "")}
@@ -160,7 +148,7 @@ def adopt_end(connection: sa.Connection, held: sa.Row[Any]) -> None:
     outcome = OUTCOMES[held.trial_state]
     reason = "ended outside topo-search" if outcome == "failed" else None
     if reason is not None:
-        _set_attributes(connection, held.trial_id, {"reason": reason})
+        optuna_rows.set_attributes(connection, held.trial_id, {"reason": reason})
     end_lease(connection, held.id, outcome, token=uuid.uuid4(), reason=reason)
 
 
@@ -225,20 +213,9 @@ def _create(
     distributions: Mapping[str, BaseDistribution],
 ) -> tuple[int, int]:
     """Create the trial of a lease and return Optuna's id of it and its number."""
-    template = optuna.trial.create_trial(
-        state=TrialState.RUNNING,
-        params=dict(parameters),
-        distributions={name: distributions[name] for name in parameters if name in distributions},
+    trial_id, number = optuna_rows.create(
+        connection, held.optuna_study_id, parameters, distributions
     )
-    bare = optuna.trial.create_trial(state=TrialState.RUNNING)
-    trial_id = JoinedOptuna(connection).create_new_trial(held.optuna_study_id, bare)
-    _set_parameters(connection, trial_id, template)
-    number = connection.execute(
-        sa.update(tables.optuna_trial)
-        .where(tables.optuna_trial.c.trial_id == trial_id)
-        .values(datetime_start=_NOW_UTC)  # Optuna took this machine's clock
-        .returning(tables.optuna_trial.c.number)
-    ).scalar_one()
     connection.execute(
         sa.update(tables.lease)
         .where(tables.lease.c.id == held.id)
@@ -251,8 +228,8 @@ def _create(
         "worker": held.owner,
         "attempts": held.attempt,
     }
-    _set_attributes(connection, trial_id, attributes)
-    return trial_id, int(number)
+    optuna_rows.set_attributes(connection, trial_id, attributes)
+    return trial_id, number
 
 
 def _is_repeated(
@@ -277,80 +254,3 @@ def _end_as_found(storage: Storage, lease: Lease) -> None:
         held = _hold(connection, lease)
         if held is not None and held.ended_at is None and held.trial_state in OUTCOMES:
             adopt_end(connection, held)
-
-
-def _set_parameters(
-    connection: sa.Connection, trial_id: int, template: optuna.trial.FrozenTrial
-) -> None:
-    """Do as Optuna's `set_trial_param`, for all of them in one statement.
-
-    Optuna looks up each one's earlier distribution; a study's never change.
-    """
-    if not template.params:
-        return
-    rows = [
-        {
-            "trial_id": trial_id,
-            "param_name": name,
-            "param_value": template.distributions[name].to_internal_repr(value),
-            "distribution_json": distribution_to_json(template.distributions[name]),
-        }
-        for name, value in template.params.items()
-    ]
-    connection.execute(sa.insert(tables.optuna_parameter).values(rows))
-
-
-def _set_report(connection: sa.Connection, trial_id: int, step: int, value: float) -> None:
-    """Do as Optuna's `set_trial_intermediate_value`, in one statement."""
-    stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
-    reported = {"intermediate_value": stored, "intermediate_value_type": kind}
-    upsert = postgresql.insert(TrialIntermediateValueModel.__table__).values(
-        trial_id=trial_id, step=step, **reported
-    )
-    connection.execute(
-        upsert.on_conflict_do_update(index_elements=["trial_id", "step"], set_=reported)
-    )
-
-
-def _set_end(connection: sa.Connection, trial_id: int, state: State, value: float | None) -> None:
-    """Do as Optuna's `set_trial_state_values`, in two statements and by the database's clock.
-
-    Raises:
-        UpdateFinishedTrialError: The trial has ended.
-    """
-    trial = tables.optuna_trial.c
-    ended = connection.execute(
-        sa.update(tables.optuna_trial)
-        .where(trial.trial_id == trial_id, trial.state.in_(("RUNNING", "WAITING")))
-        .values(state=_OPTUNA_STATES[state].name, datetime_complete=_NOW_UTC)
-    )
-    if ended.rowcount == 0:
-        raise UpdateFinishedTrialError(f"Trial {trial_id} has ended.")
-    if value is not None:
-        stored, kind = TrialValueModel.value_to_stored_repr(value)
-        reached = {"value": stored, "value_type": kind}
-        upsert = postgresql.insert(TrialValueModel.__table__).values(
-            trial_id=trial_id, objective=0, **reached
-        )
-        connection.execute(
-            upsert.on_conflict_do_update(index_elements=["trial_id", "objective"], set_=reached)
-        )
-
-
-def _set_attributes(
-    connection: sa.Connection, trial_id: int, attributes: Mapping[str, Any]
-) -> None:
-    """Do as Optuna's `set_trial_user_attr`, for all of them in one statement."""
-    if not attributes:
-        return
-    upsert = postgresql.insert(tables.optuna_attribute).values(
-        [
-            {"trial_id": trial_id, "key": name, "value_json": json.dumps(attribute)}
-            for name, attribute in attributes.items()
-        ]
-    )
-    connection.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["trial_id", "key"], set_={"value_json": upsert.excluded.value_json}
-        )
-    )

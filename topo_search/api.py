@@ -15,7 +15,7 @@ from objectives.table import csv_bytes
 from storage import studies, trials
 from storage.connection import Storage
 from storage.private_files import claim_home
-from topo_search import delivery, pool, predictor, study
+from topo_search import delivery, forking, predictor, study
 from topo_search.charts import charts_of
 from topo_search.live import View
 from topo_search.report import write_report
@@ -136,7 +136,7 @@ def search(
         **options,
     )
     claim_home(settings.home)
-    pool.warm_up(settings.log)
+    forking.warm_up(settings.log)
     with ExitStack() as stack:
         opened_storage = stack.enter_context(opened(settings))
         row, key = study.create(opened_storage, asked)

@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from storage import leases, studies
-from storage.leases import Lease
+from storage import claiming, studies
 from storage.offers import offers
-from storage.rows import OPEN, StudyRow
+from storage.rows import OPEN, Lease, StudyRow
 from topo_search.patience import Patience
 from topo_search.serving import Served
 from topo_search.settings import VERSION
@@ -120,7 +119,7 @@ class Claims:
     def _claim(self, row: StudyRow) -> Held | None:
         served = self._serve(row)
         # The token is the same at every try: a claim whose answer was lost is found by it.
-        claim = partial(leases.claim, self.storage, row.id, self.owner, served.draw)
+        claim = partial(claiming.claim, self.storage, row.id, self.owner, served.draw)
         claim = partial(claim, look=served.look, lease=self.lease_seconds, token=uuid.uuid4())
         tries = itertools.count()
         lease = self.persist(lambda: claim(again=next(tries) > 0))

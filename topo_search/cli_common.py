@@ -49,10 +49,10 @@ def open_storage(
     settings = Settings.read(storage=given["where"])
     if warm:
         from storage import private_files
-        from topo_search import pool
+        from topo_search import forking
 
         private_files.claim_home(settings.home)
-        pool.warm_up(settings.log)
+        forking.warm_up(settings.log)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

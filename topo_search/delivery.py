@@ -12,8 +12,9 @@ from storage.progress import progress_of
 from storage.rows import StudyRow
 from topo_search import predictor
 from topo_search.finish import best_of
+from topo_search.plain import plain
 from topo_search.report import write_report
-from topo_search.results import Results, plain, results_of
+from topo_search.results import Results, results_of
 from topo_search.worker import Worker
 
 

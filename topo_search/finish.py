@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, finishing, studies
 from storage.finishing import Look
-from storage.leases import Lease
+from storage.rows import Lease
 from topo_search.serving import Served
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from storage import events, listing, workers
-from storage.connection import Storage, StorageError
+from storage.connection import Storage
+from storage.errors import StorageError
 from storage.events import Event
 from storage.workers import Known, Trained
 from topo_search.formats import NOTHING, format_count, format_name, format_seconds

@@ -11,7 +11,8 @@ from typing import Any
 
 from objectives.objective import Final, Outcome
 from storage import failures, finishing, leases, trials
-from storage.connection import StorageError
+from storage.errors import StorageError
+from storage.optuna_rows import State
 from topo_search import finish
 from topo_search.claims import Held
 from topo_search.patience import Patience
@@ -116,7 +117,7 @@ class Hands:
         self._end(held, "pruned", slot.value if slot.step else None, attributes)
 
     def _end(
-        self, held: Held, state: trials.State, value: float | None, attributes: dict[str, Any]
+        self, held: Held, state: State, value: float | None, attributes: dict[str, Any]
     ) -> bool:
         """Deliver how a trial ended; the first end stands. Returns whether this one does."""
         attributes = held.served.described(held.lease.parameters) | attributes

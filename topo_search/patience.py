@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from storage.connection import Storage, StorageError, unavailable_as_storage_error
+from storage.connection import Storage
+from storage.errors import StorageError, unavailable_as_storage_error
 
 logger = logging.getLogger(__name__)
 

@@ -7,30 +7,21 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver
-from multiprocessing.process import BaseProcess
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import psutil
 
 from objectives.objective import Assignment, Finish
+from topo_search import forking
 from topo_search.slot import Ended, Reported, Stop, Surroundings, main
 
 RECYCLED_AFTER = 300  # Assignments; TensorFlow keeps a little of every graph it ever traced.
 RECYCLED_ABOVE = 256 * 2**20  # Bytes of its own, or twice what its first trial left it with.
 LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
 STILLBORN = 3  # Slots in a row for each one wanted, before the machine is held to be unfit.
-LONGEST_LOG = 10 * 2**20  # Bytes of what slots printed, until a new file is begun; one is kept.
-PRELOAD = "topo_search.preload"
-STARTING = threading.Lock()  # To start a process changes, for a moment, what all threads share.
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +50,7 @@ class Slot:
         self.process = context.Process(
             target=main, args=(other, surroundings), name=f"slot-{index}", daemon=True
         )
-        start(self.process, surroundings.log)
+        forking.start(self.process, surroundings.log)
         other.close()  # So that the pipe ends when the slot does.
 
     @property
@@ -145,7 +136,7 @@ class Pool:
         self._stillborn = 0  # Slots in a row that ended before they had anything to do.
 
     def __enter__(self) -> Pool:
-        warm_up(self.surroundings.log)
+        forking.warm_up(self.surroundings.log)
         self.slots = [self._new(index) for index in range(self.count)]
         return self
 
@@ -221,49 +212,6 @@ class Pool:
         return new
 
 
-def warm_up(log: Path | None, preload: Sequence[str] | None = None) -> None:
-    """Start the fork server, which imports its modules (seconds) while the caller goes on.
-
-    A process has one fork server, which keeps to what it was first started with.
-
-    Args:
-        log: File for what it prints; by default what the caller prints to.
-        preload: Modules to import; by default what slots need, TensorFlow among it.
-    """
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with STARTING:
-        forkserver.set_forkserver_preload([PRELOAD] if preload is None else [*preload])
-        with _starting(log):
-            forkserver.ensure_running()
-
-
-def start(process: BaseProcess, log: Path | None, preload: Sequence[str] | None = None) -> None:
-    """Start a process; a fork server that is just dying is replaced by the next try.
-
-    This waits until the fork server has imported its modules; signals are heard meanwhile.
-
-    Args:
-        process: What to start.
-        log: As `warm_up` takes it.
-        preload: As `warm_up` takes it.
-
-    Raises:
-        OSError: Where no fork server lives long enough.
-    """
-    deadline = time.monotonic() + LONGEST_STOP
-    while True:
-        try:
-            warm_up(log, preload)
-            with STARTING, _without_main():
-                process.start()
-            return
-        except (EOFError, ConnectionError) as error:
-            if time.monotonic() > deadline:
-                raise OSError("The fork server ends whenever it is started.") from error
-            threading.Event().wait(0.05)
-
-
 def _reason_of_death(slot: Slot) -> str:
     slot.process.join(LONGEST_STOP)
     code = slot.process.exitcode
@@ -277,74 +225,3 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-
-
-@contextmanager
-def _starting(log: Path | None) -> Iterator[None]:
-    """Start processes quietly, deaf to the terminal, without the user's script and folder."""
-    with _deaf_to_signals(), _printing_to(log), _without_main(), _without_folder():
-        yield
-
-
-@contextmanager
-def _deaf_to_signals() -> Iterator[None]:
-    """Keep Ctrl-C and SIGTERM, which reach the whole process group, from the fork server."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread may change handlers; slots make themselves deaf anyway.
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _printing_to(log: Path | None) -> Iterator[None]:
-    """Let what is started print to a file: libraries greet in the midst of a live view."""
-    if log is None:
-        yield
-        return
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LONGEST_LOG:
-        log.replace(log.with_suffix(".old.log"))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = {number: os.dup(number) for number in (1, 2)}
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        for number in kept:
-            os.dup2(file, number)  # A pipe that we print to would stay open until they end.
-        yield
-    finally:
-        for number, copy in kept.items():
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(file)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the user's script, which `multiprocessing` would run again in every slot."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-
-
-@contextmanager
-def _without_folder() -> Iterator[None]:
-    """Keep what lies in the working folder, as an objectives.py, from being taken for ours."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONSAFEPATH"]
-        if before is not None:
-            os.environ["PYTHONSAFEPATH"] = before

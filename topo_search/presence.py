@@ -8,7 +8,7 @@ import socket
 from functools import partial
 
 from storage import workers
-from storage.connection import StorageError
+from storage.errors import StorageError
 from topo_search.machine import device
 from topo_search.patience import Patience
 from topo_search.settings import VERSION

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from types import NoneType
 from typing import Any
 
-import numpy as np
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.space import Space
 from objectives.topology import Topology
+from topo_search.plain import csv_text, plain, records
 
 CURVES = 8  # Best trials whose learning curves are kept.
 FEWEST_FOR_IMPORTANCES = 15  # Complete trials; below it the estimate is noise.
@@ -39,9 +37,6 @@ _UNUSED_KINDS = {
     "constant": "holds one value only",
     "empty": "holds no values",
 }
-# What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
-_FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
-_NUMERAL = re.compile(r"[-+][.,]?[0-9][0-9.,]*([eE][-+]?[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +113,11 @@ class Results:
             "best": plain(self.best),
             **{name: plain(self.part(name)) or None for name in _OUTCOME_PARTS},
             "leaderboard": [int(trial) for trial in self.leaderboard["trial"]],
-            "history": _records(self.trials),
-            "curves": _records(self.curves),
+            "history": records(self.trials),
+            "curves": records(self.curves),
             "importances": {str(name): plain(share) for name, share in self.importances.items()},
             "importances_reason": self.importances_reason,
-            "columns": _records(self.columns),
+            "columns": records(self.columns),
             "warnings": list(self.warnings),
         }
 
@@ -131,7 +126,6 @@ class Results:
         return csv_text(self.trials)
 
 
-_PLAIN = (str, int, bool, NoneType)
 _OUTCOME_PARTS = ("test", "baselines", "confusion", "scatter")
 
 
@@ -181,40 +175,6 @@ def results_of(
         columns=_table_columns(plan, outcome),
         warnings=tuple(str(warning) for warning in plan.get("warnings") or ()),
     )
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON allows it: numpy and pandas scalars unpacked, NaN as None."""
-    if type(value) in _PLAIN:  # As most are; what follows takes ten times as long.
-        return value
-    if type(value) is float:
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or value is pd.NA or (isinstance(value, float) and not math.isfinite(value)):
-        return None
-    return value if isinstance(value, str | int | float | bool) else str(value)
-
-
-def csv_text(frame: pd.DataFrame, *, numerals: bool = False) -> str:
-    """Return a frame as CSV text; cells and names that a spreadsheet would run begin with `'`.
-
-    Args:
-        frame: What to write.
-        numerals: Whether texts such as `-1,5` are a table's numbers, to be left as they are.
-    """
-
-    def guard(cell: Any) -> Any:
-        spared = numerals and isinstance(cell, str) and _NUMERAL.fullmatch(cell)
-        return cell if spared else _harmless(cell)
-
-    guarded = frame.map(guard).rename(columns=_harmless)
-    # Cells are quoted for what is in the line end: a lone \r would start a new line elsewhere.
-    return guarded.to_csv(index=False, lineterminator="\r\n")
 
 
 def _trials(trials: Iterable[FrozenTrial]) -> pd.DataFrame:
@@ -328,11 +288,3 @@ def _table_columns(plan: Mapping[str, Any], outcome: Mapping[str, Any] | None) -
             kind, why = "target", ""
         rows.append({"column": name, "kind": kind, "why": why or _UNUSED_KINDS.get(kind, "")})
     return pd.DataFrame(rows, columns=["column", "kind", "why"])
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [plain(row) for row in frame.to_dict("records")]
-
-
-def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell

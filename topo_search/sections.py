@@ -21,7 +21,8 @@ from topo_search.formats import (
     format_value,
 )
 from topo_search.markup import EMPTY, Cell, capital, pairs, section, shown, table, words
-from topo_search.results import Results, plain
+from topo_search.plain import plain
+from topo_search.results import Results
 
 TOP = 20  # Trials of the leaderboard that are shown.
 MOST_COLUMNS = 200  # Columns listed; the rest are counted.

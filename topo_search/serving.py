@@ -17,8 +17,7 @@ from objectives.objective import Assignment
 from objectives.space import Space
 from storage import datasets, trials
 from storage.connection import Storage
-from storage.leases import Lease
-from storage.rows import Drawn, StudyRow
+from storage.rows import Drawn, Lease, StudyRow
 from topo_search.halving import Halving
 from topo_search.sampling import Sampler
 

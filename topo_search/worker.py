@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from storage import leases, notices
-from storage.connection import Storage, StorageError, unavailable_as_storage_error
+from storage.connection import Storage
+from storage.errors import StorageError, unavailable_as_storage_error
 from topo_search import finish
 from topo_search.claims import Claims, Held
 from topo_search.hands import Hands

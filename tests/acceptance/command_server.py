@@ -17,7 +17,7 @@ import optuna  # noqa: F401
 import pandas  # noqa: F401
 
 from storage import check, connection, embedded, events, progress, studies, workers  # noqa: F401
-from topo_search import cli, delivery, fleet, pool, results, study, worker  # noqa: F401
+from topo_search import cli, delivery, fleet, forking, results, study, worker  # noqa: F401
 
 
 def asked_for() -> dict[str, Any]:
@@ -46,5 +46,5 @@ def become(command: dict[str, Any]) -> None:
 
 
 become(asked_for())
-pool.PRELOAD = "light_preload"
+forking.PRELOAD = "light_preload"
 cli.main()

@@ -21,6 +21,8 @@ from storage.check import violations  # noqa: E402
 from storage.trials import optuna_study  # noqa: E402
 from topo_search.settings import Settings, opened  # noqa: E402
 
+pytestmark = pytest.mark.benchmark
+
 TRIALS = service.SKIPPED + 4
 
 

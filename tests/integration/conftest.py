@@ -16,7 +16,7 @@ from stories import DEADLINE, IMPORT_PATH, OBJECTIVE, TOYS, Outage, Serve, Step
 from storage import embedded
 from storage.connection import Storage, connect
 from storage.signing import signing_key
-from topo_search import pool, worker
+from topo_search import forking, worker
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
 from topo_search.web.service import Limits, Service
@@ -100,7 +100,7 @@ def light_slots(fork_server: Callable[[str], None]) -> Iterator[None]:
     fork_server("toys")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", IMPORT_PATH)
-        patch.setattr(pool, "PRELOAD", "light_preload")
+        patch.setattr(forking, "PRELOAD", "light_preload")
         yield
 
 

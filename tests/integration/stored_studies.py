@@ -10,9 +10,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
 from storage import studies, tables, trials
+from storage.claiming import claim
 from storage.connection import Storage
-from storage.leases import Drawn, Lease, claim
-from storage.rows import StudyRow
+from storage.rows import Drawn, Lease, StudyRow
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1000.0)}
 

@@ -9,6 +9,7 @@ from stored_studies import DISTRIBUTIONS, begun, claimed, make_study, run_to_the
 from storage import changes, finishing, leases, studies, tables, trials
 from storage.changes import mark
 from storage.connection import Storage
+from storage.optuna_rows import State
 from storage.rows import StudyRow
 
 Step = Callable[[], object]
@@ -34,7 +35,7 @@ def steps(storage: Storage, study: StudyRow) -> Iterator[Step]:
     yield lambda: None
     yield lambda: trials.end(storage, third, state="complete", value=1.0)
 
-    def another(state: trials.State) -> None:
+    def another(state: State) -> None:
         trials.end(storage, begun(storage, study), state=state, value=1.0)
 
     yield lambda: another("pruned")

@@ -17,13 +17,13 @@ from storage.connection import (
     VERSION_TABLE,
     JoinedOptuna,
     Storage,
-    StorageError,
     _alembic,
     connect,
     normalise,
     schema,
     to_json,
 )
+from storage.errors import StorageError
 
 numbers = itertools.count()
 

@@ -2,9 +2,10 @@ import pytest
 from stored_studies import begun, draw, make_study
 
 from storage import events, studies, trials
+from storage.claiming import claim
 from storage.connection import Storage
 from storage.failures import pause_failing
-from storage.leases import claim, release
+from storage.leases import release
 from storage.rows import StudyRow
 from storage.tables import MAX_ATTEMPTS
 

@@ -23,11 +23,13 @@ from stored_studies import (
     take_over,
 )
 
-from storage import finishing, leases, studies, tables, trials
+from storage import claiming, finishing, optuna_rows, studies, tables, trials
+from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage, connect
-from storage.leases import Drawn, Lease, claim, open_leases, release, renew
+from storage.leases import open_leases, release, renew
 from storage.offers import offers
 from storage.progress import progress_of
+from storage.rows import Drawn, Lease
 
 
 def test_units_are_claimed_in_order_with_the_parameters_drawn_for_them(storage: Storage) -> None:
@@ -366,10 +368,10 @@ def _crash_at_random(monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> 
 
         return maybe
 
-    for name in ("_create", "_set_attributes", "_set_end", "end_lease"):
-        monkeypatch.setattr(trials, name, breakable(getattr(trials, name)))
-    for name in ("tick", "insert_lease", "hand_over", "close"):
-        monkeypatch.setattr(leases, name, breakable(getattr(leases, name)))
+    steps = ((optuna_rows, "create set_attributes set_end"), (trials, "end_lease"))
+    for module, names in (*steps, (claiming, "tick insert_lease hand_over close")):
+        for name in names.split():
+            monkeypatch.setattr(module, name, breakable(getattr(module, name)))
     real = JoinedOptuna.create_new_trial
     monkeypatch.setattr(JoinedOptuna, "create_new_trial", breakable(real))
 

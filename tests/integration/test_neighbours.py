@@ -40,9 +40,10 @@ from stories import (
 )
 
 from storage import deaths, events, leases, studies, tables, workers
-from storage.connection import Storage, StorageError, connect
+from storage.connection import Storage, connect
+from storage.errors import StorageError
 from storage.notices import Listener
-from storage.rows import StudyRow
+from storage.rows import Lease, StudyRow
 from topo_search import neighbours
 from topo_search.neighbours import Neighbours
 from topo_search.patience import Patience
@@ -53,9 +54,9 @@ OWN_PROCESS = """
 import os
 from pathlib import Path
 from storage.connection import connect
-from topo_search import pool
+from topo_search import forking
 from topo_search.worker import Worker
-pool.PRELOAD = "light_preload"
+forking.PRELOAD = "light_preload"
 options = dict(slots=1, until_idle=True, objectives=["toy_objectives:objective"])
 Worker(connect(os.environ["URL"]), Path(os.environ["MACHINE"]), **options).run()
 """
@@ -86,7 +87,7 @@ def start(database_url: str, home: Path, tmp_path: Path) -> Iterator[Start]:
         process.wait()
 
 
-def owned(storage: Storage, study: StudyRow) -> list[leases.Lease]:
+def owned(storage: Storage, study: StudyRow) -> list[Lease]:
     return [lease for lease in leases.open_leases(storage, study.id) if lease.owner]
 
 

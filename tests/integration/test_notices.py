@@ -13,7 +13,7 @@ from stored_studies import claimed, optuna_trials
 from stored_studies import make_study as stored_study
 from stories import Serve, Step, fates, make_study, sends, wait_until
 
-from storage import leases, notices, studies
+from storage import claiming, leases, notices, studies
 from storage.connection import Storage, connect
 from storage.notices import Listener
 from storage.rows import Standing, StudyRow
@@ -224,7 +224,7 @@ def test_a_worker_that_draws_with_the_study_locked_and_listens_needs_two_connect
         return standing and replace(standing, drawn=standing.drawn ^ 1)
 
     # Every draw is then made again, under the lock.
-    monkeypatch.setattr(leases, "peek", outdated)
+    monkeypatch.setattr(claiming, "peek", outdated)
     study = make_study(storage, folder, trials=6)
     watcher = sa.create_engine(database_url)
     count = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")

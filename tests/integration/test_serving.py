@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from stored_studies import claimed, optuna_trials
 
-from storage import leases, trials
+from storage import claiming, trials
 from storage.connection import Storage
 from storage.rows import Lease
 from topo_search.sampling import RANDOM
@@ -25,7 +25,7 @@ def served(storage: Storage, tmp_path: Path) -> Served:
 
 
 def leased(served: Served) -> Lease:
-    lease = leases.claim(served.storage, served.row.id, "a", served.draw, look=served.look)
+    lease = claiming.claim(served.storage, served.row.id, "a", served.draw, look=served.look)
     assert lease is not None
     return lease
 

@@ -20,10 +20,12 @@ from stored_studies import (
 
 from storage import datasets, finishing, studies, tables, trials
 from storage.check import violations
+from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.finishing import Look
-from storage.leases import Lease, claim, open_leases, renew
+from storage.leases import open_leases, renew
 from storage.progress import Progress, progress_of
+from storage.rows import Lease
 from storage.studies import StudyRow
 
 

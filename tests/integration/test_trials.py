@@ -19,9 +19,12 @@ from stored_studies import (
     take_over,
 )
 
-from storage import finishing, tables, trials
-from storage.connection import JoinedOptuna, Storage, StorageError
-from storage.leases import claim, release
+from storage import finishing, optuna_rows, tables, trials
+from storage.claiming import claim
+from storage.connection import JoinedOptuna, Storage
+from storage.errors import StorageError
+from storage.leases import release
+from storage.optuna_rows import State
 
 
 class CrashError(Exception):
@@ -131,7 +134,7 @@ def test_a_trial_that_has_not_begun_can_fail_and_nothing_else(storage: Storage) 
     [("complete", 0.9, "COMPLETE"), ("pruned", 0.3, "PRUNED"), ("failed", None, "FAIL")],
 )
 def test_an_end_keeps_state_value_and_attributes(
-    storage: Storage, state: trials.State, value: float | None, optuna_state: str
+    storage: Storage, state: State, value: float | None, optuna_state: str
 ) -> None:
     study = make_study(storage)
     lease = begun(storage, study)
@@ -224,8 +227,8 @@ def _after(target: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 BEGIN_STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before the trial": lambda m: m.setattr(trials, "_create", _crash),
     "after the trial is created": lambda m: _after(JoinedOptuna, "create_new_trial", m),
-    "before its attributes": lambda m: m.setattr(trials, "_set_attributes", _crash),
-    "after its attributes": lambda m: _after(trials, "_set_attributes", m),
+    "before its attributes": lambda m: m.setattr(optuna_rows, "set_attributes", _crash),
+    "after its attributes": lambda m: _after(optuna_rows, "set_attributes", m),
     "after the lease is noted": lambda m: _after(trials, "_create", m),
 }
 
@@ -249,9 +252,9 @@ def test_a_crash_at_any_step_of_begin_is_healed(
 
 
 END_STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "before the attributes": lambda m: m.setattr(trials, "_set_attributes", _crash),
-    "after the attributes": lambda m: _after(trials, "_set_attributes", m),
-    "after Optuna's state": lambda m: _after(trials, "_set_end", m),
+    "before the attributes": lambda m: m.setattr(optuna_rows, "set_attributes", _crash),
+    "after the attributes": lambda m: _after(optuna_rows, "set_attributes", m),
+    "after Optuna's state": lambda m: _after(optuna_rows, "set_end", m),
     "before the lease": lambda m: m.setattr(trials, "end_lease", _crash),
     "after the lease": lambda m: _after(trials, "end_lease", m),
 }
@@ -347,14 +350,14 @@ def test_nobody_takes_over_amid_an_end(storage: Storage, monkeypatch: pytest.Mon
     study = make_study(storage, trials=1)
     lease = begun(storage, study)
     let_expire(storage, lease.id)
-    real = trials._set_attributes
+    real = optuna_rows.set_attributes
     tried: list[object] = []
 
     def try_to_take_over(*args: Any) -> None:
         tried.append(claim(storage, study.id, "b", draw))
         real(*args)
 
-    monkeypatch.setattr(trials, "_set_attributes", try_to_take_over)
+    monkeypatch.setattr(optuna_rows, "set_attributes", try_to_take_over)
     assert trials.end(storage, lease, state="complete", value=1.0, attributes={"by": "a"})
     assert tried == [None]
 

@@ -64,7 +64,7 @@ def many_files() -> Iterator[None]:
 @pytest.fixture
 def light(tmp_path: Path) -> dict[str, str]:
     """An environment in which a worker's slots do without TensorFlow: none here trains."""
-    code = "from topo_search import pool; pool.PRELOAD = 'light_preload'"
+    code = "from topo_search import forking; forking.PRELOAD = 'light_preload'"
     (tmp_path / "sitecustomize.py").write_text(code)
     return {"PYTHONPATH": f"{tmp_path}{os.pathsep}{IMPORT_PATH}"}
 

@@ -13,7 +13,8 @@ from optuna.exceptions import StorageInternalError
 from stored_studies import make_study
 
 from storage import studies, tokens, trials
-from storage.connection import Storage, StorageError
+from storage.connection import Storage
+from storage.errors import StorageError
 from storage.rows import StudyRow
 from topo_search import study
 from topo_search.study import Options
@@ -39,7 +40,7 @@ def new(storage: Storage) -> tuple[StudyRow, str]:
 
 def end(storage: Storage, study_id: str, unit: int, value: float) -> None:
     """Train a trial of a study of iris, as far as the database knows."""
-    from storage.leases import claim
+    from storage.claiming import claim
     from storage.rows import Drawn
     from topo_search.serving import Served
 

@@ -21,14 +21,14 @@ from stories import (
     make_study,
 )
 
-from storage import leases, studies, tables, trials
+from storage import claiming, studies, tables, trials
 from storage.connection import Storage
 from storage.rows import StudyRow
-from topo_search import pool
+from topo_search import forking, pool
 from topo_search.slot import NICENESS
 from topo_search.worker import Worker
 
-PRELOAD = pool.PRELOAD  # As in earnest; other tests here do without TensorFlow.
+PRELOAD = forking.PRELOAD  # As in earnest; other tests here do without TensorFlow.
 
 
 def test_a_study_of_n_units_has_n_trials_each_ended_once(
@@ -63,7 +63,7 @@ def test_a_slot_at_work_has_no_database(
     fork_server: Callable[[str], None],
 ) -> None:
     fork_server("toys with TensorFlow")
-    monkeypatch.setattr(pool, "PRELOAD", PRELOAD)
+    monkeypatch.setattr(forking, "PRELOAD", PRELOAD)
     study = make_study(storage, folder, trials=1)
     serve()
     (trial,) = optuna_trials(storage, study)
@@ -169,7 +169,7 @@ def test_the_first_end_of_a_trial_stands(
     def another_ends_it(one: Worker) -> bool:
         (held,) = one.held.values()
         let_expire(storage, held.lease.id)
-        taken = leases.claim(storage, study.id, "another", lambda unit: None)
+        taken = claiming.claim(storage, study.id, "another", lambda unit: None)
         assert taken is not None and taken.id == held.lease.id
         assert trials.end(storage, taken, state="complete", value=500.0)
         return True

@@ -31,8 +31,9 @@ from stories import (
 )
 
 from objectives.space import Space
-from storage import leases, trials
+from storage import claiming, leases, trials
 from storage.connection import Storage
+from storage.rows import Drawn
 from topo_search import pool
 from topo_search.live import View
 from topo_search.serving import Served
@@ -157,9 +158,9 @@ from pathlib import Path
 with open(os.environ["TRACES"] + "/script", "a") as file:
     file.write("was run\\n")
 from storage.connection import connect
-from topo_search import pool
+from topo_search import forking
 from topo_search.worker import Worker
-pool.PRELOAD = "light_preload"
+forking.PRELOAD = "light_preload"
 storage = connect(os.environ["URL"])
 options = dict(slots=2, until_idle=True, lease=2.0, objectives=["toy_objectives:objective"])
 Worker(storage, Path(os.environ["TRACES"]) / "home", **options).run()
@@ -228,10 +229,10 @@ def test_a_view_says_what_is_waited_for_and_tells_no_trial_twice(
 ) -> None:
     study = make_study(storage, folder, trials=2)
 
-    def draw(unit: int) -> leases.Drawn:
-        return leases.Drawn(parameters={"x": unit}, seed=1)
+    def draw(unit: int) -> Drawn:
+        return Drawn(parameters={"x": unit}, seed=1)
 
-    first, second = (leases.claim(storage, study.id, "gone", draw) for _ in range(2))
+    first, second = (claiming.claim(storage, study.id, "gone", draw) for _ in range(2))
     assert first is not None and second is not None
     distributions = Space.from_json(study.plan["space"]).distributions()
     trials.begin(storage, first, distributions)

@@ -13,8 +13,10 @@ from stored_studies import optuna_trials
 from stories import Outage, Serve, appears, fates, go, make_study, sends
 
 from storage import events, leases, studies, workers
-from storage.connection import Storage, StorageError
-from topo_search import logs, monitoring, patience, pool, worker
+from storage.connection import Storage
+from storage.errors import StorageError
+from storage.rows import Lease
+from topo_search import forking, logs, monitoring, patience, worker
 from topo_search.monitoring import monitored
 from topo_search.serving import Served
 from topo_search.worker import Worker
@@ -187,7 +189,7 @@ def test_a_long_log_of_the_slots_is_set_aside(
     log = tmp_path / "home" / "slots.log"
     log.parent.mkdir()
     log.write_text("much has been printed\n" * 100)
-    monkeypatch.setattr(pool, "LONGEST_LOG", 1_000)
+    monkeypatch.setattr(forking, "LONGEST_LOG", 1_000)
     make_study(storage, folder, trials=1)
     serve()
     assert log.with_suffix(".old.log").read_text().startswith("much has been printed")
@@ -215,7 +217,7 @@ def test_a_study_that_cannot_be_served_now_is_tried_again_later(
     described = Served.assignment
     tried = []
 
-    def assignment(served: Served, lease: leases.Lease) -> object:
+    def assignment(served: Served, lease: Lease) -> object:
         tried.append(lease.unit)
         if len(tried) == 1:
             raise OSError(28, "No space left on device")

@@ -20,7 +20,7 @@ import pytest
 
 from objectives.reading import NoSuchColumnError, ReadingError
 from objectives.table import MissingColumnsError, read_table
-from storage.connection import StorageError
+from storage.errors import StorageError
 from topo_search.web.children import (
     BusyError,
     Children,

@@ -26,7 +26,7 @@ from small_tables import KINDS, mixed, plan_of, point
 from objectives import finishing
 from objectives.objective import Finish
 from objectives.table import MissingColumnsError, Overrides, read_table
-from topo_search import pool, predictor
+from topo_search import forking, predictor
 from topo_search.web import children, prediction
 from topo_search.web.children import BusyError, EndedError, TooLongError, TooMuchError
 from topo_search.web.prediction import KEPT, Predicted, Predictions, Question
@@ -49,7 +49,7 @@ def own_fork_server(fork_server: Callable[[str], None]) -> Iterator[None]:
     """
     fork_server("web with TensorFlow")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(children, "PRELOAD", (*children.PRELOAD, pool.PRELOAD))
+        patch.setattr(children, "PRELOAD", (*children.PRELOAD, forking.PRELOAD))
         yield
 
 

@@ -12,7 +12,8 @@ from fake_studies import HOSTILE, START, identity, outcome, plan, results, study
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from topo_search.results import FEWEST_FOR_IMPORTANCES, Results, csv_text, plain, results_of
+from topo_search.plain import csv_text, plain
+from topo_search.results import FEWEST_FOR_IMPORTANCES, Results, results_of
 
 
 def made_of(trials: list[optuna.trial.FrozenTrial], *, direction: str = "maximize") -> Results:

@@ -21,7 +21,8 @@ from topo_search.charts.style import (
     thinned,
 )
 from topo_search.formats import format_count, format_metric, format_name, format_share, listed
-from topo_search.results import Results, plain
+from topo_search.plain import plain
+from topo_search.results import Results
 
 
 def history(results: Results) -> go.Figure:

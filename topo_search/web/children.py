@@ -14,13 +14,10 @@ import multiprocessing.connection
 import os
 import resource
 import signal
-import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -28,7 +25,8 @@ from typing import Any, TypeVar, TypeVarTuple
 
 import psutil
 
-from topo_search import pool, slot
+from topo_search import forking, slot
+from topo_search.web.answers import Failed, Returned
 
 PRELOAD = (
     *("numpy", "pandas", "objectives.table", "storage.connection"),
@@ -42,9 +40,6 @@ PRELOAD = (
 LESS_URGENT = 2  # Added to a child's niceness: pages come first, but someone waits for it, too.
 LONGEST_STOP = 5.0  # Seconds that a process may take to vanish once it was killed.
 FEWER = "Give a table with fewer rows or columns."
-# What may be raised again in the caller; anything else is an error of ours, told as RuntimeError.
-FAMILIES = (ValueError, LookupError, OSError, MemoryError)
-OURS = ("builtins", "objectives", "storage", "topo_search")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -76,55 +71,6 @@ class EndedError(RuntimeError):
         super().__init__(f"A child process ended without an answer, with exit code {code}.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Returned:
-    """From a child: the function returned."""
-
-    value: Any
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """From a child: the function raised."""
-
-    kinds: tuple[tuple[str, str], ...]  # Module and name of its type and bases, nearest first.
-    message: str
-    attributes: Mapping[str, Any] = field(default_factory=dict)  # Of an error of the project's.
-    traceback: str = ""
-
-    @classmethod
-    def of(cls, error: Exception) -> Failed:
-        """Describe an error in plain values; its class need not be importable elsewhere."""
-        kinds = tuple((kind.__module__, kind.__qualname__) for kind in type(error).__mro__)
-        only = error.args[0] if len(error.args) == 1 else None
-        return cls(
-            kinds=kinds,
-            message=only if isinstance(only, str) else str(error),
-            attributes=dict(vars(error)) if _is_ours(kinds[0][0]) else {},
-            traceback="".join(traceback.format_exception(error))[-20_000:],
-        )
-
-    def error(self) -> Exception:
-        """Return the error, of its type where the caller knows that, else of the nearest base.
-
-        A type from a module that is not loaded here cannot be caught by its name here either; to
-        load it could cost the caller as much memory as the child was to spare it.
-        """
-        for module, name in self.kinds:
-            kind = getattr(sys.modules.get(module), name, None) if _is_ours(module) else None
-            # Those about Unicode are not made of a message.
-            if not isinstance(kind, type) or issubclass(kind, UnicodeError):
-                continue
-            if issubclass(kind, FAMILIES):
-                error: Exception = kind.__new__(kind, self.message)
-                error.args = (self.message,)
-                error.__dict__.update(self.attributes)
-                return error
-        broken = RuntimeError(f"{self.kinds[0][1]}: {self.message}")
-        broken.add_note(self.traceback)
-        return broken
-
-
 class Child:
     """One process, seen from the service; one thread at a time may ask it something."""
 
@@ -145,7 +91,7 @@ class Child:
         self.connection, other = context.Pipe()
         self.process = context.Process(target=main, args=(other, *args), daemon=True)
         try:
-            pool.start(self.process, None, PRELOAD)
+            forking.start(self.process, None, PRELOAD)
         except BaseException:
             self.connection.close()
             raise
@@ -194,7 +140,7 @@ class Child:
             self.connection.close()
             self.process.kill()
             multiprocessing.connection.wait([self.process.sentinel], LONGEST_STOP)
-            with pool.STARTING:  # Whoever starts a process looks after all that have ended.
+            with forking.STARTING:  # Whoever starts a process looks after all that have ended.
                 self._code = self.process.exitcode
                 if self._code is not None:
                     self.process.close()
@@ -229,7 +175,7 @@ class Children:
         self.log, self._free, self._closed = log, count, False
         self._running: set[Child] = set()
         self._changed = threading.Condition()
-        pool.warm_up(None, PRELOAD)
+        forking.warm_up(None, PRELOAD)
 
     def __call__(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float, memory: int) -> T:
         """Return what `function(*args)` returns in a child.
@@ -350,10 +296,6 @@ def _limit(kind: int, wanted: int) -> None:
     if most != resource.RLIM_INFINITY:
         wanted = most if wanted == resource.RLIM_INFINITY else min(wanted, most)
     resource.setrlimit(kind, (wanted, most))
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] in OURS
 
 
 def ending() -> BusyError:

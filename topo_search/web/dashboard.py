@@ -14,7 +14,7 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, jsonify, redirect, request, session, url_for
 from werkzeug.wrappers import Response as Answer
 
-from topo_search.results import csv_text
+from topo_search.plain import csv_text
 from topo_search.web.access import SAFE, is_operator, service
 
 dashboard = APIBlueprint("dashboard", __name__, enable_openapi=False)

@@ -8,7 +8,7 @@ from apiflask import APIBlueprint
 from flask import Response
 
 from storage import connection
-from storage.connection import StorageError
+from storage.errors import StorageError
 from topo_search.web.access import service
 
 logger = logging.getLogger(__name__)

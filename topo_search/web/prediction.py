@@ -223,7 +223,7 @@ class Networks:
 
 def told(prediction: Prediction, *, as_csv: bool) -> Predicted:
     """Return a prediction in plain values, which the service can take without pandas."""
-    from topo_search.results import csv_text, plain
+    from topo_search.plain import csv_text, plain
 
     frame = prediction.frame
     return Predicted(

@@ -10,7 +10,7 @@ from flask import Response, json, make_response, render_template, request
 from jinja2 import TemplateError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from storage.connection import StorageError
+from storage.errors import StorageError
 from topo_search.web.children import BusyError
 from topo_search.web.security import OTHERS
 from topo_search.web.service import FullError, Service, UploadTooLargeError, too_large

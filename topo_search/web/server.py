@@ -23,7 +23,8 @@ import waitress
 from waitress import wasyncore
 
 from storage import retention, signing
-from storage.connection import Storage, StorageError
+from storage.connection import Storage
+from storage.errors import StorageError
 from topo_search.signals import asked_to_end
 from topo_search.web.access_log import logged
 from topo_search.web.app import create_app

@@ -25,7 +25,7 @@ from storage import datasets
 from storage.connection import connect
 from topo_search import examples, study
 from topo_search.choices import LIMITS
-from topo_search.results import plain
+from topo_search.plain import plain
 from topo_search.study import Options
 
 PREVIEW_ROWS = 8

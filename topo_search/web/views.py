@@ -13,12 +13,14 @@ import pandas as pd
 
 from objectives.space import Space
 from storage import workers
-from storage.connection import Storage, unavailable_as_storage_error
+from storage.connection import Storage
+from storage.errors import unavailable_as_storage_error
 from storage.progress import Progress, progress_of
 from storage.rows import OPEN, StudyRow
 from topo_search import delivery, sections
 from topo_search.formats import format_count, format_metric, format_seconds, format_value
-from topo_search.results import Results, plain
+from topo_search.plain import plain
+from topo_search.results import Results
 from topo_search.web.figures import Figure, figures_of
 from topo_search.web.schemas import SORTS
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from storage import changes, keys, studies
-from storage.connection import Storage, StorageError
+from storage.connection import Storage
+from storage.errors import StorageError
 from topo_search.web.views import View, view_of
 
 logger = logging.getLogger(__name__)

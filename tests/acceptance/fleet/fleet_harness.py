@@ -19,7 +19,8 @@ import psutil
 import sqlalchemy as sa
 
 from storage import tables
-from storage.connection import Storage, StorageError
+from storage.connection import Storage
+from storage.errors import StorageError
 
 HERE = Path(__file__).parent
 TREE = Path(__file__).parents[3]  # The code under test, wherever it was copied to.

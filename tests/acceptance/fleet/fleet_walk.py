@@ -39,7 +39,7 @@ from fleet_harness import LEASE, TREE
 from fleet_objectives import score
 
 from objectives.objective import Assignment, Outcome
-from storage import leases, tables, trials
+from storage import claiming, tables, trials
 from storage.connection import Storage, connect
 from storage.rows import StudyRow
 from topo_search import patience, worker
@@ -200,7 +200,7 @@ def left_behind(storage: Storage) -> StudyRow:
     """Make a study whose first trial was begun by a worker that vanished."""
     study = make_study(storage, trials=TRIALS, pruner="asha")
     served = Served(storage=storage, row=study, cache=Path())
-    lease = leases.claim(storage, study.id, "gone", served.draw, look=served.look)
+    lease = claiming.claim(storage, study.id, "gone", served.draw, look=served.look)
     assert lease is not None
     trials.begin(storage, lease, served.space.distributions())
     let_leases_run_out(storage, study)

@@ -16,8 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import connection, leases
-from storage.connection import Storage, StorageError, connect
-from topo_search import patience, pool, worker
+from storage.connection import Storage, connect
+from storage.errors import StorageError
+from topo_search import forking, patience, worker
 
 USUAL_PAUSE = patience.LONGEST_PAUSE
 HALF_A_LEASE = leases.LEASE / 2
@@ -59,7 +60,7 @@ def main(told: dict[str, Any]) -> None:
     home, lease = Path(told["home"]), float(told["lease"])
     shorten(lease)
     if not told["tensorflow"]:
-        pool.PRELOAD = "fleet_preload"
+        forking.PRELOAD = "fleet_preload"
     if told["dies_at"]:
         die_at(told["dies_at"])
     last: list[dict[str, Any]] = []
