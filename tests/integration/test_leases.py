@@ -435,13 +435,13 @@ def test_a_crash_while_a_unit_is_claimed_leaves_the_unit_to_be_claimed(
 ) -> None:
     study = make_study(storage, trials=1)
     with monkeypatch.context() as patched, pytest.raises(CrashError):
-        patched.setattr(f"storage.leases.{step}", _crash)
+        patched.setattr(f"storage.claiming.{step}", _crash)
         claim(storage, study.id, "a", draw)
     assert claimed(storage, study, "b").unit == 0
     assert progress_of(storage, study.id).drawn == 1
 
 
-@pytest.mark.parametrize("step", ["leases.close", "trials.end_lease"])
+@pytest.mark.parametrize("step", ["claiming.close", "trials.end_lease"])
 def test_a_crash_while_giving_up_leaves_it_to_the_next(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

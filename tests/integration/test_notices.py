@@ -217,7 +217,7 @@ def test_a_worker_that_draws_with_the_study_locked_and_listens_needs_two_connect
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    peek = leases.peek
+    peek = claiming.peek
 
     def outdated(connection: sa.Connection, study_id: str) -> Standing | None:
         standing = peek(connection, study_id)
