@@ -200,6 +200,21 @@ def test_wrong_readings_are_refused_in_words(
     assert words in told(refused, 422)
 
 
+def test_what_was_asked_lately_is_not_read_again(
+    client: FlaskClient, service: Service, iris: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = {"inspect": {"reading": {"header": True}}, "choices": {"target": "species"}}
+    before = {
+        call: known(client.post(f"/v1/uploads/{iris}/{call}", json=given))
+        for call, given in calls.items()
+    }
+    monkeypatch.setattr(service, "children", lambda *_, **__: pytest.fail("read again"))
+    for call, given in calls.items():
+        assert known(client.post(f"/v1/uploads/{iris}/{call}", json=given)) == before[call]
+    with pytest.raises(pytest.fail.Exception, match="read again"):
+        client.post(f"/v1/uploads/{iris}/choices", json={"target": "petal_width"})
+
+
 @pytest.mark.parametrize("call", ["inspect", "choices"])
 def test_a_forged_upload_is_none(client: FlaskClient, iris: str, call: str) -> None:
     changed = iris[:-2] + ("AA" if iris[-2:] != "AA" else "BB")

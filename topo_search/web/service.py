@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +30,7 @@ from topo_search.web.watching import Watches
 MB = 2**20
 CHUNK = MB  # Bytes of an upload held in memory at a time.
 SPARE = 512 * MB  # Bytes of the disk that stay free.
+REMEMBERED = 16  # Readings of tables, the last asked for: pages are opened again and again.
 LEFT_OVER = 24 * 3600.0  # Seconds after which nobody is at an upload any more.
 
 
@@ -77,6 +80,7 @@ class Service:
         self.signing_key = signing_key
         self.children, self.predictions = Children(), Predictions()
         self.watches = Watches(storage)
+        self._asked = lru_cache(maxsize=REMEMBERED)(self._ask)
         self._uploads = URLSafeSerializer(signing_key, salt="upload")
         self._spool = home / "uploads"
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -129,20 +133,22 @@ class Service:
     def inspect(self, upload: str, reading: dict[str, Any]) -> dict[str, Any]:
         """Return how an uploaded table is read with what the user knows better."""
         sha256, name = self.opened(upload)
-        described = self._child(tables.inspect, sha256, tables.overrides_of(reading))
-        return {"upload": upload, "name": name, "table": described}
+        return {
+            "upload": upload,
+            "name": name,
+            "table": self._told(tables.inspect, sha256, reading),
+        }
 
     def choices(self, upload: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return what there is to choose for an uploaded table and its target."""
         sha256, _ = self.opened(upload)
-        options = tables.options_of(given, keep=None)
-        found: dict[str, Any] = self._child(tables.choices, sha256, options)
+        found = self._told(tables.choices, sha256, given)
         took = speed.latest(self.storage)
         seconds = estimate.seconds_per_trial(
             took,
             rows=found["rows"],
             inputs=found["inputs"],
-            epochs=options.epochs or EPOCHS,
+            epochs=given.get("epochs") or EPOCHS,
             validation=found["validation"],
         )
         return {
@@ -181,6 +187,16 @@ class Service:
     def _named(self, kept: dict[str, Any], name: str, size: int) -> dict[str, Any]:
         upload = self._uploads.dumps([kept["dataset"], name])
         return {"upload": upload, "name": name, "size": size, "table": kept["table"]}
+
+    def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what a child says of a table; it is not read again for what was asked lately."""
+        told: dict[str, Any] = json.loads(
+            self._asked(function, sha256, json.dumps(given, sort_keys=True))
+        )
+        return told
+
+    def _ask(self, function: Any, sha256: str, given: str) -> str:
+        return json.dumps(self._child(function, sha256, json.loads(given)))
 
     def _child(self, function: Any, *arguments: Any) -> Any:
         return self.children(

@@ -72,21 +72,21 @@ def _keep(where: Where, data: bytes, name: str) -> dict[str, Any]:
     return {"dataset": sha256, "table": described}
 
 
-def inspect(where: Where, sha256: str, overrides: Overrides) -> dict[str, Any]:
+def inspect(where: Where, sha256: str, reading: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a table is read, with a few of its rows."""
-    return _describe(_read(where, _bytes(where, sha256), overrides))
+    return _describe(_read(where, _bytes(where, sha256), overrides_of(reading)))
 
 
-def choices(where: Where, sha256: str, options: Options) -> dict[str, Any]:
+def choices(where: Where, sha256: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what there is to choose for a table and its target: task, metrics, ranges.
 
     Args:
         where: Where the table is.
         sha256: Of the table.
-        options: Its target, reading and space as far as chosen.
+        given: Its target, reading and space as far as chosen, as `options_of` takes them.
     """
-    data = _bytes(where, sha256)
-    plan = study.tabular_plan(replace(options, data=data))
+    options = replace(options_of(given, keep=None), data=_bytes(where, sha256))
+    plan = study.tabular_plan(options)
     facts = TableFacts(**plan["facts"])
     without = without_effect(facts)
     usual = USUAL[options.space or "mlp"](facts)
