@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storage import events, tables
 from storage.connection import Storage
 from storage.failures import pause_failing
-from storage.leases import LEASE
+from storage.leases import LEASE, release
 from storage.rows import (
     LEASE_COLUMNS,
     NOW,
@@ -33,6 +33,8 @@ from storage.rows import (
 )
 from storage.tables import MAX_ATTEMPTS
 from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
+
+_UNDRAWN = Drawn(parameters={}, seed=0)
 
 
 def claim(
@@ -55,8 +57,7 @@ def claim(
         study_id: The study.
         owner: Who claims; a name no other worker has.
         draw: Draws the parameters of a unit; None where the space is through, which cuts the
-            budget to what was drawn. It may be called again for a later unit when others were
-            faster, and the last time with the study locked: it must not ask the database.
+            budget to what was drawn. It is called again for a later unit where others were faster.
         lease: Seconds until it must be renewed.
         token: Of the lease to be, unlike any other; drawn here by default.
         again: Whether this token may have been asked with before; else that need not be looked up.
@@ -66,14 +67,18 @@ def claim(
         The lease, or None where there is nothing to do now, or no such study.
     """
     taker = Taker(owner=owner, token=token or uuid.uuid4(), lease=lease)
-    if token is not None and again and (mine := _taken(storage, taker)):
-        return mine
-    taken, study = _take_over(storage, study_id, taker)
-    return (
-        taken
-        or _take_unit(storage, study, draw, look, taker)
-        or _take_finish(storage, study_id, taker)
-    )
+    taken, study = None, None
+    if token is not None and again:
+        taken = _taken(storage, taker)
+    if taken is None:
+        taken, study = _take_over(storage, study_id, taker)
+    if taken is None:
+        taken = _take_unit(storage, study, draw, look, taker)
+    if taken is not None and _is_undrawn(taken):
+        if study is None:  # Its first owner was lost before it had drawn.
+            look()
+        taken = _draw(storage, taken, draw, taker)
+    return taken or _take_finish(storage, study_id, taker)
 
 
 def _taken(storage: Storage, taker: Taker) -> Lease | None:
@@ -139,9 +144,55 @@ def _take_unit(
         study = tick(connection, study.id, taker.lease)
         if study is None or not study.units_left:
             return None
-        if study.drawn != unit:  # Others were faster. To draw ahead again would mostly be in vain.
-            drawn = draw(study.drawn)
+        if drawn is not None and study.drawn != unit:
+            # Others were faster. To draw ahead again would mostly be in vain, and to draw here
+            # would keep them waiting: the unit is taken first, and drawn when it is ours.
+            drawn = _UNDRAWN
         return _hand_out(connection, study, drawn, taker)
+
+
+def _is_undrawn(lease: Lease) -> bool:
+    fresh = lease.kind == "trial" and lease.trial_number is None
+    return fresh and lease.parameters == _UNDRAWN.parameters
+
+
+def _draw(
+    storage: Storage, lease: Lease, draw: Callable[[int], Drawn | None], taker: Taker
+) -> Lease | None:
+    """Draw for a unit that was taken undrawn; None where it was lost, or is beyond the space."""
+    try:
+        drawn = draw(lease.unit)
+    except Exception:
+        release(storage, lease)
+        raise
+    lease_of = tables.lease.c
+    mine = sa.and_(
+        lease_of.id == lease.id, lease_of.token == lease.token, lease_of.ended_at.is_(None)
+    )
+    with storage.transaction() as connection:
+        if drawn is not None:
+            kept = connection.execute(
+                sa.update(tables.lease)
+                .where(mine)
+                .values(parameters=drawn.parameters, seed=drawn.seed)
+                .returning(*LEASE_COLUMNS)
+            ).one_or_none()
+            return None if kept is None else to_lease(kept)
+        study = tick(connection, lease.study, taker.lease)
+        if study is not None and connection.execute(sa.delete(tables.lease).where(mine)).rowcount:
+            beyond = sa.and_(  # Taken by others, who will not find them in the space either.
+                *(lease_of.study == study.id, lease_of.kind == "trial"),
+                *(lease_of.unit > lease.unit, lease_of.trial_id.is_(None)),
+            )
+            connection.execute(sa.delete(tables.lease).where(beyond))
+            _cut(connection, study, lease.unit)
+    return None
+
+
+def _cut(connection: sa.Connection, study: Standing, units: int) -> None:
+    """End the budget of a locked study with its space, which has so many units."""
+    reason = f"space exhausted after {units} trials"
+    change(connection, study.id, trials=units, drawn=units, reason=reason)
 
 
 def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
@@ -201,8 +252,7 @@ def _hand_out(
 ) -> Lease | None:
     """Give the next unit of a study whose row the caller has locked."""
     if drawn is None:
-        reason = f"space exhausted after {study.drawn} trials"
-        change(connection, study.id, trials=study.drawn, reason=reason)
+        _cut(connection, study, study.drawn)
         return None
     connection.execute(
         sa.update(tables.study)

@@ -24,12 +24,13 @@ from stored_studies import (
 )
 
 from storage import claiming, finishing, optuna_rows, studies, tables, trials
+from storage.check import violations
 from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.leases import open_leases, release, renew
 from storage.offers import offers
 from storage.progress import progress_of
-from storage.rows import Drawn, Lease
+from storage.rows import Drawn, Lease, StudyRow
 
 
 def test_units_are_claimed_in_order_with_the_parameters_drawn_for_them(storage: Storage) -> None:
@@ -83,22 +84,87 @@ def test_processes_that_work_at_one_study_end_its_trials_exactly_once(
     assert ended_leases(storage, study) == [(unit, "complete") for unit in range(30)]
 
 
+Draw = Callable[[int], Drawn | None]
+
+
+def late(storage: Storage, study: StudyRow, then: Draw) -> Draw:
+    """Return a draw that others are faster than: the unit it was for is gone, and it draws anew."""
+    drawn_for: list[int] = []
+
+    def slow(unit: int) -> Drawn | None:
+        drawn_for.append(unit)
+        if len(drawn_for) == 1:
+            claimed(storage, study, "fast")
+            return draw(unit)
+        return then(unit)
+
+    return slow
+
+
 def test_a_draw_that_comes_too_late_is_made_again_for_the_unit_that_is_next(
     storage: Storage,
 ) -> None:
     study = make_study(storage, trials=9)
-    drawn_for: list[int] = []
 
-    def slow(unit: int) -> Drawn:
-        drawn_for.append(unit)
-        if len(drawn_for) == 1:  # others are faster as long as the study is not locked
-            claimed(storage, study, "fast")
+    def again(unit: int) -> Drawn:
+        assert unit == 1
+        assert claimed(storage, study, "third").unit == 2  # Nobody waits for this draw.
         return draw(unit)
 
-    lease = claim(storage, study.id, "slow", slow)
+    lease = claim(storage, study.id, "slow", late(storage, study, again))
     assert lease is not None
-    assert drawn_for == [0, 1]
-    assert (lease.unit, lease.parameters) == (1, {"x": 1.0})
+    assert (lease.unit, lease.parameters, lease.seed) == (1, {"x": 1.0}, 8)
+    assert open_leases(storage, study.id)[1] == lease
+    assert trials.begin(storage, lease, DISTRIBUTIONS) == 0
+
+
+def test_a_unit_whose_owner_is_lost_before_it_drew_is_drawn_by_the_next(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+
+    def dies(unit: int) -> Drawn:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        claim(storage, study.id, "slow", late(storage, study, dies))
+    (lost,) = open_leases(storage, owner="slow")
+    assert claim(storage, study.id, "b", draw) is None
+    let_expire(storage, lost.id)
+    looks: list[int] = []
+    taken = claim(storage, study.id, "b", draw, look=lambda: looks.append(1))
+    assert taken is not None
+    assert (taken.id, taken.unit, taken.parameters) == (lost.id, 1, {"x": 1.0})
+    assert looks  # What it draws by.
+    assert trials.begin(storage, taken, DISTRIBUTIONS) == 0
+
+
+def test_a_unit_whose_second_draw_fails_is_handed_back_at_once(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+
+    def fails(unit: int) -> Drawn:
+        raise ValueError("no such parameter")
+
+    with pytest.raises(ValueError, match="no such parameter"):
+        claim(storage, study.id, "slow", late(storage, study, fails))
+    taken = claimed(storage, study, "b")
+    assert (taken.unit, taken.parameters, taken.attempt) == (1, {"x": 1.0}, 1)
+
+
+def test_a_unit_taken_beyond_the_space_is_none(storage: Storage) -> None:
+    study = make_study(storage, trials=9)
+    later: list[Lease | None] = []
+
+    def through(unit: int) -> Drawn | None:
+        if unit == 1:
+            later.append(claim(storage, study.id, "third", late(storage, study, through)))
+        return None
+
+    assert claim(storage, study.id, "slow", late(storage, study, through)) is None
+    found = studies.get(storage, study.id)
+    first_two = [lease.unit for lease in open_leases(storage, study.id)]
+    assert (found.trials, found.drawn, first_two) == (1, 1, [0])
+    assert found.reason == "space exhausted after 1 trials"
+    assert later == [None]
+    assert violations(storage) == []
 
 
 def test_an_exhausted_space_cuts_the_budget_and_says_so(storage: Storage) -> None:

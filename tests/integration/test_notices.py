@@ -210,7 +210,7 @@ def test_a_worker_that_cannot_listen_any_more_looks_for_work(
     assert not [record for record in caplog.records if record.exc_info or record.levelno > 20]
 
 
-def test_a_worker_that_draws_with_the_study_locked_and_listens_needs_two_connections(
+def test_a_worker_that_draws_again_and_listens_needs_two_connections(
     storage: Storage,
     folder: Path,
     serve: Serve,
@@ -223,7 +223,7 @@ def test_a_worker_that_draws_with_the_study_locked_and_listens_needs_two_connect
         standing = peek(connection, study_id)
         return standing and replace(standing, drawn=standing.drawn ^ 1)
 
-    # Every draw is then made again, under the lock.
+    # Every draw is then made again, for a unit taken before.
     monkeypatch.setattr(claiming, "peek", outdated)
     study = make_study(storage, folder, trials=6)
     watcher = sa.create_engine(database_url)
