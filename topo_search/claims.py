@@ -120,7 +120,9 @@ class Claims:
         served = self._serve(row)
         # The token is the same at every try: a claim whose answer was lost is found by it.
         claim = partial(claiming.claim, self.storage, row.id, self.owner, served.draw)
-        claim = partial(claim, look=served.look, lease=self.lease_seconds, token=uuid.uuid4())
+        claim = partial(
+            claim, look=served.look_to_draw, lease=self.lease_seconds, token=uuid.uuid4()
+        )
         tries = itertools.count()
         lease = self.persist(lambda: claim(again=next(tries) > 0))
         return None if lease is None else Held(lease=lease, served=served)

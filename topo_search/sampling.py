@@ -53,6 +53,11 @@ class Sampler:
         self._enumerated = space.enumerated
         self._mirror = _Mirror(space, direction)
 
+    @property
+    def models(self) -> bool:
+        """Whether draws depend on trials; what is enumerated or random does not."""
+        return self._kind == "tpe" and self._enumerated is None
+
     def draw(self, trials: Sequence[FrozenTrial], unit: int) -> Drawn | None:
         """Return what the unit is to try; None where the space is through.
 

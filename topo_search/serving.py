@@ -78,6 +78,11 @@ class Served:
             halving.settle(seen.trials[seen.settled].number)
             seen.settled += 1
 
+    def look_to_draw(self) -> None:
+        """Read the trials where draws go by them."""
+        if self._sampler.models:
+            self.look()
+
     def draw(self, unit: int) -> Drawn | None:
         """Return what the unit is to try, without a look; None where the space is through."""
         return self._sampler.draw(self._seen.trials, unit)

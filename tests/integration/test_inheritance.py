@@ -38,7 +38,7 @@ def parent(storage: Storage, tmp_path: Path) -> StudyRow:
     served = Served(storage=storage, row=row, cache=tmp_path)
     distributions = served.space.distributions()
     while (
-        lease := claiming.claim(storage, row.id, "a", served.draw, look=served.look)
+        lease := claiming.claim(storage, row.id, "a", served.draw, look=served.look_to_draw)
     ) is not None:
         if lease.kind == "finish":
             look = Look(purpose="score the winner", trial_number=0, value=0.5)
@@ -103,7 +103,7 @@ def test_a_child_has_the_split_of_its_parent_and_other_draws(
     assert {name: child.plan[name] for name in same} == {name: parent.plan[name] for name in same}
     assert (child.dataset, child.parent) == (parent.dataset, parent.id)
     served = Served(storage=storage, row=child, cache=tmp_path)
-    lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look)
+    lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
     assert lease is not None and lease.unit == 0
     # It knows more than the portfolio, and draws what its parent did not.
     assert lease.parameters not in [dict(t.params) for t in optuna_trials(storage, parent)]
@@ -198,11 +198,11 @@ def test_a_child_whose_own_trials_are_all_pruned_is_finished_with_a_known_one(
     child = child_of(storage, parent)
     served = Served(storage=storage, row=child, cache=tmp_path)
     for _ in range(5):
-        lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look)
+        lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
         assert lease is not None and lease.kind == "trial"
         trials.begin(storage, lease, served.space.distributions())
         assert trials.end(storage, lease, state="pruned", value=0.0)
-    last = claiming.claim(storage, child.id, "a", served.draw, look=served.look)
+    last = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
     assert last is not None and last.kind == "finish"
     best = best_of(served.study)
     assert best is not None and best["value"] == 4.0

@@ -1,6 +1,7 @@
 """A study as a worker serves it, over a real database."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -25,7 +26,9 @@ def served(storage: Storage, tmp_path: Path) -> Served:
 
 
 def leased(served: Served) -> Lease:
-    lease = claiming.claim(served.storage, served.row.id, "a", served.draw, look=served.look)
+    lease = claiming.claim(
+        served.storage, served.row.id, "a", served.draw, look=served.look_to_draw
+    )
     assert lease is not None
     return lease
 
@@ -97,3 +100,23 @@ def test_a_study_without_a_dataset_hands_none_over(storage: Storage, tmp_path: P
     lease = claimed(storage, row)
     assert served.assignment(lease).dataset is None
     assert served.described(lease.parameters) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "reads"),
+    [
+        ({}, True),
+        ({"sampler": "random"}, False),
+        ({"space": "depth", "limits": {"depth": "4"}}, False),
+    ],
+)
+def test_trials_are_read_for_draws_that_go_by_them_alone(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Any, reads: bool
+) -> None:
+    given = Options(data=TABLE, file="t.csv", target="y", trials=4, **options)
+    served = Served(storage=storage, row=create(storage, given)[0], cache=tmp_path)
+    looks: list[Served] = []
+    monkeypatch.setattr(Served, "look", lambda served: looks.append(served))
+    claimed = claiming.claim(storage, served.row.id, "a", served.draw, look=served.look_to_draw)
+    assert claimed is not None
+    assert bool(looks) is reads

@@ -200,7 +200,7 @@ def left_behind(storage: Storage) -> StudyRow:
     """Make a study whose first trial was begun by a worker that vanished."""
     study = make_study(storage, trials=TRIALS, pruner="asha")
     served = Served(storage=storage, row=study, cache=Path())
-    lease = claiming.claim(storage, study.id, "gone", served.draw, look=served.look)
+    lease = claiming.claim(storage, study.id, "gone", served.draw, look=served.look_to_draw)
     assert lease is not None
     trials.begin(storage, lease, served.space.distributions())
     let_leases_run_out(storage, study)
