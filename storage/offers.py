@@ -18,6 +18,7 @@ class Offer:
     seconds: float | None  # Its budget in time.
     drawn: int  # Units handed out so far.
     claimable: bool  # Whether there is something to claim now.
+    left_behind: bool  # Whether a trial, or the finishing, waits to be taken up again.
 
 
 def offers(storage: Storage) -> list[Offer]:
@@ -37,6 +38,7 @@ def offers(storage: Storage) -> list[Offer]:
             study.seconds,
             study.drawn,
             sa.or_(units_left, left_behind, through).label("claimable"),
+            left_behind.label("left_behind"),
         )
         .where(study.state.in_(OPEN))
         .order_by(study.created_at, study.id)

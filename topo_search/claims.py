@@ -80,7 +80,7 @@ class Claims:
         self._turns: dict[str, int] = {}  # When each study was last served, in claims.
 
     def next(self, *, spare: int = 0) -> Held | None:
-        """Take a lease of the study whose turn it is; None where there is nothing to do now.
+        """Take what was left behind, or a lease of the study whose turn it is; None without either.
 
         Args:
             spare: Take only what leaves so many units to others, and no unit of a study with a
@@ -95,7 +95,9 @@ class Claims:
         self._forget({one.study for one in found})
         for offer in found:
             self._serve(self._rows[offer.study])
-        for offer in sorted(found, key=lambda one: self._turns.get(one.study, 0)):
+        # What was left behind has been waiting for a lease, and its study with it.
+        turn = lambda one: (not one.left_behind, self._turns.get(one.study, 0))  # noqa: E731
+        for offer in sorted(found, key=turn):
             if not offer.claimable:
                 continue
             if spare and (offer.seconds is not None or offer.trials - offer.drawn <= spare):

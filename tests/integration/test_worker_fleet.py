@@ -9,13 +9,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from stored_studies import optuna_trials
+from stored_studies import let_expire, optuna_trials
 from stories import Outage, Serve, appears, fates, go, make_study, sends
 
-from storage import events, leases, studies, workers
+from storage import claiming, events, leases, studies, workers
 from storage.connection import Storage
 from storage.errors import StorageError
-from storage.rows import Lease
+from storage.rows import Drawn, Lease
 from topo_search import forking, logs, monitoring, patience, worker
 from topo_search.monitoring import monitored
 from topo_search.serving import Served
@@ -48,6 +48,23 @@ def test_studies_take_turns(storage: Storage, folder: Path, serve: Serve) -> Non
     )
     places = [place for _, place in begun]
     assert [sorted(places[turn : turn + 3]) for turn in (0, 3, 6)] == [[0, 1, 2]] * 3
+
+
+def test_what_was_left_behind_comes_before_the_next_turn(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    rows = [make_study(storage, folder, trials=3) for _ in range(3)]
+    drawn = Drawn(parameters={"x": 9}, seed=1)
+    lost = claiming.claim(storage, rows[2].id, "gone", lambda unit: drawn)
+    assert lost is not None
+    let_expire(storage, lost.id)
+    serve()
+    begun = [
+        (trial.datetime_start, place, trial.user_attrs["attempts"])
+        for place, row in enumerate(rows)
+        for trial in optuna_trials(storage, row)
+    ]
+    assert min(begun)[1:] == (2, 2)
 
 
 def test_a_drain_that_takes_too_long_hands_back_what_runs(
