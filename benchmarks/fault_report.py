@@ -105,11 +105,13 @@ def _cause(connection: sa.Connection, one: Killed, again_at: float) -> str:
         return "the trial took longer than its own time, on a machine with too much to do"
     query = sa.text(
         """
-        SELECT count(*) FROM topo_lease WHERE kind = 'trial'
-        AND extract(epoch FROM taken_at) BETWEEN :since AND :until"""
+        SELECT count(*) FROM (
+            SELECT taken_at FROM topo_lease
+            UNION ALL SELECT taken_at FROM fleet_audit WHERE kind = 'lease taken'
+        ) AS claims WHERE extract(epoch FROM taken_at) BETWEEN :since AND :until"""
     )
     # Whoever looked just before it ran out could not see it.
     between = {"since": one.runs_out_at + MOMENT / 2, "until": again_at - 0.01}
     if connection.scalar(query, between):
-        return "others claimed something else first"
+        return "something else was claimed first"
     return "nobody claimed anything meanwhile: all trained, or were away"

@@ -95,10 +95,10 @@ class World:
             .join(tables.optuna_trial, trial.trial_id == lease.trial_id)
             .where(lease.owner == member.status["name"], lease.ended_at.is_(None))
         )
-        member.kill(with_slots=with_slots)
-        now = time.time()
         with self.storage.transaction() as connection:
             held = connection.execute(query).all()
+        member.kill(with_slots=with_slots)
+        now = time.time()
         for row in held:
             self.lost.append(
                 Killed(

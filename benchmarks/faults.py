@@ -48,7 +48,7 @@ class Faults(World):
     ) -> None:
         super().__init__(seed, stack, folder)
         self.most, self.minutes = workers, minutes
-        self.outage = min(OUTAGE, 60 * minutes / 6)
+        self.outage = min(OUTAGE, 60 * minutes / 5)
         self.happened = Counter[str]()
         self.kinds: dict[Callable[[], str | None], float] = {
             self.join: 6,

@@ -45,7 +45,7 @@ def claim(
     lease: float = LEASE,
     token: uuid.UUID | None = None,
     again: bool = True,
-    look: Callable[[], object] = lambda: None,
+    look: Callable[[], object] | None = None,
 ) -> Lease | None:
     """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
 
@@ -61,7 +61,8 @@ def claim(
         lease: Seconds until it must be renewed.
         token: Of the lease to be, unlike any other; drawn here by default.
         again: Whether this token may have been asked with before; else that need not be looked up.
-        look: Called before drawing, to read what `draw` goes by.
+        look: Called before drawing, to read what `draw` goes by. Without it draws take no time, and
+            are made anew with the study locked; with it they always find something.
 
     Returns:
         The lease, or None where there is nothing to do now, or no such study.
@@ -75,9 +76,8 @@ def claim(
     if taken is None:
         taken = _take_unit(storage, study, draw, look, taker)
     if taken is not None and _is_undrawn(taken):
-        if study is None:  # Its first owner was lost before it had drawn.
-            look()
-        taken = _draw(storage, taken, draw, taker)
+        # Its first owner may have been lost before it had drawn.
+        taken = _draw(storage, taken, draw, look if study is None else None)
     return taken or _take_finish(storage, study_id, taker)
 
 
@@ -132,22 +132,23 @@ def _take_unit(
     storage: Storage,
     study: Standing | None,
     draw: Callable[[int], Drawn | None],
-    look: Callable[[], object],
+    look: Callable[[], object] | None,
     taker: Taker,
 ) -> Lease | None:
     """Take the next unit of a study that was so far a moment ago, if there is one left."""
     if study is None or not study.units_left:
         return None
-    look()  # Outside of transactions, each of which holds a connection: two could deadlock.
+    if look is not None:
+        look()  # Outside of transactions, each of which holds a connection: two could deadlock.
     unit, drawn = study.drawn, draw(study.drawn)
     with storage.transaction() as connection:
         study = tick(connection, study.id, taker.lease)
         if study is None or not study.units_left:
             return None
-        if drawn is not None and study.drawn != unit:
+        if study.drawn != unit:
             # Others were faster. To draw ahead again would mostly be in vain, and to draw here
-            # would keep them waiting: the unit is taken first, and drawn when it is ours.
-            drawn = _UNDRAWN
+            # could keep them waiting: the unit is taken first, and drawn when it is ours.
+            drawn = draw(study.drawn) if look is None else _UNDRAWN
         return _hand_out(connection, study, drawn, taker)
 
 
@@ -157,42 +158,30 @@ def _is_undrawn(lease: Lease) -> bool:
 
 
 def _draw(
-    storage: Storage, lease: Lease, draw: Callable[[int], Drawn | None], taker: Taker
+    storage: Storage,
+    lease: Lease,
+    draw: Callable[[int], Drawn | None],
+    look: Callable[[], object] | None,
 ) -> Lease | None:
-    """Draw for a unit that was taken undrawn; None where it was lost, or is beyond the space."""
+    """Draw for a unit that was taken undrawn; None where it was lost meanwhile."""
     try:
+        if look is not None:
+            look()
         drawn = draw(lease.unit)
     except Exception:
         release(storage, lease)
         raise
-    lease_of = tables.lease.c
-    mine = sa.and_(
-        lease_of.id == lease.id, lease_of.token == lease.token, lease_of.ended_at.is_(None)
-    )
+    if drawn is None:
+        raise ValueError(f"Expected parameters for unit {lease.unit} of study {lease.study}.")
+    column = tables.lease.c
     with storage.transaction() as connection:
-        if drawn is not None:
-            kept = connection.execute(
-                sa.update(tables.lease)
-                .where(mine)
-                .values(parameters=drawn.parameters, seed=drawn.seed)
-                .returning(*LEASE_COLUMNS)
-            ).one_or_none()
-            return None if kept is None else to_lease(kept)
-        study = tick(connection, lease.study, taker.lease)
-        if study is not None and connection.execute(sa.delete(tables.lease).where(mine)).rowcount:
-            beyond = sa.and_(  # Taken by others, who will not find them in the space either.
-                *(lease_of.study == study.id, lease_of.kind == "trial"),
-                *(lease_of.unit > lease.unit, lease_of.trial_id.is_(None)),
-            )
-            connection.execute(sa.delete(tables.lease).where(beyond))
-            _cut(connection, study, lease.unit)
-    return None
-
-
-def _cut(connection: sa.Connection, study: Standing, units: int) -> None:
-    """End the budget of a locked study with its space, which has so many units."""
-    reason = f"space exhausted after {units} trials"
-    change(connection, study.id, trials=units, drawn=units, reason=reason)
+        kept = connection.execute(
+            sa.update(tables.lease)
+            .where(column.id == lease.id, column.token == lease.token, column.ended_at.is_(None))
+            .values(parameters=drawn.parameters, seed=drawn.seed)
+            .returning(*LEASE_COLUMNS)
+        ).one_or_none()
+    return None if kept is None else to_lease(kept)
 
 
 def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
@@ -252,7 +241,8 @@ def _hand_out(
 ) -> Lease | None:
     """Give the next unit of a study whose row the caller has locked."""
     if drawn is None:
-        _cut(connection, study, study.drawn)
+        reason = f"space exhausted after {study.drawn} trials"
+        change(connection, study.id, trials=study.drawn, reason=reason)
         return None
     connection.execute(
         sa.update(tables.study)

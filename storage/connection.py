@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import math
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,7 +106,8 @@ def normalise(url: str) -> str:
     """
     scheme = url.partition("://")[0] if "://" in url else ""
     if scheme not in ("postgresql", "postgres", _DRIVER):
-        received = f"{scheme}://…" if scheme else "something that is not a URL"
+        named = re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme, re.IGNORECASE)
+        received = f"{scheme}://…" if named else "something that is not a URL"
         raise ValueError(
             "Expected a PostgreSQL URL such as postgresql://user:password@host:5432/database. "
             f"Received {received}. Other databases lack the row locks that keep two workers from "
@@ -123,8 +125,10 @@ def normalise(url: str) -> str:
 
 
 def hidden(url: str) -> str:
-    """Return a URL with its password hidden, to be shown."""
-    return sa.make_url(url).render_as_string(hide_password=True)
+    """Return a URL with its passwords hidden, to be shown."""
+    parsed = sa.make_url(url)
+    secret = {name: "***" for name in parsed.query if name.endswith("password")}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
 def connect(url: str, *, upgrade: bool = False) -> Storage:

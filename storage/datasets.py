@@ -1,11 +1,12 @@
 """Datasets: uploaded bytes, kept once under their SHA-256."""
 
+import fcntl
 import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -101,19 +102,29 @@ def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
     A file whose bytes have changed is replaced. Any number of processes may share the folder.
 
     Raises:
-        LookupError: No such dataset.
+        LookupError: No such dataset, or not with the bytes it had.
         OSError: The folder cannot be written.
     """
     path = cache / sha256
     if _is_intact(path, sha256):
         return path
+    cache.mkdir(parents=True, exist_ok=True)
+    with _locked(cache):
+        if not _is_intact(path, sha256):  # Another process of this machine was faster.
+            _fetch(storage, sha256, path)
+    return path
+
+
+def _fetch(storage: Storage, sha256: str, path: Path) -> None:
     with storage.transaction() as connection:
         data = connection.scalar(
             sa.select(tables.dataset.c.bytes).where(tables.dataset.c.sha256 == sha256)
         )
     if data is None:
         raise LookupError(f"Expected a dataset in the storage. Received {sha256}: not there.")
-    cache.mkdir(parents=True, exist_ok=True)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise LookupError(f"Expected dataset {sha256} in the storage. Its bytes are others.")
+    cache = path.parent
     _make_room(cache, len(data))
     handle, unfinished = tempfile.mkstemp(dir=cache, prefix=f".{sha256[:8]}-")
     try:
@@ -123,7 +134,17 @@ def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
     except BaseException:
         os.unlink(unfinished)
         raise
-    return path
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes and threads out, until the end of the block or of this process."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 def _is_intact(path: Path, sha256: str) -> bool:

@@ -22,6 +22,8 @@ _REMEDIES = {
     "remaining connection slots": "Raise max_connections on the server: 3 for every worker.",
     "canceling statement": "Try again: others were in the way for too long.",
     "deadlock detected": "Try again: others were in the way.",
+    "permission denied for database": "GRANT CONNECT ON DATABASE name TO the user.",
+    "is not permitted to log in": "Let the user log in: ALTER ROLE the user LOGIN.",
     "starting up": "Wait until the server has started.",
     "shutting down": "Wait until the server is up again.",
 }

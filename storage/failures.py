@@ -1,5 +1,6 @@
 """Failures: when a study fails so much that it is paused instead of burning its budget."""
 
+import re
 from collections import Counter
 
 import sqlalchemy as sa
@@ -39,7 +40,12 @@ def pause_failing(storage: Storage, study_id: str) -> str | None:
 
 def _why(reasons: list[str | None]) -> str | None:
     """Judge the last trials by the reasons of their failures, None of one that did not fail."""
-    failed = Counter(reason for reason in reasons if reason is not None)
+    # Trials that kill their workers all do so for one reason, whichever worker it was.
+    failed = Counter(
+        re.sub(r"\bits worker \S+ vanished", "its worker vanished", reason)
+        for reason in reasons
+        if reason is not None
+    )
     if not failed:
         return None
     commonest, count = failed.most_common(1)[0]

@@ -29,7 +29,8 @@ def offers(storage: Storage) -> list[Offer]:
         study.drawn < study.trials,
         sa.or_(study.seconds.is_(None), study.spent_seconds < study.seconds),
     )
-    left_behind = sa.exists().where(mine, is_free())
+    # A finishing waits for units that were added meanwhile.
+    left_behind = sa.exists().where(mine, is_free(), sa.or_(lease.kind == "trial", ~units_left))
     through = ~sa.exists().where(mine)  # Then it is to be finished.
     query = (
         sa.select(

@@ -298,4 +298,7 @@ def _explain_refusal(
 
 def _wrong_state(study: StudyRow, expected: str) -> str:
     why = f": {study.reason}" if study.reason else ""
-    return f"Expected {expected}. Study {study.id} is {study.state}{why}."
+    then = ""
+    if study.state == "cancelled":
+        then = f" Go on with its trials in a new study: topo-search create --from {study.id}"
+    return f"Expected {expected}. Study {study.id} is {study.state}{why}.{then}"

@@ -83,8 +83,9 @@ class Claims:
         """Take what was left behind, or a lease of the study whose turn it is; None without either.
 
         Args:
-            spare: Take only what leaves so many units to others, and no unit of a study with a
-                budget in time: what is claimed ahead of its time waits.
+            spare: Take only what leaves so many units to others, nothing left behind, and no unit
+                of a study with a budget in time: what is claimed ahead of its time waits. Where
+                that is what comes next, nothing is taken: another study's would be given first.
         """
         found = self.persist(partial(offers, self.storage))
         self._know({offer.study for offer in found})
@@ -100,8 +101,12 @@ class Claims:
         for offer in sorted(found, key=turn):
             if not offer.claimable:
                 continue
-            if spare and (offer.seconds is not None or offer.trials - offer.drawn <= spare):
-                continue
+            if spare and (
+                offer.left_behind
+                or offer.seconds is not None
+                or offer.trials - offer.drawn <= spare
+            ):
+                return None  # It is for the first slot that is free, here or elsewhere.
             try:
                 held = self._claim(self._rows[offer.study])
             except (LookupError, TypeError, ValueError) as error:  # Deleted, or of another version.

@@ -6,20 +6,21 @@ import importlib.util
 import os
 from pathlib import Path
 
+from objectives.cgroups import CGROUPS, OWN, groups, number
 from objectives.memory import available_memory
 
 FREE_SHARE = 0.9  # Of the memory that is free, for all slots together.
 NEEDED = 512 * 2**20  # Bytes of its own that a slot needs for a table of ordinary size.
 
 
-def usable_cores() -> int:
-    """Return how many cores this process may keep busy: its affinity and its cgroup's quota."""
+def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
+    """Return how many cores this process may keep busy: its affinity and its cgroups' quotas."""
     cores = len(os.sched_getaffinity(0))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+    for folder, unified in groups("cpu", cgroups, own):
+        quota, period = _quota(folder, unified)
+        if quota is not None and quota > 0 and period:
+            cores = min(cores, quota // period)
+    return max(1, cores)
 
 
 def usable_slots(per_gpu: int = 1) -> int:
@@ -63,3 +64,14 @@ def usable_gpus() -> list[str]:
         return [name for name in visible.split(",") if name.strip() and name.strip() != "-1"]
     numbers = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia[0-9]*"))
     return sorted(numbers, key=int)
+
+
+def _quota(folder: Path, unified: bool) -> tuple[int | None, int | None]:
+    """Return how many microseconds of the cores a group has in a period of so many."""
+    if not unified:
+        return number(folder / "cpu.cfs_quota_us"), number(folder / "cpu.cfs_period_us")
+    try:
+        quota, period = (folder / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None, None
+    return (None if quota == "max" else int(quota)), int(period)

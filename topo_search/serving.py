@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,10 +78,10 @@ class Served:
             halving.settle(seen.trials[seen.settled].number)
             seen.settled += 1
 
-    def look_to_draw(self) -> None:
-        """Read the trials where draws go by them."""
-        if self._sampler.models:
-            self.look()
+    @property
+    def look_to_draw(self) -> Callable[[], None] | None:
+        """What reads the trials that draws go by; None where they go by none."""
+        return self.look if self._sampler.models else None
 
     def draw(self, unit: int) -> Drawn | None:
         """Return what the unit is to try, without a look; None where the space is through."""

@@ -220,11 +220,14 @@ class Worker:
         for held in [*self.held.values(), *([self.ahead] if self.ahead else [])]:
             try:
                 leases.release(self.storage, held.lease, reason="its worker was stopped")
-            except StorageError as error:  # Then it is taken over when the lease has run out.
-                logger.warning("%s", error)
+            except StorageError as error:
+                # Then it is taken over when the lease has run out; to ask for the next would take
+                # as long, and whoever stops this worker waits.
+                logger.warning("%s", error, extra=held.about)
                 owing = True
-        told = self.presence.leave()
-        self.neighbours.leave(owing=owing or not told)
+                break
+        told = not owing and self.presence.leave()
+        self.neighbours.leave(owing=not told)
         self.listener.close()
 
     def _tell(self) -> None:

@@ -46,7 +46,7 @@ SELECT array_agg(line ORDER BY line) FROM (
 ) AS shape"""
 
 
-GROWN = 1_000_000  # Bytes above those of a new one.
+GROWN = 250_000  # Bytes above those of a new one.
 
 
 class Databases:
@@ -70,16 +70,15 @@ class Databases:
         """Return the URL of an empty database."""
         name = f"topo_test_{next(self._numbers)}"
         if self._free:
-            execute(self.server_url, f"ALTER DATABASE {self._free.pop()} RENAME TO {name}")
+            self._rename(self._free.pop(), name)
         else:
             execute(self.server_url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         return self._url(name)
 
     def give_back(self, url: str) -> None:
         """Empty a database for the next; one that is not what it was is removed."""
-        name = str(make_url(url).database)
-        others = f"FROM pg_stat_activity WHERE datname = '{name}'"
-        execute(self.server_url, f"SELECT pg_terminate_backend(pid, 5000) {others}")
+        name = f"topo_free_{next(self._numbers)}"
+        self._rename(str(make_url(url).database), name)
         try:
             kept = ", ".join(f"'{table}'" for table in self._kept)
             execute(self._url(name), EMPTY.format(kept=f"ARRAY[{kept}]"))
@@ -91,6 +90,15 @@ class Databases:
             self._free.append(name)
         else:
             execute(self.server_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _rename(self, name: str, new: str) -> None:
+        """Rename a database, which nobody may use then."""
+        others = f"FROM pg_stat_activity WHERE datname = '{name}'"
+        execute(
+            self.server_url,
+            f"SELECT pg_terminate_backend(pid, 5000) {others}",
+            f"ALTER DATABASE {name} RENAME TO {new}",
+        )
 
     def _url(self, database: str) -> str:
         return make_url(self.server_url).set(database=database).render_as_string(False)

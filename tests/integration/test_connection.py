@@ -19,6 +19,7 @@ from storage.connection import (
     Storage,
     _alembic,
     connect,
+    hidden,
     normalise,
     schema,
     to_json,
@@ -74,6 +75,7 @@ def test_strange_characters_of_a_password_and_a_socket_survive() -> None:
         "postgresql+psycopg://u:s3cret@h/d",
         "postgresql://u:s3cret@h:port/d",
         "u:s3cret@h/d",
+        "u:s3cret@h/d://",
         "",
     ],
 )
@@ -83,6 +85,15 @@ def test_any_other_url_is_refused_with_what_is_supported_and_without_the_passwor
     with pytest.raises(ValueError, match="Expected a PostgreSQL URL such as") as refusal:
         normalise(url)
     assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:s3cret@h/d", "postgresql://u@h/d?password=s3cret&sslpassword=s3cret2"],
+)
+def test_a_url_is_shown_without_its_passwords(url: str) -> None:
+    shown = hidden(normalise(url))
+    assert "s3cret" not in shown and "***" in shown and "@h/d" in shown
 
 
 def _open_and_use(url: str, _: int) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -111,3 +112,32 @@ def test_what_lies_in_the_way_of_a_dataset_is_an_os_error(storage: Storage, tmp_
     (tmp_path / "cache").write_text("not a folder")
     with pytest.raises(OSError):
         datasets.fetch(storage, sha256, tmp_path / "cache")
+
+
+def test_a_machine_fetches_a_dataset_once(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    real, fetched, start = datasets._fetch, list[str](), threading.Barrier(4)
+
+    def counted(storage: Storage, sha256: str, path: Path) -> None:
+        fetched.append(sha256)
+        real(storage, sha256, path)
+
+    def fetch(_: int) -> Path:
+        start.wait()
+        return datasets.fetch(storage, sha256, tmp_path)
+
+    monkeypatch.setattr(datasets, "_fetch", counted)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(fetch, range(4))) == {tmp_path / sha256}
+    assert fetched == [sha256]
+
+
+def test_bytes_that_changed_in_the_database_are_not_used(storage: Storage, tmp_path: Path) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    with storage.transaction() as connection:
+        connection.exec_driver_sql("UPDATE topo_dataset SET bytes = %s", (DATA + b"2,3",))
+    with pytest.raises(LookupError, match=sha256):
+        datasets.fetch(storage, sha256, tmp_path)
+    assert list(tmp_path.iterdir()) == []

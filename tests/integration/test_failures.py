@@ -1,5 +1,5 @@
 import pytest
-from stored_studies import begun, draw, make_study
+from stored_studies import begun, draw, let_expire, make_study
 
 from storage import events, studies, trials
 from storage.claiming import claim
@@ -82,3 +82,16 @@ def test_trials_that_are_given_up_count_as_failures(storage: Storage) -> None:
         "the last 10 trials all failed: gave up after 3 attempts: the slot was ended by SIGKILL"
     )
     assert found.drawn == 10
+
+
+def test_trials_that_kill_their_workers_fail_for_one_reason(storage: Storage) -> None:
+    study = make_study(storage, trials=200)
+    for owner in range(40):
+        lease = claim(storage, study.id, f"w{owner}", draw)
+        if lease is None:
+            break
+        let_expire(storage, lease.id)
+    found = studies.get(storage, study.id)
+    assert found.state == "paused" and found.reason == (
+        "the last 10 trials all failed: gave up after 3 attempts: its worker vanished"
+    )

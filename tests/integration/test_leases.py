@@ -87,6 +87,10 @@ def test_processes_that_work_at_one_study_end_its_trials_exactly_once(
 Draw = Callable[[int], Drawn | None]
 
 
+def nothing() -> None:
+    """Read nothing for a draw that goes by something."""
+
+
 def late(storage: Storage, study: StudyRow, then: Draw) -> Draw:
     """Return a draw that others are faster than: the unit it was for is gone, and it draws anew."""
     drawn_for: list[int] = []
@@ -111,7 +115,7 @@ def test_a_draw_that_comes_too_late_is_made_again_for_the_unit_that_is_next(
         assert claimed(storage, study, "third").unit == 2  # Nobody waits for this draw.
         return draw(unit)
 
-    lease = claim(storage, study.id, "slow", late(storage, study, again))
+    lease = claim(storage, study.id, "slow", late(storage, study, again), look=nothing)
     assert lease is not None
     assert (lease.unit, lease.parameters, lease.seed) == (1, {"x": 1.0}, 8)
     assert open_leases(storage, study.id)[1] == lease
@@ -125,7 +129,7 @@ def test_a_unit_whose_owner_is_lost_before_it_drew_is_drawn_by_the_next(storage:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        claim(storage, study.id, "slow", late(storage, study, dies))
+        claim(storage, study.id, "slow", late(storage, study, dies), look=nothing)
     (lost,) = open_leases(storage, owner="slow")
     assert claim(storage, study.id, "b", draw) is None
     let_expire(storage, lost.id)
@@ -144,26 +148,19 @@ def test_a_unit_whose_second_draw_fails_is_handed_back_at_once(storage: Storage)
         raise ValueError("no such parameter")
 
     with pytest.raises(ValueError, match="no such parameter"):
-        claim(storage, study.id, "slow", late(storage, study, fails))
+        claim(storage, study.id, "slow", late(storage, study, fails), look=nothing)
     taken = claimed(storage, study, "b")
     assert (taken.unit, taken.parameters, taken.attempt) == (1, {"x": 1.0}, 1)
 
 
-def test_a_unit_taken_beyond_the_space_is_none(storage: Storage) -> None:
+def test_where_draws_go_by_nothing_the_end_of_the_space_is_found_under_the_lock(
+    storage: Storage,
+) -> None:
     study = make_study(storage, trials=9)
-    later: list[Lease | None] = []
-
-    def through(unit: int) -> Drawn | None:
-        if unit == 1:
-            later.append(claim(storage, study.id, "third", late(storage, study, through)))
-        return None
-
-    assert claim(storage, study.id, "slow", late(storage, study, through)) is None
+    assert claim(storage, study.id, "slow", late(storage, study, lambda unit: None)) is None
     found = studies.get(storage, study.id)
-    first_two = [lease.unit for lease in open_leases(storage, study.id)]
-    assert (found.trials, found.drawn, first_two) == (1, 1, [0])
+    assert (found.trials, found.drawn) == (1, 1)
     assert found.reason == "space exhausted after 1 trials"
-    assert later == [None]
     assert violations(storage) == []
 
 
@@ -607,6 +604,18 @@ def test_a_study_is_claimable_when_a_claim_of_it_would_give_something(storage: S
     studies.resume(storage, study.id)
     assert finishing.finish(storage, claimed(storage, study, "b"), {})
     assert claimable(storage) == set()
+
+
+def test_a_finishing_left_behind_waits_for_units_that_were_added(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    last = run_to_the_end(storage, study)
+    assert last is not None
+    release(storage, last)
+    assert [offer.left_behind for offer in offers(storage)] == [True]
+    studies.resume(storage, study.id, trials=1)
+    assert [offer.left_behind for offer in offers(storage)] == [False]
+    let_expire(storage, claimed(storage, study).id)
+    assert [offer.left_behind for offer in offers(storage)] == [True]
 
 
 def test_a_study_whose_time_is_spent_has_no_unit_to_claim(storage: Storage) -> None:

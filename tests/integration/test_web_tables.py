@@ -15,7 +15,7 @@ from storage.connection import Storage
 from storage.workers import Worker
 from topo_search import examples
 from topo_search.choices import LIMITS
-from topo_search.web.service import Service
+from topo_search.web.service import Remembered, Service
 
 IRIS = Path("examples/iris.csv").read_bytes()
 PROBLEM = "application/problem+json"
@@ -198,6 +198,17 @@ def test_wrong_readings_are_refused_in_words(
 ) -> None:
     refused = client.post(f"/v1/uploads/{iris}/inspect", json={"reading": reading})
     assert words in told(refused, 422)
+
+
+def test_as_much_is_remembered_as_was_said_and_what_was_used_last() -> None:
+    remembered = Remembered(30)
+    for name in ("a", "b", "c"):
+        remembered.keep(name, name * 9)
+    assert remembered.get("a") == "a" * 9
+    remembered.keep("d", "d" * 9)
+    assert [remembered.get(name) is not None for name in "abcd"] == [True, False, True, True]
+    remembered.keep("e", "e" * 99)
+    assert remembered.get("e") is None and remembered.get("d") is not None
 
 
 def test_what_was_asked_lately_is_not_read_again(

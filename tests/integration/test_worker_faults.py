@@ -33,6 +33,7 @@ from stories import (
 from objectives.space import Space
 from storage import claiming, leases, trials
 from storage.connection import Storage
+from storage.errors import StorageError
 from storage.rows import Drawn
 from topo_search import pool
 from topo_search.live import View
@@ -148,6 +149,25 @@ def test_the_second_signal_stops_at_once_and_hands_the_leases_back(
     serve(slots=2)
     assert fates(storage, study) == ["COMPLETE"] * 3
     assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
+
+
+def test_a_worker_that_cannot_hand_back_does_not_ask_again_for_each_trial(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(storage, folder, trials=2, fates={"0": "gated", "1": "gated"})
+    asked: list[object] = []
+
+    def away(*_: object, **__: object) -> bool:
+        asked.append(_)
+        raise StorageError("The database is away.")
+
+    def the_database_goes_away(_: Worker) -> bool:
+        monkeypatch.setattr(leases, "release", away)
+        return True
+
+    both = (appears(folder / f"began-{unit}-1") for unit in range(2))
+    serve(*both, the_database_goes_away, sends(signal.SIGTERM), sends(signal.SIGTERM), slots=2)
+    assert len(asked) == 1
 
 
 # Workers in processes of their own.

@@ -50,6 +50,20 @@ def test_studies_take_turns(storage: Storage, folder: Path, serve: Serve) -> Non
     assert [sorted(places[turn : turn + 3]) for turn in (0, 3, 6)] == [[0, 1, 2]] * 3
 
 
+def test_a_small_study_need_not_wait_until_a_large_one_is_through(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    large, small = (make_study(storage, folder, trials=trials) for trials in (24, 3))
+    serve(slots=1)
+    begun = sorted(
+        (trial.datetime_start, row is small)
+        for row in (large, small)
+        for trial in optuna_trials(storage, row)
+        if trial.datetime_start is not None
+    )
+    assert [is_small for _, is_small in begun[:9]].count(True) == 3
+
+
 def test_what_was_left_behind_comes_before_the_next_turn(
     storage: Storage, folder: Path, serve: Serve
 ) -> None:

@@ -20,6 +20,35 @@ def test_cores_are_those_this_process_may_run_on() -> None:
     assert 1 <= machine.usable_cores() <= len(before)
 
 
+@pytest.mark.parametrize(
+    ("own", "files"),
+    [
+        (
+            "0::/system.slice/worker.service",
+            {"system.slice/worker.service/cpu.max": "100000 100000"},
+        ),
+        (
+            "0::/a/b",
+            {"a/cpu.max": "100000 50000", "a/b/cpu.max": "max 100000", "cpu.max": "50 100"},
+        ),
+        (
+            "4:cpu,cpuacct:/docker/x",
+            {"cpu/docker/x/cpu.cfs_quota_us": "150000", "cpu/docker/x/cpu.cfs_period_us": "100000"},
+        ),
+    ],
+)
+def test_a_group_of_any_height_limits_the_cores(
+    tmp_path: Path, own: str, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
+    (tmp_path / "own").write_text(f"{own}\n")
+    assert machine.usable_cores(tmp_path, tmp_path / "own") == 8
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert machine.usable_cores(tmp_path, tmp_path / "own") == 1
+
+
 def test_slots_share_what_memory_is_free() -> None:
     one, four = machine.memory_for_each(1), machine.memory_for_each(4)
     assert 0 < one <= psutil.virtual_memory().total

@@ -6,12 +6,13 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ from topo_search.web.watching import Watches
 MB = 2**20
 CHUNK = MB  # Bytes of an upload held in memory at a time.
 SPARE = 512 * MB  # Bytes of the disk that stay free.
-REMEMBERED = 16  # Readings of tables, the last asked for: pages are opened again and again.
+REMEMBERED = 16 * MB  # Characters of what was told of tables: pages are opened again and again.
 LEFT_OVER = 24 * 3600.0  # Seconds after which nobody is at an upload any more.
 
 
@@ -53,6 +54,33 @@ class FullError(RuntimeError):
 
 class UploadTooLargeError(ValueError):
     """A table has more bytes than the service takes."""
+
+
+class Remembered:
+    """Texts by what was asked for them: those used last, up to so many characters in all."""
+
+    def __init__(self, most: int) -> None:
+        """Remember nothing yet."""
+        self._most = most
+        self._texts = OrderedDict[str, str]()
+        self._lock = threading.Lock()
+
+    def get(self, asked: str) -> str | None:
+        """Return the text, None where it is not remembered."""
+        with self._lock:
+            if asked in self._texts:
+                self._texts.move_to_end(asked)
+            return self._texts.get(asked)
+
+    def keep(self, asked: str, text: str) -> None:
+        """Remember a text in place of those used longest ago; not one that is too long."""
+        if len(asked) + len(text) > self._most:
+            return
+        with self._lock:
+            self._texts[asked] = text
+            self._texts.move_to_end(asked)
+            while sum(len(key) + len(held) for key, held in self._texts.items()) > self._most:
+                self._texts.popitem(last=False)
 
 
 class Service:
@@ -80,7 +108,7 @@ class Service:
         self.signing_key = signing_key
         self.children, self.predictions = Children(), Predictions()
         self.watches = Watches(storage)
-        self._asked = lru_cache(maxsize=REMEMBERED)(self._ask)
+        self._remembered = Remembered(REMEMBERED)
         self._uploads = URLSafeSerializer(signing_key, salt="upload")
         self._spool = home / "uploads"
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -190,13 +218,14 @@ class Service:
 
     def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return what a child says of a table; it is not read again for what was asked lately."""
-        told: dict[str, Any] = json.loads(
-            self._asked(function, sha256, json.dumps(given, sort_keys=True))
-        )
-        return told
-
-    def _ask(self, function: Any, sha256: str, given: str) -> str:
-        return json.dumps(self._child(function, sha256, json.loads(given)))
+        asked = json.dumps([function.__name__, sha256, given], sort_keys=True)
+        text = self._remembered.get(asked)
+        if text is None:
+            told = self._child(function, sha256, given)
+            text = json.dumps(told, ensure_ascii=False)
+            self._remembered.keep(asked, text)
+        answer: dict[str, Any] = json.loads(text)
+        return answer
 
     def _child(self, function: Any, *arguments: Any) -> Any:
         return self.children(

@@ -14,12 +14,12 @@ SEED = 11
 def test_crashes_of_the_database_change_nothing(
     server: Server, storage: Storage, fleet: Fleet
 ) -> None:
-    undisturbed = make_study(storage, trials=14, seconds=0.05, sampler="tpe").id
+    undisturbed = make_study(storage, trials=22, seconds=0.05, sampler="tpe").id
     fleet.start(only=[undisturbed]).join()
-    study = make_study(storage, trials=14, seconds=0.3, sampler="tpe").id
+    study = make_study(storage, trials=22, seconds=0.3, sampler="tpe").id
     chance = random.Random(SEED)
     fleet.start()
-    for crash in range(4):
+    for crash in range(10):
         wait_until(lambda crash=crash: ended(storage, study) > 2 * crash, "a trial ends")  # type: ignore[misc]
         wait_until(passes(chance.uniform(0, 0.4)), "some moment of a trial comes")
         server.restart("immediate")

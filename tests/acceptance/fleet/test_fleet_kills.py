@@ -18,9 +18,9 @@ SEED = 7
 
 def test_workers_killed_every_second_end_exactly_the_budget(storage: Storage, fleet: Fleet) -> None:
     chance = random.Random(SEED)
-    study = make_study(storage, trials=60, seconds=0.5, pruner="asha").id
+    study = make_study(storage, trials=200, seconds=0.3, pruner="asha").id
     finished = is_finished(storage, study)
-    for _ in range(4):
+    for _ in range(8):
         fleet.start()
     kills = 0
     while not finished():
@@ -31,7 +31,7 @@ def test_workers_killed_every_second_end_exactly_the_budget(storage: Storage, fl
             chance.choice(at_work).kill(with_slots=chance.random() < 0.5)
             kills += 1
         for _ in range(min(chance.randint(1, 2), 8 - len(fleet.alive))):
-            if ended(storage, study) < 50:
+            if ended(storage, study) < 180:
                 fleet.start()
     fleet.join()
     seen = exact(storage, study)
