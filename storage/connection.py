@@ -127,7 +127,7 @@ def normalise(url: str) -> str:
 def hidden(url: str) -> str:
     """Return a URL with its passwords hidden, to be shown."""
     parsed = sa.make_url(url)
-    secret = {name: "***" for name in parsed.query if name.endswith("password")}
+    secret = {name: "hidden" for name in parsed.query if name.endswith("password")}
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 

@@ -93,7 +93,8 @@ def test_any_other_url_is_refused_with_what_is_supported_and_without_the_passwor
 )
 def test_a_url_is_shown_without_its_passwords(url: str) -> None:
     shown = hidden(normalise(url))
-    assert "s3cret" not in shown and "***" in shown and "@h/d" in shown
+    assert "s3cret" not in shown and "@h/d" in shown
+    assert "***" in shown or "password=hidden&sslpassword=hidden" in shown
 
 
 def _open_and_use(url: str, _: int) -> None:
