@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 import sqlalchemy as sa
+from fleet_children import Forked, nursery
 
 from storage import tables
 from storage.connection import Storage
@@ -35,7 +36,7 @@ class Member:
 
     label: str
     home: Path
-    process: subprocess.Popen[bytes]
+    process: Forked | subprocess.Popen[bytes]
 
     @property
     def alive(self) -> bool:
@@ -170,16 +171,21 @@ class Fleet:
             "dies_at": dies_at,
             "tensorflow": tensorflow,
         }
-        command = [*prefix, sys.executable, "-P", str(HERE / "fleet_worker.py"), json.dumps(told)]
-        with (home / "log").open("wb") as log:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment() | {"FLEET_LABEL": label, "FLEET_CLOCK_OFFSET": str(clock)},
-                start_new_session=True,  # A group of its own, to be signalled as one.
-            )
+        around = environment() | {"FLEET_LABEL": label, "FLEET_CLOCK_OFFSET": str(clock)}
+        process: Forked | subprocess.Popen[bytes]
+        if clock or prefix:
+            command = [*prefix, sys.executable, "-P", str(HERE / "fleet_worker.py")]
+            with (home / "log").open("wb") as log:
+                process = subprocess.Popen(
+                    [*command, json.dumps(told)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=around,
+                    start_new_session=True,  # A group of its own, to be signalled as one.
+                )
+        else:
+            process = nursery().fork(told, around, home / "log")
         member = Member(label=label, home=home, process=process)
         self.members.append(member)
         return member

@@ -87,4 +87,5 @@ def main(told: dict[str, Any]) -> None:
     ).run()
 
 
-main(json.loads(sys.argv[1]))
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
