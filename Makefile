@@ -9,12 +9,12 @@ demo: .venv/installed
 	@echo
 	@echo "Open the report in a browser: file://$(CURDIR)/iris-report.html"
 
-# Six at a time, also on two cores: many tests wait for processes and leases.
+# Five at a time, also on two cores: many tests wait for processes and leases.
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark"
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark"
 
 # The web pages in a real browser: needs Chromium, which the variable CHROMIUM may name.
 test-browser: .venv/tested

@@ -1,12 +1,18 @@
 """A database that crashes, stays away and cuts its connections while trials are trained."""
 
+import os
 import random
+import socket
 
+import pytest
 from fleet_checks import as_drawn, essence, exact, make_study, none_open, takeovers
 from fleet_harness import LEASE, Fleet, ended, is_finished, passes, wait_until
+from fleet_hosts import Relay
 from fleet_server import Server
 
-from storage.connection import Storage
+from storage import connection, leases
+from storage.connection import Storage, connect
+from storage.errors import StorageError
 
 SEED = 11
 
@@ -68,3 +74,24 @@ def test_connections_cut_again_and_again_lose_nothing(
     as_drawn(storage, study, seen)
     assert cut > 20
     assert {(trial.state, trial.attempts) for trial in seen} == {("COMPLETE", 1)}
+
+
+def test_a_server_that_vanishes_without_a_word_is_noticed(
+    server: Server, database: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with storage.engine.connect() as opened:
+        file = os.dup(opened.connection.driver_connection.fileno())  # type: ignore[union-attr]
+    with socket.socket(fileno=file) as way:
+        assert way.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle, interval, count = (way.getsockopt(socket.IPPROTO_TCP, option) for option in options)
+        assert idle + interval * count <= leases.LEASE / 2
+        assert (
+            way.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 1000 * leases.LEASE / 2
+        )
+    assert connection._CONNECT_ARGS["connect_timeout"] <= 10
+    monkeypatch.setitem(connection._CONNECT_ARGS, "connect_timeout", 2)
+    with Relay(target=server.port).running() as relay:
+        relay.cut()
+        with pytest.raises(StorageError, match="timeout expired.*firewall"):
+            connect(server.url(database, port=relay.port))
