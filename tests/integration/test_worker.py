@@ -21,7 +21,7 @@ from stories import (
     make_study,
 )
 
-from storage import claiming, studies, tables, trials
+from storage import claiming, events, studies, tables, trials
 from storage.connection import Storage
 from storage.rows import StudyRow
 from topo_search import forking, pool
@@ -42,6 +42,8 @@ def test_a_study_of_n_units_has_n_trials_each_ended_once(
     assert (row.state, row.reason) == ("finished", "all 7 trials done")
     assert row.outcome is not None
     assert (row.outcome["best"]["trial"], row.outcome["best"]["value"]) == (6, 6.0)
+    last = events.latest(storage, study=study.id)[-1]
+    assert (last.kind, last.text) == ("study finished", row.reason)
 
 
 def test_what_an_outcome_says_is_kept_with_its_trial(
