@@ -7,7 +7,7 @@ import io
 import re
 from typing import TextIO
 
-from objectives.reading import ReadingError
+from objectives.reading import NoSuchReadingError, ReadingError
 
 BOMS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -135,7 +135,9 @@ def open_text(data: bytes, encoding: str) -> TextIO:
     try:
         text = io.TextIOWrapper(io.BytesIO(data), encoding, newline="")
     except (LookupError, ValueError) as error:
-        raise ReadingError(f"Expected the name of an encoding. Received: {encoding!r}.") from error
+        raise NoSuchReadingError(
+            f"Expected the name of an encoding. Received: {encoding!r}."
+        ) from error
     if is_valid(data, encoding):
         return text
     raise ReadingError(

@@ -23,6 +23,10 @@ class ReadingError(ValueError):
     """The bytes cannot be read as the table that is asked for."""
 
 
+class NoSuchReadingError(ReadingError):
+    """No table can be read as was asked for."""
+
+
 class NoSuchColumnError(ReadingError):
     """The table has no column of the name or position that was given."""
 
@@ -95,16 +99,20 @@ class Overrides:
 
     def __post_init__(self) -> None:
         if self.separator is not None and not re.fullmatch(r"[^\w\r\n\"]|\t", self.separator):
-            raise ReadingError(
+            raise NoSuchReadingError(
                 f"Expected one sign as separator, such as ';'. Received: {self.separator!r}."
             )
         if self.quote is not None and self.quote not in ("", '"', "'"):
-            raise ReadingError(f"Expected \", ' or nothing as quote. Received: {self.quote!r}.")
+            raise NoSuchReadingError(
+                f"Expected \", ' or nothing as quote. Received: {self.quote!r}."
+            )
         if self.decimal not in (None, ".", ","):
-            raise ReadingError(f"Expected . or , as decimal sign. Received: {self.decimal!r}.")
+            raise NoSuchReadingError(
+                f"Expected . or , as decimal sign. Received: {self.decimal!r}."
+            )
         for name, kind in self.kinds.items():
             if kind not in get_args(Kind):
-                raise ReadingError(
+                raise NoSuchReadingError(
                     f"Expected a kind for column {name!r}: {', '.join(get_args(Kind))}. "
                     f"Received: {kind!r}."
                 )

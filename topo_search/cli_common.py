@@ -28,12 +28,13 @@ class BadOption(click.ClickException):
 @contextmanager
 def bad_options() -> Iterator[None]:
     """Tell errors of the options from errors of the file."""
-    from objectives.reading import NoSuchColumnError, ReadingError
+    from objectives.reading import NoSuchColumnError, NoSuchReadingError, ReadingError
 
     try:
         yield
     except ValueError as error:
-        if isinstance(error, ReadingError) and not isinstance(error, NoSuchColumnError):
+        of_options = NoSuchColumnError, NoSuchReadingError
+        if isinstance(error, ReadingError) and not isinstance(error, of_options):
             raise
         raise BadOption(str(error)) from error
 

@@ -20,8 +20,8 @@ def inspect(csv: Path, target: str | None, json_: bool, **given: Any) -> None:
     """Show how a table is read: encoding, separator, and each column's kind."""
     from objectives.table import choose_target, describe, read_table
 
-    table = read_table(csv.read_bytes(), overrides=overrides(given))
     with bad_options():
+        table = read_table(csv.read_bytes(), overrides=overrides(given))
         chosen = None if target is None else choose_target(table, target)
     description = describe(table, chosen)
     if json_:

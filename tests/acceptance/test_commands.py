@@ -84,8 +84,10 @@ def test_the_network_predicts_without_the_database(searched: Searched, tmp_path:
     with new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)  # Without the target, and with the columns turned around.
         names = [name for name in reversed(rows[0]) if name != "species"]
-        writer.writerows([names, *([row[name] for name in names] for row in rows)])
-    nowhere.run("predict", searched.network, new, "-o", tmp_path / "out.csv")
+        writer.writerow(["note", *names])
+        writer.writerows(["x", *(row[name] for name in names)] for row in rows)
+    told = nowhere.run("predict", searched.network, new, "-o", tmp_path / "out.csv").stderr
+    assert "'note'" in told and not any(name in told for name in names)
     predicted = read(tmp_path / "out.csv")
     assert {row["prediction"] for row in predicted} <= set(CLASSES)
     right = [row["prediction"] == known["species"] for row, known in zip(predicted, rows, strict=1)]
@@ -141,6 +143,9 @@ def test_resume_adds_trials_and_fits_the_screen(searched: Searched, storage: Sto
     assert lines_wider_than_the_terminal(done.stdout + done.stderr) == []
     assert f"topo-search resume {searched.study} --trials +20" in done.stdout
     assert "trial   4" in done.stdout and "trial   5" in done.stdout
+    shown = ("on 30 test rows", "95 % interval", "this network", "most common class")
+    for words in (*shown, "linear model", "gradient boosting", "Report", "Network", "Predict"):
+        assert words in done.stdout, words
     counts = machine.json("status", searched.study)["trials"]
     assert (counts["finished"], counts["running"], counts["waiting"]) == (6, 0, 0)
     row = studies.get(storage, searched.study)
@@ -255,6 +260,9 @@ def assert_one_line(stderr: str) -> None:
         (("create", IRIS, "--target", "species", "--trials", "0"), 2, "--trials"),
         (("create", *OWN[:2]), 2, "--space-file FILE.toml"),
         (("inspect", COLUMNS), 2, "does not exist"),
+        (("inspect", IRIS, "--separator", ",,"), 2, "Expected one sign as separator"),
+        (("inspect", IRIS, "--encoding", "nope"), 2, "Expected the name of an encoding"),
+        (("inspect", IRIS, "--column", "nope=text"), 2, "There is no column 'nope'"),
         (("status", "nothing"), 1, "Received 'nothing'."),
         (("resume", "nothing", "--trials", "some"), 2, "+20"),
         (("export", "nothing"), 1, "Received 'nothing'."),

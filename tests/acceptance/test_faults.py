@@ -45,6 +45,13 @@ def test_ctrl_c_drains_and_resume_completes_the_exact_budget(bench: Machine) -> 
     study = str(search[-1])
     with bench.terminal(*search) as terminal:
         began(bench, 2)
+        wait_until(lambda: "0/5" in terminal.shown, "the screen counts the trials")
+        assert "No trial is complete yet." in terminal.shown
+        first, *_ = sorted(bench.folder.glob("began-*"))
+        (bench.folder / f"go-{first.name.split('-')[1]}").touch()
+        for words in ("1/5", "Best so far", "(trial ", " left", "slot", "trains"):
+            wait_until(lambda words=words: words in terminal.shown, words)  # type: ignore[misc]
+        began(bench, 3)
         terminal.press_ctrl_c()
         wait_until(lambda: "Press Ctrl-C again" in terminal.shown, "the screen tells of the end")
         (bench.folder / "go").touch()
@@ -52,7 +59,7 @@ def test_ctrl_c_drains_and_resume_completes_the_exact_budget(bench: Machine) -> 
     public = bench.json("status", study)["study"]
     assert f"topo-search resume {public}" in terminal.shown
     assert "Traceback" not in terminal.shown
-    assert counts(bench, study) == {"finished": 2, "complete": 2, "waiting": 3}
+    assert counts(bench, study) == {"finished": 3, "complete": 3, "waiting": 2}
     printed = bench.json("resume", study, "--slots", 2)
     assert printed["trials"] == {"finished": 5, "complete": 5, "pruned": 0, "failed": 0}
     assert attempts(bench, study) == [1] * 5

@@ -64,6 +64,12 @@ def dies(assignment: Assignment, report: Report) -> Outcome:
     return _die()
 
 
+def crashes(assignment: Assignment, report: Report) -> Outcome:
+    """Touch memory that is not its own, at every attempt."""
+    _leave_trace("tried", assignment)
+    return _die(signal.SIGSEGV)
+
+
 def raises(assignment: Assignment, report: Report) -> Outcome:
     """Fail by its own fault."""
     _leave_trace("tried", assignment)
@@ -99,7 +105,18 @@ def folder(assignment: Assignment) -> Path:
 FATES: dict[str, Callable[[Assignment, Report], Outcome]] = {
     function.__name__: function
     for function in (
-        *(quick, gated, bad_first, dies_twice, dies, raises, diverges, is_not_a_number, greedy),
+        *(
+            quick,
+            gated,
+            bad_first,
+            dies_twice,
+            dies,
+            crashes,
+            raises,
+            diverges,
+            is_not_a_number,
+            greedy,
+        ),
     )
 }
 
@@ -124,6 +141,6 @@ def _wait_for(where: Path, *names: str) -> None:
         threading.Event().wait(0.01)
 
 
-def _die() -> Outcome:
-    os.kill(os.getpid(), signal.SIGKILL)
+def _die(by: signal.Signals = signal.SIGKILL) -> Outcome:
+    os.kill(os.getpid(), by)
     raise AssertionError("This is never reached.")

@@ -115,16 +115,17 @@ def test_a_trial_whose_slot_is_killed_is_tried_again_as_it_was(
     assert caplog.text.count("the slot was ended by SIGKILL") == 2
 
 
+@pytest.mark.parametrize(("fate", "by"), [("dies", "SIGKILL"), ("crashes", "SIGSEGV")])
 def test_after_three_attempts_a_trial_is_failed_with_the_reason(
-    storage: Storage, folder: Path, serve: Serve
+    storage: Storage, folder: Path, serve: Serve, fate: str, by: str
 ) -> None:
-    study = make_study(storage, folder, trials=3, fates={"1": "dies"})
+    study = make_study(storage, folder, trials=3, fates={"1": fate})
     serve()
     assert fates(storage, study) == ["COMPLETE", "FAIL", "COMPLETE"]
     assert len(list(folder.glob("tried-1-*"))) == 3
     attributes = optuna_trials(storage, study)[1].user_attrs
     assert attributes["attempts"] == 3
-    assert attributes["reason"] == "gave up after 3 attempts: the slot was ended by SIGKILL"
+    assert attributes["reason"] == f"gave up after 3 attempts: the slot was ended by {by}"
 
 
 def test_a_trial_that_raises_is_failed_at_once_with_reason_and_traceback(

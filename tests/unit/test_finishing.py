@@ -423,6 +423,22 @@ def test_a_network_that_differs_from_the_trained_one_is_not_handed_over(
             finishing._check(tampered, *given)
 
 
+def test_finishing_checks_what_it_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = mixed("class")
+    plan, dataset = plan_of(frame, "class"), written(frame, tmp_path / "table.csv")
+    real = finishing.exported
+
+    def shifted(*given: Any) -> keras.Model:
+        model = real(*given)
+        bias = model.trainable_weights[-1]
+        bias.assign(bias + np.linspace(0, 1, len(bias)))
+        return model
+
+    monkeypatch.setattr(finishing, "exported", shifted)
+    with pytest.raises(ArithmeticError, match="differs from the trained"):
+        finish(finishing_of(plan, dataset))
+
+
 @pytest.mark.parametrize(
     ("target", "names"),
     [
