@@ -431,7 +431,7 @@ def test_finishing_checks_what_it_packs(tmp_path: Path, monkeypatch: pytest.Monk
     def shifted(*given: Any) -> keras.Model:
         model = real(*given)
         bias = model.trainable_weights[-1]
-        bias.assign(bias + np.linspace(0, 1, len(bias)))
+        bias.assign(bias + np.linspace(0, 1, bias.shape[0]))
         return model
 
     monkeypatch.setattr(finishing, "exported", shifted)
