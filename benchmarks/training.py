@@ -167,19 +167,29 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"Python {platform.python_version()}\n")
-    print("| table | how | seconds a trial, median | all trials | times faster | best score |")
-    print("|---|---|---|---|---|---|")
+    print("| table | how | seconds a trial, median | all | times faster | best | mean difference |")
+    print("|---|---|---|---|---|---|---|")
     for name in arguments.tables.split(","):
         results = measured(name, TOPOLOGIES[: arguments.topologies])
         whole = sum(seconds for seconds, _ in results[SIDES[0]])
         for side in SIDES:
             seconds = [one for one, _ in results[side]]
             best = max(score for _, score in results[side])
+            beside = difference(results[side], results[SIDES[0]])
             print(
                 f"| {name} | {side} | {statistics.median(seconds):.2f} | {sum(seconds):.1f} "
-                f"| {whole / sum(seconds):.1f} | {best:.3f} |",
+                f"| {whole / sum(seconds):.1f} | {best:.3f} | {beside} |",
                 flush=True,
             )
+
+
+def difference(ours: list[tuple[float, float]], theirs: list[tuple[float, float]]) -> str:
+    """Return by how much scores of the same networks differ, with its standard error."""
+    pairs = [mine - other for (_, mine), (_, other) in zip(ours, theirs, strict=True)]
+    if ours is theirs or len(pairs) < 2:
+        return ""
+    error = statistics.stdev(pairs) / len(pairs) ** 0.5
+    return f"{statistics.mean(pairs):+.3f} ± {error:.3f}"
 
 
 if __name__ == "__main__":
