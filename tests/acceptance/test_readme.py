@@ -49,14 +49,29 @@ def test_files_the_readme_links_to_are_there() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+AND_MORE = """
+import json, optuna, pandas
+frame = pandas.read_csv("examples/iris.csv")
+options = dict(space="layers", limits={"depth": "1:2"}, metric="log_loss", sampler="random")
+options |= dict(pruner="none", validation="holdout", drop=("sepal_width",), seconds=600)
+with topo_search.search(
+    frame[::2], -1, test=frame[1::2], trials=2, epochs=2, progress=False, **options
+) as other:
+    assert type(other.study) is type(result.study) is optuna.Study
+    assert type(other.leaderboard) is type(result.leaderboard) is pandas.DataFrame
+    assert len(other.predict(frame.drop(columns=["species", "sepal_width"]))) == 150
+    print(json.dumps(other.summary))
+print(len(result.leaderboard), sorted(result.figures)[:1], result.network.name)
+"""
+
+
 def test_the_python_of_the_readme_runs(machine: Machine) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     quick = code.replace("trials=30", "trials=2, epochs=3, progress=False")
     assert quick != code
-    shown = "\nprint(len(result.leaderboard), sorted(result.figures)[:1], result.network.name)"
     done = subprocess.run(
         # Without a __main__ guard, as people write scripts.
-        [sys.executable, "-c", quick + shown],
+        [sys.executable, "-c", quick + AND_MORE],
         cwd=ROOT,
         env=machine.environment,
         capture_output=True,
@@ -64,7 +79,11 @@ def test_the_python_of_the_readme_runs(machine: Machine) -> None:
         timeout=DEADLINE,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("2 ['confusion']")
+    summary, shown = done.stdout.splitlines()
+    told = json.loads(summary)
+    assert (told["metric"], told["direction"], told["rows"]["test"]) == ("log_loss", "minimize", 75)
+    assert told["trials"] == {"finished": 2, "complete": 2, "pruned": 0, "failed": 0}
+    assert shown.startswith("2 ['confusion']")
 
 
 def test_the_example_of_an_own_objective_runs(machine: Machine, tmp_path: Path) -> None:
