@@ -35,6 +35,12 @@ def quick(assignment: Assignment, report: Report) -> Outcome:
     loaded = sorted({name.split(".")[0] for name in sys.modules})
     attributes = {"pid": os.getpid(), "loaded": loaded, "best_epoch": 1, "losses": [1 / (1 + x)]}
     attributes["gpu"] = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if (tensorflow := sys.modules.get("tensorflow")) is not None:
+        config = tensorflow.config.threading
+        attributes["threads"] = [
+            config.get_intra_op_parallelism_threads(),
+            config.get_inter_op_parallelism_threads(),
+        ]
     return Outcome(value=x, metrics={"loss": 1 / (1 + x)}, attributes=attributes)
 
 

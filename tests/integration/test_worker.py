@@ -57,7 +57,7 @@ def test_what_an_outcome_says_is_kept_with_its_trial(
     assert kept.items() <= trial.user_attrs.items()
 
 
-def test_a_slot_at_work_has_no_database(
+def test_a_slot_at_work_has_no_database_and_one_thread(
     storage: Storage,
     folder: Path,
     serve: Serve,
@@ -72,6 +72,7 @@ def test_a_slot_at_work_has_no_database(
     loaded = set(trial.user_attrs["loaded"])
     assert {"tensorflow", "objectives", "toy_objectives"} <= loaded
     assert not loaded & {"sqlalchemy", "psycopg2", "alembic", "storage", "optuna"}
+    assert trial.user_attrs["threads"] == [1, 1]
     fork_server("toys")
 
 

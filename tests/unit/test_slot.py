@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from objectives.objective import Assignment, Diverged, Outcome, Report
-from topo_search.slot import Ended, Reported, Stop, work
+from topo_search.slot import Ended, Reported, Stop, configure_tensorflow, work
 
 Body = Callable[[Assignment, Report], Any]
 Slot = Callable[[Body], Ended]
@@ -196,3 +196,20 @@ def test_an_objective_that_reports_to_nobody_ends_the_slot(
     pipe[0].close()
     with pytest.raises(SystemExit):
         run(reporting(0.5))
+
+
+def test_a_slot_takes_of_a_gpu_what_memory_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    grows: list[tuple[str, bool]] = []
+    for name in ("intra", "inter"):  # Which TensorFlow only takes before it has begun.
+        monkeypatch.setattr(
+            tf.config.threading, f"set_{name}_op_parallelism_threads", lambda number: None
+        )
+    found = lambda kind: [f"{kind} {number}" for number in (0, 1)]  # noqa: E731
+    monkeypatch.setattr(tf.config, "list_physical_devices", found)
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda *given: grows.append(given)
+    )
+    configure_tensorflow()
+    assert grows == [("GPU 0", True), ("GPU 1", True)]
