@@ -3,12 +3,14 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from light_commands import Commands
-from machines import COLUMNS, IRIS, Machine, Searched
+from machines import COLUMNS, DEADLINE, IRIS, Machine, Searched
 
 from storage import studies
 from storage.connection import Storage
@@ -75,6 +77,25 @@ def test_search_writes_a_report_and_the_network(searched: Searched) -> None:
     assert searched.study in page
     names = {path.name for path in searched.network.iterdir()}
     assert names == {"network.keras", "reading.json", "README.md"}
+
+
+def test_the_network_is_used_with_keras_alone_as_its_readme_says(searched: Searched) -> None:
+    text = (searched.network / "README.md").read_text(encoding="utf-8")
+    indented = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    code = [line for line in indented if not line.startswith("topo-search predict")]
+    assert len(code) == 5
+    row = {name: float(text) for name, text in read(IRIS)[0].items() if name != "species"}
+    alone = ["import sys", "assert not {'objectives', 'topo_search'} & sys.modules.keys()"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", "\n".join([f"one_row = {row}", *code, *alone])],
+        cwd=searched.network,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stderr
+    chances = [float(number) for number in re.findall(r"\d\.\d+(?:e-\d+)?", done.stdout)]
+    assert len(chances) == 3 and sum(chances) == pytest.approx(1, abs=1e-4)
 
 
 def test_the_network_predicts_without_the_database(searched: Searched, tmp_path: Path) -> None:
