@@ -84,8 +84,10 @@ class View:
 
     def _tell(self, found: list[FrozenTrial], worker: Worker, progress: Progress) -> None:
         ended = [trial for trial in found if trial.state.is_finished()]
-        if self._told is None:  # Those of a study that is resumed were told before.
-            self._told = {trial.number for trial in ended}
+        if self._told is None:
+            # Those of a study that is resumed were told before; what one began with is another's.
+            known = [one for one in ended if self.row.drawn or "known_from" in one.user_attrs]
+            self._told = {trial.number for trial in known}
             if elsewhere := _elsewhere(worker, progress):
                 self.console.print(elsewhere)
         for trial in ended:

@@ -31,7 +31,7 @@ from stories import (
 )
 
 from objectives.space import Space
-from storage import claiming, leases, trials
+from storage import claiming, leases, studies, trials
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import Drawn
@@ -258,7 +258,7 @@ def test_a_view_says_what_is_waited_for_and_tells_no_trial_twice(
     trials.begin(storage, first, distributions)
     assert trials.end(storage, first, state="complete", value=0.0)
     printed = io.StringIO()
-    view = View(Console(file=printed, width=100), study)
+    view = View(Console(file=printed, width=100), studies.get(storage, study.id))
 
     def it_is_said(one: Worker) -> bool:
         view.tick(one)
