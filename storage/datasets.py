@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,9 @@ ORPHANS_KEPT = timedelta(hours=24)
 
 CACHED = 5 * 2**30
 """Bytes of datasets that a machine keeps, the least recently used dropped."""
+
+WAITED = 10.0
+"""Seconds that a dataset is waited for which another process of the machine fetches."""
 
 _INTACT: dict[Path, tuple[int, int, int]] = {}  # Files whose bytes were looked at, as they were.
 
@@ -138,10 +142,20 @@ def _fetch(storage: Storage, sha256: str, path: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes and threads out, until the end of the block or of this process."""
-    opened = os.open(folder, os.O_RDONLY)
+    """Keep other processes and threads out until the block's end.
+
+    Whoever was waited for in vain may be frozen: then both do the same work.
+    """
+    opened, until = os.open(folder, os.O_RDONLY), time.monotonic() + WAITED
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    break
+            threading.Event().wait(0.05)
         yield
     finally:
         os.close(opened)

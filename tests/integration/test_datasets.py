@@ -134,6 +134,15 @@ def test_a_machine_fetches_a_dataset_once(
     assert fetched == [sha256]
 
 
+def test_who_is_frozen_amid_a_fetch_keeps_nobody(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    monkeypatch.setattr(datasets, "WAITED", 0.2)
+    with datasets._locked(tmp_path):
+        assert datasets.fetch(storage, sha256, tmp_path).read_bytes() == DATA
+
+
 def test_bytes_that_changed_in_the_database_are_not_used(storage: Storage, tmp_path: Path) -> None:
     sha256 = datasets.put(storage, DATA, "table.csv")
     with storage.transaction() as connection:
