@@ -168,11 +168,11 @@ def _draw(
         if look is not None:
             look()
         drawn = draw(lease.unit)
+        if drawn is None:
+            raise ValueError(f"Expected parameters for unit {lease.unit} of study {lease.study}.")
     except Exception:
         release(storage, lease)
         raise
-    if drawn is None:
-        raise ValueError(f"Expected parameters for unit {lease.unit} of study {lease.study}.")
     column = tables.lease.c
     with storage.transaction() as connection:
         kept = connection.execute(
