@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from objectives.columns import SAMPLE, Cells, Codes, Flags
+from objectives.cells import SAMPLE, Cells, Codes
+from objectives.columns import Flags
 from objectives.grid import Grid
-from objectives.numerals import is_code, to_numbers
+from objectives.numerals import is_code, to_numbers, without_unit
 from objectives.reading import ColumnRule
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
         return _nearly_numbers(cells, rule, lines)
     if rule.kind != "numeric":
         return []
-    numbers = cells.numbers(rule.decimal)
+    numbers = cells.numbers(rule.decimal, rule.unit)
     warnings = []
     for value in find_sentinels(cells.spread(numbers, np.nan)):
         texts, rows = cells.values[numbers == value], int(cells.counts[numbers == value].sum())
@@ -100,11 +101,11 @@ def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
 
 def _nearly_numbers(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
     """Return a warning where a few odd texts keep a column from being one of numbers."""
-    few = cells.values[:SAMPLE]
+    few = without_unit(cells.values[:SAMPLE], cells.unit)
     sign = max(".,", key=lambda sign: int(np.isfinite(to_numbers(few, sign)).sum()))
     if np.isfinite(to_numbers(few, sign)).mean() < 0.5 or is_code(few):
         return []
-    odd = ~np.isfinite(cells.numbers(sign))
+    odd = ~np.isfinite(cells.numbers(sign, cells.unit))
     if (~odd).sum() < FEW_NUMBERS or not 0 < odd.sum() <= FEW_ODD:
         return []
     texts = [text if len(text) <= 40 else f"{text[:39]}…" for text in cells.values[odd]]

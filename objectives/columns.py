@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from objectives.cells import Cells, Floats
 from objectives.dates import PARTS, find_order, first_date, to_moments, to_parts
-from objectives.numerals import decimal_evidence, find_thousands, is_code, to_numbers
+from objectives.numerals import decimal_evidence, find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
 
-Strings = np.ndarray[Any, np.dtype[np.object_]]
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Integers = np.ndarray[Any, np.dtype[np.int64]]
-Codes = np.ndarray[Any, np.dtype[np.int32]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 UNREADABLE = 0.01  # share of a column's texts that may fail to be numbers or dates
 FEW_NUMBERS = 20  # distinct numbers up to which every text must be one
-SAMPLE = 1000  # distinct texts looked at first
 WORDS = (
     ("no", "yes"), ("false", "true"), ("n", "y"), ("off", "on"),
     ("nein", "ja"), ("n", "j"), ("falsch", "wahr"),
@@ -38,56 +34,6 @@ NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cells:
-    """One column's text: each row's code for its distinct text."""
-
-    name: str
-    position: int
-    values: Strings  # distinct texts, blanks around them removed, in order of appearance
-    codes: Codes  # of each row; -1 where missing
-    counts: Integers  # rows of each value
-    parsed: dict[str, Floats] = field(default_factory=dict, repr=False)  # by decimal sign
-
-    @classmethod
-    def of(cls, name: str, position: int, raw: Sequence[str], missing: frozenset[str]) -> Cells:
-        """Return the cells of raw texts; `missing` are the texts that stand for nothing."""
-        found_codes, found = pd.factorize(np.array(raw, dtype=object))
-        stripped = (text.strip() for text in found)
-        cleaned = [None if t in missing or not t.strip(",;|") else t for t in stripped]
-        values = np.array(cleaned, dtype=object)
-        codes = found_codes.astype(np.int32)
-        if not np.array_equal(values, found):  # cleaning may make two texts one
-            again, values = pd.factorize(values)
-            codes = again.astype(np.int32)[codes]
-        counts = np.bincount(codes[codes >= 0], minlength=len(values))
-        return cls(name=name, position=position, values=values, codes=codes, counts=counts)
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.codes)
-
-    @property
-    def held(self) -> int:
-        """How many rows hold something."""
-        return int(self.counts.sum())
-
-    def numbers(self, decimal: str) -> Floats:
-        """Return the values as numbers, NaN where they are none."""
-        if decimal not in self.parsed:
-            self.parsed[decimal] = to_numbers(self.values, decimal)
-        return self.parsed[decimal]
-
-    def spread(self, per_value: np.ndarray[Any, Any], missing: Any) -> np.ndarray[Any, Any]:
-        """Return what is known of each value as one entry per row."""
-        return np.append(per_value, np.array([missing], dtype=per_value.dtype))[self.codes]
-
-    def texts(self) -> Strings:
-        """Return each row's text, "" where missing."""
-        return self.spread(self.values, "")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Conventions:
     """What the columns of one file share."""
 
@@ -100,7 +46,7 @@ def find_conventions(
     columns: Sequence[Cells], separator: str, decimal: str | None, day_first: bool | None
 ) -> Conventions:
     """Find the decimal sign that most columns show, and whether days come before months."""
-    held = [_sample(cells.values) for cells in columns if len(cells.values)]
+    held = [cells.bare for cells in columns if len(cells.values)]
     votes = [decimal_evidence(values) for values in held]
     points, commas = votes.count("."), votes.count(",")
     if decimal is None and points == commas == 0:
@@ -153,12 +99,12 @@ def force(cells: Cells, kind: Kind, conventions: Conventions) -> ColumnRule:
     numeric, numbers, _ = _as_numbers(cells, rule, conventions)
     if kind == "numeric" and numbers is None:
         decimal = _decimal(cells, conventions)
-        if not np.isfinite(cells.numbers(decimal)).any():
+        if not np.isfinite(cells.numbers(decimal, cells.unit)).any():
             raise ReadingError(
                 f"Expected numbers in column {cells.name!r}. Received {example!r} and the like. "
                 "Leave its kind out, or call it categorical."
             )
-        return replace(rule, decimal=decimal)
+        return replace(rule, decimal=decimal, unit=cells.unit)
     if kind == "datetime":
         order, share, _ = find_order(cells.values, conventions.day_first)
         if not share:
@@ -201,19 +147,15 @@ def values_of(cells: Cells, rule: ColumnRule) -> tuple[dict[str, np.ndarray[Any,
         known = dict(zip(rule.words, (0.0, 1.0), strict=True))
         numbers = np.array([known.get(v.lower(), np.nan) for v in cells.values], dtype=float)
     else:
-        numbers = cells.numbers(rule.decimal or ".")
+        numbers = cells.numbers(rule.decimal or ".", rule.unit)
         if rule.kind == "boolean":
             numbers = np.where(np.isin(numbers, (0.0, 1.0)), numbers, np.nan)
     return {"": cells.spread(numbers, np.nan)}, np.isnan(numbers)
 
 
-def _sample(values: Strings) -> Strings:
-    return values[:: max(1, len(values) // SAMPLE)]
-
-
 def _decimal(cells: Cells, conventions: Conventions) -> str:
     """Return the decimal sign of one column: its own where it shows one, else the file's."""
-    evidence = decimal_evidence(_sample(cells.values))
+    evidence = decimal_evidence(cells.bare)
     return evidence if evidence in (".", ",") else conventions.decimal
 
 
@@ -222,30 +164,38 @@ def _as_numbers(
 ) -> tuple[ColumnRule, Floats | None, list[str]]:
     """Return the rule with its number format, and the numbers, if the texts are numbers."""
     values = cells.values
-    evidence = decimal_evidence(_sample(values))
-    if not evidence or is_code(values):
+    evidence = decimal_evidence(cells.bare)
+    plain = without_unit(values, cells.unit)
+    if not evidence or is_code(plain):
         return rule, None, []
     decimal = _decimal(cells, conventions)
-    numbers = cells.numbers(decimal)
+    numbers = cells.numbers(decimal, cells.unit)
     unreadable = np.isnan(numbers)
     few = np.count_nonzero(~unreadable) <= FEW_NUMBERS  # an odd text may be a level of its own
     if cells.counts[unreadable].sum() > (0 if few else UNREADABLE * cells.held):
         return rule, None, []
-    thousands = find_thousands(_sample(values), decimal)
+    thousands = find_thousands(cells.bare, decimal)
     warnings = []
+    if cells.unit:
+        warnings.append(
+            f"Column {cells.name!r}: {values[0]!r} and the like are read as numbers, without "
+            f"their unit {cells.unit!r}. If they are names, say so with "
+            f"--column {shlex.quote(cells.name + '=categorical')}"
+        )
     if decimal != conventions.decimal:
         warnings.append(
             f"Column {cells.name!r} is read with the decimal sign {decimal!r}, unlike the file's "
             f"other numbers."
         )
     elif evidence == "either" and not conventions.certain:
-        number = next(n for v, n in zip(values, numbers, strict=True) if not v.isdigit())
-        example = next(v for v in values if not v.isdigit())
+        told = zip(values, plain, numbers, strict=True)
+        example, number = next((text, n) for text, bare, n in told if not bare.isdigit())
         warnings.append(
             f"Column {cells.name!r}: {example!r} is read as {number:.15g}. If that is wrong, say "
             f"so with --decimal {',' if decimal == '.' else '.'}"
         )
-    return replace(rule, decimal=decimal, thousands=thousands), numbers, warnings
+    rule = replace(rule, decimal=decimal, thousands=thousands, unit=cells.unit)
+    return rule, numbers, warnings
 
 
 def _as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
@@ -275,7 +225,7 @@ def _text_kind(cells: Cells) -> Kind:
     distinct = len(cells.values)
     if cells.held < FEW:
         return "categorical"
-    sample = _sample(cells.values)
+    sample = cells.sample
     words = np.mean([len(value.split()) for value in sample])
     length = np.mean([len(value) for value in sample])
     if distinct > max(FEW / 2, PROSE_DISTINCT * cells.held) and (

@@ -21,6 +21,7 @@ VALUE = re.compile(  # a number, date or time, whatever its conventions
     r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?"
     r"|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
 )
+KEPT = re.compile(r'\\([\\"])?')  # a backslash, and what it stands before if that is escaped
 SEEN = 1000  # rows looked at
 PLAIN = 0.9  # how much a plain text says for a dialect, where a number, date or time says 1
 
@@ -40,10 +41,14 @@ def parse(
     source = iter(lines)
     for _ in range(skip):
         next(source, None)
+    escaped = quote[:1] == "\\"
+    if escaped:  # csv takes the backslash from any sign, as from the N of \N, or from a path.
+        source = (KEPT.sub(lambda m: m[0] if m[1] else "\\\\", line) for line in source)
     reader = csv.reader(
         source,
         delimiter=separator,
-        quotechar=quote or None,
+        quotechar=quote[-1:] or None,
+        escapechar="\\" if escaped else None,
         quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
         skipinitialspace=True,
         strict=strict,
@@ -62,7 +67,7 @@ def parse(
 
 def closes(lines: list[str], separator: str, quote: str) -> bool:
     """Return whether in these lines of one row all quotes end where cells do."""
-    blanks = re.compile(f"(?<={quote})[ \t]+(?=[{re.escape(separator)}\r\n]|$)")
+    blanks = re.compile(f"(?<={quote[-1]})[ \t]+(?=[{re.escape(separator)}\r\n]|$)")
     text = [blanks.sub("", line) for line in lines]
     try:
         return len(list(parse(text, separator, quote, strict=True))) == 1
@@ -95,7 +100,8 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
     best, found = (0.0, 0), None
     for candidate in SEPARATORS if separator is None else (separator,):
         apostrophes = any(line.startswith("'") or f"{candidate}'" in line for line in head)
-        marks = ('"', "'") if apostrophes else ('"',)
+        backslashes = any('\\"' in line for line in head)
+        marks = ('"', *("'" * apostrophes), *(['\\"'] * backslashes))
         for mark in marks if quote is None else (quote,):
             score = _score(head, candidate, mark)
             if score > best:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,8 @@ Strings = np.ndarray[Any, np.dtype[np.object_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 SPACES = " '’\xa0\u2009\u202f"  # between groups, whatever the decimal sign
+UNIT = re.compile(r"(?<=\d)\.?\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?)$")
+SHARED = 0.9  # of the texts, from which a unit is the column's
 FANCY = re.compile("[^0-9.,+\\-eE\n]")  # what Python's own float does not take, or takes as more
 
 
@@ -75,6 +78,20 @@ def find_thousands(values: Iterable[str], decimal: str) -> str:
         if match is not None and match["group"]:
             return match["group"]
     return ""
+
+
+def find_unit(values: Strings) -> str:
+    """Return the unit that the texts end with behind a digit, "" where that is not one for most."""
+    found = Counter(match[1] for value in values if (match := UNIT.search(value)))
+    unit, times = found.most_common(1)[0] if found else ("", 0)
+    return unit if times >= SHARED * len(values) else ""
+
+
+def without_unit(values: Strings, unit: str) -> Strings:
+    """Return texts without the unit and the blanks before it."""
+    if not unit:
+        return values
+    return np.array([value.removesuffix(unit).rstrip() for value in values], dtype=object)
 
 
 def decimal_evidence(values: Strings) -> str:

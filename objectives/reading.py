@@ -16,7 +16,9 @@ MISSING = (
     "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "<NA>",
     "#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "inf", "-inf", "Inf", "-Inf",
     "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity", "n.a.", "N.A.", "#NULL!",
+    "\\N",
 )  # fmt: skip
+QUOTES = ("", '"', "'", '\\"')  # the last: a quote within a cell has a backslash before it
 
 
 class ReadingError(ValueError):
@@ -48,6 +50,7 @@ class ColumnRule:
     kind: Kind
     decimal: str = ""  # decimal sign of the column's numbers; "" where its text is not numbers
     thousands: str = ""  # what separates groups of three digits
+    unit: str = ""  # behind the numbers, as kg
     words: tuple[str, ...] = ()  # the false and the true word of a boolean, in lower case
     dates: str = ""  # order of a date's parts: "ymd", "dmy", "mdy"; "time" for a time of day
     parts: tuple[str, ...] = ()  # parts of a datetime that became features, as they vary
@@ -102,9 +105,9 @@ class Overrides:
             raise NoSuchReadingError(
                 f"Expected one sign as separator, such as ';'. Received: {self.separator!r}."
             )
-        if self.quote is not None and self.quote not in ("", '"', "'"):
+        if self.quote is not None and self.quote not in QUOTES:
             raise NoSuchReadingError(
-                f"Expected \", ' or nothing as quote. Received: {self.quote!r}."
+                f'Expected one of ", \', \\" or nothing as quote. Received: {self.quote!r}.'
             )
         if self.decimal not in (None, ".", ","):
             raise NoSuchReadingError(

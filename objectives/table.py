@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from objectives.cells import Cells
 from objectives.checks import column_warnings, doubts, listed, row_warnings, target_warnings
-from objectives.columns import Cells, find_conventions, force, infer, values_of
+from objectives.columns import find_conventions, force, infer, values_of
 from objectives.grid import Grid, RaggedError, TooLargeError, load
 from objectives.reading import (
     MISSING,

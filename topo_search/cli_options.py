@@ -92,7 +92,9 @@ table_options = _all(
     click.option("--encoding", help="Of the file, as utf-8 or latin-1. [default: found out]"),
     click.option("--separator", help="Between columns; tab as \\t. [default: found out]"),
     click.option("--decimal", help="Decimal sign. [default: found out]"),
-    click.option("--quote", help="Around cells; '' for none. [default: found out]"),
+    click.option(
+        "--quote", help="Around cells, \\\" if \\ escapes it; '' for none. [default: found out]"
+    ),
     click.option("--header/--no-header", default=None, help="[default: found out]"),
     click.option("--skip", type=click.IntRange(0), help="Lines above the header."),
     click.option("--day-first/--month-first", default=None, help="Of dates such as 3/4/2024."),

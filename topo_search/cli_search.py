@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,7 +130,7 @@ def worker(
             serving.run()
         if json_:
             echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.ended})
-        if serving.draining and until_idle:
+        if serving.draining and (until_idle or signal.SIGINT in serving.asked):
             sys.exit(INTERRUPTED)
 
 

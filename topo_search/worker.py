@@ -92,12 +92,13 @@ class Worker:
         self.listener = notices.Listener(storage)
         self.ahead: Held | None = None  # Claimed while all slots train.
         self.turned_at = time.monotonic()
+        self.asked: list[int] = []  # Signals that asked it to end.
         self.draining, self.longest_drain = False, drain
         self._due = {"poll": 0.0, "watch": 0.0, "renewal": 0.0, "presence": 0.0}
 
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
-        with asked_to_end(self.drain), self.neighbours.shared(), self.pool:
+        with asked_to_end(self.drain) as self.asked, self.neighbours.shared(), self.pool:
             logger.info("Worker %s serves with %d slots.", self.name, self.count)
             try:
                 self.neighbours.bury_the_dead()

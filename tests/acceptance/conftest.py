@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,28 @@ from storage.connection import Storage, connect
 from storage.embedded import serve
 
 
-@pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine on which topo-search was never run."""
-    place = tmp_path_factory.mktemp("machine")
+@contextmanager
+def a_new_machine(place: Path) -> Iterator[Machine]:
+    """Let there be a machine on which topo-search was never run while the block runs."""
     folder = place / "folder"
     folder.mkdir()
     yield Machine(home=place / "home", folder=folder)
     # As root the server's data lies elsewhere, behind a link.
     shutil.rmtree((place / "home" / "server").resolve(), ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine on which topo-search was never run."""
+    with a_new_machine(tmp_path_factory.mktemp("machine")) as made:
+        yield made
+
+
+@pytest.fixture
+def machine_of_its_own(tmp_path: Path) -> Iterator[Machine]:
+    """Another one, whose server no other test keeps up."""
+    with a_new_machine(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,12 @@
 """What a user or a machine may do to a search that runs, and that it comes through."""
 
 import os
+import re
 import signal
 from typing import Any
 
 import psutil
-from machines import DEADLINE, Machine, wait_until
+from machines import DEADLINE, IRIS, Machine, wait_until
 
 from storage import studies
 from storage.connection import Storage
@@ -96,6 +97,37 @@ def test_a_killed_search_is_resumed_at_once_to_the_exact_budget(bench: Machine) 
     assert counts(bench, study) == {"finished": 4, "complete": 4}
     # Had one been claimed ahead, it had not begun.
     assert attempts(bench, study) == [2, 2, 1, 1]
+
+
+def test_a_search_of_a_real_table_is_killed_then_interrupted_and_completes_its_budget(
+    machine_of_its_own: Machine,
+) -> None:
+    def ended(shown: str) -> int:
+        return max((int(count) for count in re.findall(r"(\d+)/12", shown)), default=0)
+
+    machine = machine_of_its_own
+    options = ("--trials", 12, "--epochs", 60, "--slots", 2, "--name", "real")
+    with machine.terminal("search", IRIS, "--target", "species", *options) as terminal:
+        wait_until(lambda: ended(terminal.shown) >= 1, "a trial ends")
+        terminal.process.kill()  # And no word to the server that it started.
+        terminal.process.wait(DEADLINE)
+    with machine.terminal("resume", "real", "--slots", 2) as terminal:
+        wait_until(lambda: ended(terminal.shown) >= 3, "more of them end")
+        terminal.press_ctrl_c()
+        assert terminal.wait() == 130
+    assert "Go on with: topo-search resume" in terminal.shown
+    assert "Traceback" not in terminal.shown
+    left = counts(machine, "real")
+    assert left["waiting"] > 0 and left["finished"] + left["waiting"] == 12
+    assert not (machine.folder / "iris-network").exists()
+    printed = machine.json("resume", "real", "--slots", 2)
+    assert printed["trials"]["finished"] == 12 and printed["trials"]["failed"] == 0
+    assert printed["test"]["looks"] == 1
+    history = machine.json("results", "real")["history"]
+    assert [trial["trial"] for trial in history] == list(range(12))
+    # Two slots were at work, and one trial may have been claimed ahead.
+    assert 1 <= sum(trial["attempts"] - 1 for trial in history) <= 3
+    assert (machine.folder / "iris-network" / "network.keras").exists()
 
 
 def test_a_search_in_which_every_trial_fails_is_a_failure_and_says_why(bench: Machine) -> None:

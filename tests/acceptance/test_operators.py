@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 
 import psycopg2
+import pytest
 from machines import COLUMNS, DEADLINE, Machine, wait_until
 
 from storage import studies
@@ -90,12 +92,13 @@ def test_a_study_begins_with_the_trials_of_another(bench: Machine, storage: Stor
     assert bench.json("worker", "--study", child, "--until-idle", *ALLOW)["trials"] == 2
 
 
-def test_a_drained_worker_ends_well(bench: Machine) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_drained_worker_ends_well(bench: Machine, number: int, code: int) -> None:
     study = made(bench, "--trials", 2)
     with bench.started("worker", "--study", study, "--drain", "0s", *ALLOW) as process:
         wait_until(lambda: bool(list(bench.folder.glob("began-*"))), "a trial begins")
-        process.terminate()
-        assert process.wait(100) == 0
+        process.send_signal(number)
+        assert process.wait(100) == code
     told = bench.json("status", study)["trials"]
     assert (told["running"], told["waiting"]) == (0, 2)
 

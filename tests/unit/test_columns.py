@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objectives.cells import Cells
 from objectives.checks import count_duplicates, find_sentinels
-from objectives.columns import Cells
 from objectives.dates import PARTS, find_order, to_moments
 from objectives.numerals import decimal_evidence, to_numbers
 from objectives.reading import MISSING, Kind

@@ -220,3 +220,99 @@ def test_classes_alike_and_rows_without_a_target_are_warned_of() -> None:
     warnings = target_warnings(table, choose_target(table, "y"))
     assert any("'Cat', 'cat'" in text for text in warnings)
     assert any("'y': 15. They are left out" in text for text in warnings)
+
+
+# Units behind numbers
+
+
+def numbers_of(cells: list[str]) -> tuple[Table, list[float]]:
+    body = "".join(f"{cell};{number};x\n" for number, cell in enumerate(cells * 5))
+    table = read_table(f"a;number;label\n{body}".encode())
+    numeric = kinds_of(table)[0] == "numeric"
+    return table, table.frame["a"].to_list()[: len(cells)] if numeric else []
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "unit"),
+    [
+        (["19.67 kmpl", "21.0 kmpl", "-3 kmpl"], [19.67, 21.0, -3.0], "kmpl"),
+        (["1197CC", "998CC", "1,498,000CC"], [1197.0, 998.0, 1498e3], "CC"),
+        (["2 doors", "4 doors", "5 doors"], [2.0, 4.0, 5.0], "doors"),
+        (["20.5°C", "19°C", "7°C"], [20.5, 19.0, 7.0], "°C"),
+        (["70 km/h", "80 km/h", "90 km/h"], [70.0, 80.0, 90.0], "km/h"),
+        (["12 sq. m", "13 sq. m", "15 sq. m"], [12.0, 13.0, 15.0], "sq. m"),
+        (["1.234,5 kg", "0,5 kg", "3 kg"], [1234.5, 0.5, 3.0], "kg"),
+    ],
+)
+def test_a_unit_behind_all_numbers_of_a_column_is_taken_off_and_told(
+    cells: list[str], numbers: list[float], unit: str
+) -> None:
+    table, found = numbers_of(cells)
+    assert found == numbers
+    assert table.reading.columns[0].unit == unit
+    assert warned(table, "'a'", repr(cells[0]), repr(unit), "--column a=categorical")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["512 MB", "2 GB", "1 TB", "4 GB"],  # of several sizes
+        ["1st", "2nd", "3rd", "4th"],
+        ["007A", "012A", "113A"],  # codes
+        ["12 cm x 5 cm", "13 cm x 6 cm", "9 cm x 8 cm"],
+        ["A1", "B1", "C1"],
+    ],
+)
+def test_other_words_behind_digits_are_left_as_they_are(cells: list[str]) -> None:
+    table, found = numbers_of(cells)
+    assert found == []
+    assert table.columns[0].examples == tuple(cells[:3])
+    assert not table.reading.columns[0].unit
+
+
+def test_a_later_file_is_read_by_the_unit_and_what_has_another_counts_as_missing() -> None:
+    reading = numbers_of([f"{i}.5 kg" for i in range(30)])[0].reading
+    again = Reading.from_json(json.loads(json.dumps(reading.to_json())))
+    later = apply_reading(b"a;number;label\n7.5 kg;1;x\n8.25;2;x\n9 lb;3;y\n", again)
+    np.testing.assert_equal(later.frame["a"].to_list(), [7.5, 8.25, np.nan])
+    assert warned(later, "no numbers", "'9 lb'", "line 4")
+
+
+def test_a_column_of_units_is_names_where_the_user_says_so() -> None:
+    data = ("a,y\n" + "1 kg,x\n2 kg,y\n3 kg,x\n" * 9).encode()
+    table = read_table(data, overrides=Overrides(kinds={"a": "categorical"}))
+    assert table.frame["a"].to_list()[:3] == ["1 kg", "2 kg", "3 kg"]
+    assert table.warnings == ("Rows that equal an earlier row: 24. They are kept.",)
+
+
+# Quotes and missing values as databases write them
+
+
+ESCAPED = "n,what,path,y\n" + "".join(
+    f'{i * 1.5},"she said \\"hi, {i}\\", twice",C:\\new\\,{chr(92)}N\n' for i in range(40)
+) + "7,\"a \"\"b\"\"\",D:\\,k\n8,c,D:\\,l\n"  # fmt: skip
+
+
+def test_quotes_behind_backslashes_are_read_and_other_backslashes_stay() -> None:
+    table = read_table(ESCAPED.encode())
+    assert table.reading.quote == '\\"'
+    assert not table.dropped
+    assert table.labels["what"].to_list()[::40] == ['she said "hi, 0", twice', 'a "b"']
+    assert table.labels["path"].to_list()[::40] == ["C:\\new\\", "D:\\"]
+    assert table.labels["y"].to_list()[39:] == ["", "k", "l"]
+    again = Reading.from_json(json.loads(json.dumps(table.reading.to_json())))
+    later = apply_reading(ESCAPED.encode(), again)
+    assert later.labels.equals(table.labels)
+
+
+def test_a_path_before_a_closing_quote_escapes_nothing() -> None:
+    data = "n,path,y\n" + "".join(f'{i * 1.5},"C:\\a {i % 9}\\",{i % 2}\n' for i in range(40))
+    table = read_table(data.encode())
+    assert table.reading.quote == '"'
+    assert table.labels["path"][0] == "C:\\a 0\\"
+
+
+def test_a_quote_behind_a_backslash_that_is_never_closed_is_refused() -> None:
+    data = ESCAPED + '9,"open \\",D,k\n10,c,D,l\n'
+    with pytest.raises(ReadingError, match="line 44 is never closed"):
+        read_table(data.encode())

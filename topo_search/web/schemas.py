@@ -11,6 +11,7 @@ import click
 from apiflask import Schema, fields
 from marshmallow import RAISE, validate
 
+from objectives.reading import QUOTES
 from topo_search.choices import KINDS, LIMITS
 from topo_search.cli_search import create
 from topo_search.study import HIGHEST_SEED, MOST_TRIALS
@@ -69,7 +70,7 @@ class Reading(Strict):
 
     encoding = _maybe(fields.String, "As utf-8 or latin-1.", validate=validate.Length(max=40))
     separator = _maybe(fields.String, "Between columns.", validate=validate.Length(equal=1))
-    quote = _maybe(fields.String, "Around cells.", validate=validate.OneOf(["", '"', "'"]))
+    quote = _maybe(fields.String, "Around cells.", validate=validate.OneOf(QUOTES))
     decimal = _maybe(fields.String, "Decimal sign.", validate=validate.OneOf([".", ","]))
     header = _maybe(fields.Boolean, "Whether the first row has the columns' names.")
     skip = _maybe(fields.Integer, "Lines above the header.", validate=validate.Range(0, 10_000))

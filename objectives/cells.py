@@ -1,0 +1,87 @@
+"""One column's text, each distinct text once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from objectives.numerals import decimal_evidence, find_unit, to_numbers, without_unit
+
+Strings = np.ndarray[Any, np.dtype[np.object_]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+Codes = np.ndarray[Any, np.dtype[np.int32]]
+
+SAMPLE = 1000  # distinct texts looked at first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cells:
+    """One column's text: each row's code for its distinct text."""
+
+    name: str
+    position: int
+    values: Strings  # distinct texts, blanks around them removed, in order of appearance
+    codes: Codes  # of each row; -1 where missing
+    counts: Integers  # rows of each value
+    parsed: dict[tuple[str, str], Floats] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, name: str, position: int, raw: Sequence[str], missing: frozenset[str]) -> Cells:
+        """Return the cells of raw texts; `missing` are the texts that stand for nothing."""
+        found_codes, found = pd.factorize(np.array(raw, dtype=object))
+        stripped = (text.strip() for text in found)
+        cleaned = [None if t in missing or not t.strip(",;|") else t for t in stripped]
+        values = np.array(cleaned, dtype=object)
+        codes = found_codes.astype(np.int32)
+        if not np.array_equal(values, found):  # cleaning may make two texts one
+            again, values = pd.factorize(values)
+            codes = again.astype(np.int32)[codes]
+        counts = np.bincount(codes[codes >= 0], minlength=len(values))
+        return cls(name=name, position=position, values=values, codes=codes, counts=counts)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.codes)
+
+    @property
+    def held(self) -> int:
+        """How many rows hold something."""
+        return int(self.counts.sum())
+
+    @property
+    def sample(self) -> Strings:
+        """Up to some 1,000 of the values, from the whole column."""
+        return self.values[:: max(1, len(self.values) // SAMPLE)]
+
+    @cached_property
+    def unit(self) -> str:
+        """The unit behind the values, if it makes them no numbers: the kg of 12.5 kg."""
+        unit = find_unit(self.sample)
+        return unit if unit and not decimal_evidence(self.sample) else ""
+
+    @property
+    def bare(self) -> Strings:
+        """The sample, without the unit."""
+        return without_unit(self.sample, self.unit)
+
+    def numbers(self, decimal: str, unit: str = "") -> Floats:
+        """Return the values as numbers, NaN where they are none, whether a unit follows or not."""
+        how = decimal, unit
+        if how not in self.parsed:
+            self.parsed[how] = to_numbers(without_unit(self.values, unit), decimal)
+        return self.parsed[how]
+
+    def spread(self, per_value: np.ndarray[Any, Any], missing: Any) -> np.ndarray[Any, Any]:
+        """Return what is known of each value as one entry per row."""
+        return np.append(per_value, np.array([missing], dtype=per_value.dtype))[self.codes]
+
+    def texts(self) -> Strings:
+        """Return each row's text, "" where missing."""
+        return self.spread(self.values, "")
