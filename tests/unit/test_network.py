@@ -6,9 +6,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from drawn_spaces import NAMES, facts, points
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from objectives import network
 from objectives.preprocessing import Sizes
+from objectives.program import Program
+from objectives.space import TableFacts, named_space
 from objectives.stack import Stack
 from objectives.topology import ACTIVATIONS, Topology
 
@@ -257,3 +262,24 @@ def test_a_delivered_network_that_lacks_weights_is_refused() -> None:
     del weights["head/kernel"]
     with pytest.raises(ValueError, match="head/kernel"):
         network.set_weights(delivered(topology), weights)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, phases=(Phase.generate,))
+@given(facts(), st.sampled_from(NAMES), st.data())
+def test_every_point_of_every_space_builds_to_be_trained_and_to_be_handed_over(
+    table: TableFacts, name: str, data: st.DataObject
+) -> None:
+    space = named_space(name, limits={}, facts=table)
+    topology, recipe = space.decode(data.draw(points(space)))
+    sizes = Sizes(numeric=table.numeric, dense=1, codes=(9,) * table.categorical)
+    outputs = max(1, table.classes)
+    dropout = any(recipe.dropouts(topology.depth))
+    program = Program(topology, sizes, outputs, dropout=dropout, compiled=False)
+    assert program.model.output_shape == (None, outputs)
+    weights = program.named(program.start(topology, recipe, seed=0))
+    tensors = network.array_inputs(sizes)
+    handed = keras.Model(tensors, network.delivered(topology, sizes, outputs, tensors))
+    network.set_weights(handed, weights)  # Raises where one has other names or shapes.
+    assert handed.output_shape == (None, outputs)
+    widths = [layer.units for layer in handed.layers if layer.name.startswith("hidden_")]
+    assert widths == list(topology.widths)

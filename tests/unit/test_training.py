@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from drawn_spaces import points as of
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +23,7 @@ from objectives import network, training
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program, learning_rate
-from objectives.space import Choice, Parameter, Range, TableFacts, Value, named_space
+from objectives.space import TableFacts, named_space
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED
 from objectives.topology import Recipe, Topology
 from objectives.training import Trainer, Training, resident
@@ -290,15 +291,6 @@ def test_the_schedule_rises_over_a_twentieth_of_the_steps_and_falls_to_zero() ->
 LIMITS = {"width": "1:12", "learning_rate": "0.0001:0.03", "batch_size": "1:64"}
 
 
-def values(parameter: Parameter) -> st.SearchStrategy[Value]:
-    if isinstance(parameter, Choice):
-        return st.sampled_from(parameter.choices)
-    assert isinstance(parameter, Range)
-    if parameter.integer:
-        return st.integers(int(parameter.low), int(parameter.high))
-    return st.floats(parameter.low, parameter.high)
-
-
 @st.composite
 def points(draw: st.DrawFn) -> tuple[Topology, Recipe, int]:
     name = draw(st.sampled_from(["mlp", "layers", "depth"]))
@@ -310,8 +302,7 @@ def points(draw: st.DrawFn) -> tuple[Topology, Recipe, int]:
         deepest = 6
     limits = {"depth": f"1:{deepest}"} | ({} if name == "depth" else LIMITS)
     space = named_space(name, limits=limits, facts=facts, epochs=1)
-    point = draw(st.fixed_dictionaries({n: values(p) for n, p in space.parameters.items()}))
-    topology, recipe = space.decode(point)
+    topology, recipe = space.decode(draw(of(space)))
     return topology, recipe, classes or 1
 
 
