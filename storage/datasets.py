@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import re
 import tempfile
 import threading
 import time
@@ -30,6 +31,10 @@ CACHED = 5 * 2**30
 WAITED = 10.0
 """Seconds that a dataset is waited for which another process of the machine fetches."""
 
+UNUSED = 3600.0
+"""Seconds after which nobody is about to read a file that was fetched."""
+
+_NAME = re.compile(r"[0-9a-f]{64}")
 _INTACT: dict[Path, tuple[int, int, int]] = {}  # Files whose bytes were looked at, as they were.
 
 
@@ -117,6 +122,37 @@ def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
         if not _is_intact(path, sha256):  # Another process of this machine was faster.
             _fetch(storage, sha256, path)
     return path
+
+
+def is_kept(storage: Storage, sha256: str) -> bool:
+    """Tell whether the storage has a dataset; of one that was deleted a machine may have a file."""
+    with storage.transaction() as connection:
+        return sha256 in _kept(connection, [sha256])
+
+
+def drop_deleted(storage: Storage, cache: Path) -> int:
+    """Delete a machine's files of datasets that the storage has no more, and return how many.
+
+    One that was used in the last hour stays for now: somebody may be about to read it, such as a
+    worker of another storage.
+
+    Raises:
+        OSError: The folder cannot be changed.
+    """
+    if not cache.is_dir():
+        return 0
+    names = [path.name for path in cache.iterdir() if _NAME.fullmatch(path.name)]
+    names = [name for name in names if time.time() - (cache / name).stat().st_atime > UNUSED]
+    with storage.transaction() as connection:
+        gone = set(names) - _kept(connection, names)
+    for name in gone:
+        (cache / name).unlink(missing_ok=True)
+    return len(gone)
+
+
+def _kept(connection: sa.Connection, hashes: Collection[str]) -> set[str]:
+    sha256 = tables.dataset.c.sha256
+    return set(connection.scalars(sa.select(sha256).where(sha256.in_(hashes))))
 
 
 def _fetch(storage: Storage, sha256: str, path: Path) -> None:

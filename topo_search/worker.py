@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
-from storage import leases, notices
+from storage import datasets, leases, notices
 from storage.connection import Storage
 from storage.errors import StorageError, unavailable_as_storage_error
 from topo_search import finish
@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.25  # Seconds between looks at the clock while slots are silent.
 POLL = 1.0  # Seconds between looks for work while there is none.
 REFUSED = 60.0  # Seconds until a study is tried again that this machine could not serve.
+TIDY = 3600.0  # Seconds between looks for datasets that were deleted.
 WATCH = 2.0  # Seconds between looks at memory, at time limits and at budgets in time.
 
 
@@ -94,7 +95,7 @@ class Worker:
         self.turned_at = time.monotonic()
         self.asked: list[int] = []  # Signals that asked it to end.
         self.draining, self.longest_drain = False, drain
-        self._due = {"poll": 0.0, "watch": 0.0, "renewal": 0.0, "presence": 0.0}
+        self._due = dict.fromkeys(("poll", "watch", "renewal", "presence", "tidying"), 0.0)
 
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
@@ -115,6 +116,7 @@ class Worker:
                         self._due["poll"] = 0.0
                     self._renew()
                     self._watch()
+                    self._tidy()
                     self._show()
             finally:
                 self._leave()
@@ -214,6 +216,15 @@ class Worker:
             elif held is not None and held.lease.study in spent:
                 self.hands.prune(slot, held, "the study's time is up")
                 slot.kill("the study's time is up")  # Its next report may be long in coming.
+
+    def _tidy(self) -> None:
+        """Delete what this machine has of datasets that were deleted."""
+        if not self._is_due("tidying", TIDY):
+            return
+        try:
+            datasets.drop_deleted(self.storage, self.claims.cache)
+        except (OSError, StorageError) as error:
+            logger.warning("Datasets that were deleted may lie here still: %s", error)
 
     def _leave(self) -> None:
         """Hand back at once what was not trained to its end."""

@@ -19,7 +19,8 @@ from storage.signing import signing_key
 from topo_search import forking, worker
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
-from topo_search.web.service import Limits, Service
+from topo_search.web.room import Limits
+from topo_search.web.service import Service
 from topo_search.worker import Worker
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=64).hash("open sesame")

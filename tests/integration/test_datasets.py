@@ -1,4 +1,5 @@
 import hashlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -150,3 +151,23 @@ def test_bytes_that_changed_in_the_database_are_not_used(storage: Storage, tmp_p
     with pytest.raises(LookupError, match=sha256):
         datasets.fetch(storage, sha256, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_drops_what_was_deleted_and_keeps_what_is_in_use(
+    storage: Storage, tmp_path: Path
+) -> None:
+    assert datasets.drop_deleted(storage, tmp_path / "none") == 0
+    files = {}
+    for name in ("kept", "gone", "just used"):
+        sha256 = datasets.put(storage, DATA + name.encode(), f"{name}.csv")
+        files[name] = datasets.fetch(storage, sha256, tmp_path)
+        assert datasets.is_kept(storage, sha256)
+    other = tmp_path / "other.txt"
+    other.write_text("nobody's dataset")
+    for path in (files["kept"], files["gone"], other):
+        os.utime(path, (0, path.stat().st_mtime))
+    with storage.transaction() as connection:
+        connection.exec_driver_sql("DELETE FROM topo_dataset WHERE name <> 'kept.csv'")
+    assert not datasets.is_kept(storage, files["gone"].name)
+    assert datasets.drop_deleted(storage, tmp_path) == 1
+    assert sorted(tmp_path.iterdir()) == sorted([files["kept"], files["just used"], other])

@@ -19,7 +19,8 @@ from storage.rows import StudyRow
 from topo_search import study
 from topo_search.study import Options
 from topo_search.web import views, watching
-from topo_search.web.service import Limits, Service
+from topo_search.web.room import FullError, Limits
+from topo_search.web.service import Service
 
 IRIS = "examples/iris.csv"
 DEADLINE = 120.0
@@ -394,15 +395,82 @@ def test_a_full_service_takes_no_more_and_says_so(
     kept = client.post("/v1/uploads?name=iris.csv", data=table).json
     assert kept is not None
     wanted = {"upload": kept["upload"], "target": "species"}
-    service.limits = Limits(open_studies=1)
+    service.room.limits = Limits(open_studies=1)
     refused = client.post("/v1/studies", json=wanted)
     assert refused.status_code == 503
     assert refused.headers["Retry-After"]
     assert "1 open studies" in refused.text
-    service.limits = Limits(stored=1000)
+    service.room.limits = Limits(stored=1000)
     assert client.post("/v1/uploads?name=iris.csv", data=table).status_code == 503
-    service.limits = Limits(upload=1000)
+    service.room.limits = Limits(upload=1000)
     larger = client.post("/v1/uploads?name=iris.csv", data=table)
     assert larger.status_code == 413
     assert larger.mimetype == "application/problem+json"
     assert not list((service.home / "uploads").iterdir())
+
+
+def test_no_more_studies_are_open_than_may_be_however_they_are_opened(
+    client: FlaskClient, service: Service, storage: Storage
+) -> None:
+    service.room.limits = Limits(open_studies=1)
+    (_, key), (_, other) = new(storage), new(storage)
+    for one in (key, other):
+        assert client.post(f"/v1/studies/{one}/pause").status_code == 200
+    assert client.post(f"/v1/studies/{key}/resume", json={}).status_code == 200
+    refused = client.post(f"/v1/studies/{other}/resume", json={})
+    assert refused.status_code == 503
+    assert "takes no more until some have ended" in refused.text
+
+
+def test_studies_that_are_being_made_count_as_open(service: Service) -> None:
+    service.room.limits = Limits(open_studies=2)
+    with service.room.for_a_study(), service.room.for_a_study():
+        with pytest.raises(FullError, match="2 open studies"), service.room.for_a_study():
+            pass
+    with service.room.for_a_study():
+        pass
+
+
+def test_keys_are_guessed_no_more_often_by_changing_the_call(client: FlaskClient) -> None:
+    calls = ("", "/results", "/trials", "/figures", "/columns", "/downloads/trials.csv")
+    answers = [
+        client.get(f"/v1/studies/{number:022d}{calls[number % len(calls)]}") for number in range(66)
+    ]
+    assert [answer.status_code for answer in answers] == [404] * 60 + [429] * 6
+    assert client.get(f"/s/{1:022d}").status_code == 429
+    last = answers[-1].json
+    assert last is not None
+    assert "Try again in a minute" in last["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"rows": []}, "rows: "),
+        ({"rows": [{"x": 5.9}]}, "rows.0.x.value: Not a valid string."),
+        ({"rows": [{"x": "1"}], "colour": "red"}, "colour: Unknown field."),
+        ([1, 2], "Invalid input type."),
+    ],
+)
+def test_rows_to_predict_that_are_none_are_refused_in_words(
+    client: FlaskClient, made: tuple[str, str], body: Any, words: str
+) -> None:
+    answer = client.post(f"/v1/studies/{made[1]}/predict", json=body)
+    assert answer.status_code == 422, answer.text
+    assert answer.mimetype == "application/problem+json"
+    assert answer.json is not None
+    assert words in answer.json["detail"]
+
+
+def test_gathering_that_fails_is_logged_as_all_else_is(
+    service: Service,
+    made: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*given: Any) -> Any:
+        raise ZeroDivisionError("in the midst of it")
+
+    monkeypatch.setattr(watching, "view_of", broken)
+    assert service.watches.of(made[0]).soon(DEADLINE) is None
+    assert "cannot be gathered" in caplog.text and "in the midst of it" in caplog.text

@@ -1,7 +1,9 @@
 """From an upload to a study over REST: how a table is read, what there is to choose, refusals."""
 
 import io
+import os
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,16 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from storage import studies, workers
+from storage import datasets, studies, workers
 from storage.connection import Storage
 from storage.workers import Worker
 from topo_search import examples
 from topo_search.choices import LIMITS
-from topo_search.web.service import Remembered, Service
+from topo_search.web.access import limiter
+from topo_search.web.app import create_app
+from topo_search.web.remembered import Remembered
+from topo_search.web.room import Limits
+from topo_search.web.service import Service
 
 IRIS = Path("examples/iris.csv").read_bytes()
 PROBLEM = "application/problem+json"
@@ -133,7 +139,7 @@ def test_a_form_without_a_file_is_refused(client: FlaskClient) -> None:
 def test_too_large_a_table_is_refused_and_nothing_of_it_stays(
     client: FlaskClient, app: APIFlask, service: Service, as_form: bool
 ) -> None:
-    service.limits = replace(service.limits, upload=2**20)
+    service.room.limits = replace(service.limits, upload=2**20)
     data = b"a,b\n" + b"1,2\n" * 2**18
     if as_form:
         app.config["MAX_CONTENT_LENGTH"] = service.limits.upload
@@ -148,7 +154,7 @@ def test_too_large_a_table_is_refused_and_nothing_of_it_stays(
 
 
 def test_a_full_service_takes_no_more(client: FlaskClient, service: Service, iris: str) -> None:
-    service.limits = replace(service.limits, stored=1)
+    service.room.limits = replace(service.limits, stored=1)
     refused = upload(client, IRIS)
     assert "takes no more until" in told(refused, 503)
     assert refused.headers["Retry-After"]
@@ -466,3 +472,66 @@ def test_the_form_has_the_words_and_defaults_of_the_command_line(
     assert "[default" not in page
     assert 'value="50"' in page
     assert '<option value="tpe" selected>' in page
+
+
+# ---- what may be asked, and what is kept
+
+
+def test_a_table_that_was_deleted_is_not_read_again(
+    client: FlaskClient, service: Service, iris: str, storage: Storage
+) -> None:
+    path, body = f"/v1/uploads/{iris}", {"reading": {}}
+    known(client.post(f"{path}/inspect", json=body))  # Now it is remembered, and lies here.
+    made = known(client.post("/v1/studies", json={"upload": iris, "target": "species"}), 201)
+    assert client.delete(f"/v1/studies/{made['key']}").status_code == 204
+    for call, asked in (("inspect", body), ("choices", {"target": "species"})):
+        assert "not here any more" in told(client.post(f"{path}/{call}", json=asked), 404)
+    again = {"upload": iris, "target": "species"}
+    assert "Upload it again" in told(client.post("/v1/studies", json=again), 404)
+    assert not datasets.is_kept(storage, service.opened(iris)[0])
+    (held,) = (service.home / "datasets").iterdir()
+    os.utime(held, (0, held.stat().st_mtime))
+    service.sweep()
+    assert not held.exists()
+
+
+def test_studies_of_the_page_are_kept_as_long_as_the_service_says(
+    client: FlaskClient, service: Service, iris: str, storage: Storage
+) -> None:
+    service.keep = timedelta(days=30)
+    assert "deleted 30 days after they were last worked at" in client.get("/").text
+    made = known(client.post("/v1/studies", json={"upload": iris, "target": "species"}), 201)
+    expires = studies.get(storage, made["study"]).expires_at
+    assert expires is not None
+    assert f'are deleted on <span id="expires"><time datetime="{expires:%Y-%m-%dT%H:%M}' in (
+        client.get(made["page"]).text
+    )
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "words"),
+    [
+        (Limits(columns=3), 422, "Expected at most 3 columns. Received 5."),
+        (Limits(rows=10), 422, "Expected at most 10 rows. Received 150."),
+        (Limits(seconds=0.001), 422, "takes longer than the 0.001 seconds"),
+        (Limits(upload=2**60), 503, "disk is full"),
+    ],
+)
+def test_a_table_beyond_the_limits_is_refused(
+    storage: Storage, service: Service, tmp_path: Path, limits: Limits, status: int, words: str
+) -> None:
+    small = Service(storage, tmp_path / "small", limits=limits, signing_key="k", keep=None)
+    app = create_app(small, password_hash=None)
+    limiter.reset()
+    try:
+        assert words in told(upload(app.test_client(), IRIS), status)
+    finally:
+        small.close()
+    assert not list((tmp_path / "small" / "uploads").iterdir())
+
+
+def test_an_address_uploads_so_often_and_is_told_in_words(client: FlaskClient) -> None:
+    answers = [upload(client, b"no table") for _ in range(31)]
+    assert {answer.status_code for answer in answers[:30]} == {422}
+    assert "Try again in a minute" in told(answers[30], 429)
+    assert answers[30].headers["Retry-After"]

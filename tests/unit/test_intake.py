@@ -82,19 +82,26 @@ def test_who_asks_before_sending_is_answered_before(taking: Intake) -> None:
     assert incoming(taking, "Content-Length: 9", "Expect: 100-continue").expect_continue
 
 
-def test_all_bodies_together_have_a_limit(taking: Intake) -> None:
+def test_all_bodies_together_have_a_limit_that_small_ones_do_not_meet(
+    taking: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "SMALL", 50)
     several = [incoming(taking, f"Content-Length: {LIMIT}") for _ in range(AT_ONCE + 2)]
     for request in several:
         request.received(b"x" * (LIMIT - 1))
     taken = [request for request in several if request.refusal is None]
     assert len(taken) == AT_ONCE
+    small = incoming(taking, "Content-Length: 50")
+    small.received(b"x" * 50)
+    assert small.completed and small.refusal is None
+    small.close()
     refused = next(request for request in several if request.refusal is not None)
     refused.received(b"x")
     assert refused.completed
     assert answer(refused)[0] == 503
     for request in several:
         request.close()
-    del several, taken, refused, request  # They went, and others can send.
+    del several, taken, refused, request, small  # They went, and others can send.
     assert taking.taken == 0
 
 
@@ -106,3 +113,14 @@ def test_headers_that_drip_are_cut_off(taking: Intake, monkeypatch: pytest.Monke
     request.received(b"X")
     assert request.completed
     assert answer(request)[0] == 408
+
+
+def test_a_body_that_drips_is_cut_off(taking: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, slow = (incoming(taking, f"Content-Length: {LIMIT}") for _ in range(2))
+    monkeypatch.setattr(intake, "BODY_SECONDS", -2.0)  # So much later it seems.
+    monkeypatch.setattr(intake, "SLOWEST", 5)
+    request.received(b"x" * (LIMIT // 2))
+    slow.received(b"x" * 9)
+    assert not request.completed and slow.completed
+    assert answer(slow)[0] == 408
+    assert taking.taken == LIMIT // 2

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -29,7 +30,7 @@ from objectives.table import MissingColumnsError, Overrides, read_table
 from topo_search import forking, predictor
 from topo_search.web import children, prediction
 from topo_search.web.children import BusyError, EndedError, TooLongError, TooMuchError
-from topo_search.web.prediction import KEPT, Predicted, Predictions, Question
+from topo_search.web.prediction import KEPT, Files, Predicted, Predictions, Question
 
 # TensorFlow's variables do not know NumPy's `copy` yet, and Keras saves them so.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -156,8 +157,14 @@ def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
-def read(predicted: Predicted) -> Rows:
-    return list(csv.DictReader(io.StringIO(predicted.csv.decode(), newline="")))
+def asked(predictions: Predictions, name: str, files: Files, data: bytes) -> tuple[Predicted, Rows]:
+    """What was predicted of a CSV, and the rows that were written."""
+    with TemporaryDirectory() as folder:
+        table, into = Path(folder, "table.csv"), Path(folder, "predicted.csv")
+        table.write_bytes(data)
+        found = predictions.csv(name, "1", files, table, into)
+        with into.open(newline="", encoding="utf-8") as file:
+            return found, list(csv.DictReader(file))
 
 
 def said(rows: Rows, predicted: Predicted) -> list[list[float | str]]:
@@ -180,12 +187,11 @@ def test_a_csv_is_predicted_as_on_the_command_line(
     name: str, predictions: Predictions, request: pytest.FixtureRequest
 ) -> None:
     network: Network = request.getfixturevalue(name)
-    found = predictions.csv(name, "1", files_of(network), network.data)
+    found, rows = asked(predictions, name, files_of(network), network.data)
     known = predictor.predict(network.folder, network.data)
     assert found.columns == tuple(known.frame)
     assert found.predicted == known.predicted
     assert found.warnings == known.warnings
-    rows = read(found)
     assert said(rows, found) == said(known.frame.to_dict("records"), found)
     assert [row["when"] for row in rows] == [row["when"] for row in network.rows]
     assert found.rows == []
@@ -203,12 +209,11 @@ def test_rows_of_a_form_are_read_as_those_of_a_file(
     name: str, predictions: Predictions, request: pytest.FixtureRequest
 ) -> None:
     network: Network = request.getfixturevalue(name)
-    of_file = predictions.csv(name, "1", files_of(network), network.data)
+    of_file, written = asked(predictions, name, files_of(network), network.data)
     found = predictions.rows(name, "1", files_of(network), network.rows)
-    assert found.csv == b""
     assert found.columns == of_file.columns
     assert len(found.rows) == len(network.rows)
-    assert said(found.rows, found) == said(read(of_file), of_file)
+    assert said(found.rows, found) == said(written, of_file)
     assert json.loads(json.dumps(found.rows)) == found.rows
     (one,) = predictions.rows(name, "1", not_needed, network.rows[:1]).rows
     assert said([one], found) == said(found.rows[:1], found)
@@ -274,7 +279,7 @@ def test_no_cell_of_a_csv_is_a_formula_and_its_numbers_stay(
 ) -> None:
     frame = mixed().assign(kind="=cmd|'/C calc'!A0", size=-1.5)
     data = frame.to_csv(index=False).encode()
-    (first, *_) = read(predictions.csv("plain", "1", files_of(plain), data))
+    _, (first, *_) = asked(predictions, "plain", files_of(plain), data)
     assert first["kind"] == "'=cmd|'/C calc'!A0"
     assert first["size"] == "-1.5"
 
@@ -289,7 +294,7 @@ def test_a_missing_column_is_named_and_the_child_lives_on(
     predictions.rows("plain", "1", files_of(plain), plain.rows[:1])
     process = process_of(predictions)
     with pytest.raises(MissingColumnsError, match="'head' \\(is it 'heed'\\?\\)") as raised:
-        predictions.csv("plain", "1", not_needed, frame.to_csv(index=False).encode())
+        asked(predictions, "plain", not_needed, frame.to_csv(index=False).encode())
     assert raised.value.columns == ("head",)
     row = {name: text for name, text in plain.rows[0].items() if name != "on"}
     with pytest.raises(MissingColumnsError, match="Columns are missing: 'on'"):
@@ -305,7 +310,7 @@ def test_what_is_no_table_is_refused(
     data: bytes, what: str, predictions: Predictions, plain: Network
 ) -> None:
     with pytest.raises(ValueError, match=what):
-        predictions.csv("plain", "1", files_of(plain), data)
+        asked(predictions, "plain", files_of(plain), data)
 
 
 def test_no_rows_are_refused(predictions: Predictions, plain: Network) -> None:
@@ -438,7 +443,7 @@ def test_a_request_that_needs_too_much_memory_is_refused_and_the_next_is_not(
     names, _, body = plain.data.partition(b"\n")
     large = names + b"\n" + body * (40 * MB // len(body))
     with pytest.raises(TooMuchError, match="needs more memory than the 100 MiB"):
-        predictions.csv("plain", "1", files_of(plain), large)
+        asked(predictions, "plain", files_of(plain), large)
     until(lambda: gone(first))
     assert predictions.rows("plain", "1", files_of(plain), plain.rows[:1]).rows
 
@@ -490,6 +495,9 @@ def test_many_threads_are_served_one_after_another(
 # Where memory and idleness meet chance; with a child that has both at will
 
 
+LITTLE, TOO_MUCH, INTO = Path("little"), Path("too much"), Path("into")
+
+
 class Fake:
     """A child that needs as much memory as it holds networks."""
 
@@ -506,7 +514,7 @@ class Fake:
         if self.held and question.key not in self.held:
             self.waits = False
             raise TooMuchError("too much")
-        if question.data == b"too much":
+        if question.table == TOO_MUCH:
             self.waits = False
             raise TooMuchError("too much")
         self.held.append(question.key)
@@ -529,25 +537,25 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Predictions]:
 
 
 def test_networks_held_for_others_are_not_what_a_table_is_refused_for(fake: Predictions) -> None:
-    assert fake.csv("one", "1", dict, b"") == ("one", "1")
-    assert fake.csv("other", "1", dict, b"") == ("other", "1")
+    assert fake.csv("one", "1", dict, LITTLE, INTO) == ("one", "1")
+    assert fake.csv("other", "1", dict, LITTLE, INTO) == ("other", "1")
     assert Fake.made == 2
 
 
 def test_a_table_that_is_too_large_for_a_child_of_its_own_is_refused(fake: Predictions) -> None:
     with pytest.raises(TooMuchError):
-        fake.csv("one", "1", dict, b"too much")
+        fake.csv("one", "1", dict, TOO_MUCH, INTO)
     assert Fake.made == 1
-    fake.csv("one", "1", dict, b"")
+    fake.csv("one", "1", dict, LITTLE, INTO)
     with pytest.raises(TooMuchError):
-        fake.csv("other", "1", dict, b"too much")
+        fake.csv("other", "1", dict, TOO_MUCH, INTO)
     assert Fake.made == 3
 
 
 def test_a_child_that_ended_as_it_was_asked_is_replaced(
     fake: Predictions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.csv("one", "1", dict, b"")
+    fake.csv("one", "1", dict, LITTLE, INTO)
     asked = Fake.ask
 
     def end_once(child: Fake, question: Question | None, *, seconds: float) -> Any:
@@ -557,7 +565,7 @@ def test_a_child_that_ended_as_it_was_asked_is_replaced(
         return asked(child, question, seconds=seconds)
 
     monkeypatch.setattr(Fake, "ask", end_once)
-    assert fake.csv("one", "1", dict, b"") == ("one", "1")
+    assert fake.csv("one", "1", dict, LITTLE, INTO) == ("one", "1")
     assert Fake.made == 2
 
 
@@ -574,10 +582,12 @@ folder = Path(sys.argv[1])
 children, predictions = Children(), Predictions()
 assert children(operator.mul, 6, 7, seconds=60, memory=2**28) == 42
 files = lambda: {name: (folder / name).read_bytes() for name in ("network.keras", "reading.json")}
-data = (folder / "table.csv").read_bytes()
-assert predictions.csv("study", "1", files, data).csv
+table, other, into = folder / "table.csv", folder / "other.csv", folder / "into.csv"
+other.write_bytes(b"a,b\\n1,2\\n")
+predictions.csv("study", "1", files, table, into)
+assert into.stat().st_size
 try:
-    predictions.csv("study", "1", files, b"a,b\\n1,2\\n")
+    predictions.csv("study", "1", files, other, into)
 except ValueError as error:
     print(type(error).__name__, error)
 children.close()

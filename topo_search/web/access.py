@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hmac
 import re
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-from flask import abort, current_app, request, session
+from flask import Blueprint, abort, current_app, request, session
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
@@ -18,12 +20,32 @@ from topo_search.web.watching import Watch
 
 limiter = Limiter(get_remote_address, storage_uri="memory://", strategy="moving-window")
 csrf = CSRFProtect()
+F = TypeVar("F", bound=Callable[..., Any])
 
 UPLOADS = "30 per minute; 300 per hour"
+READINGS = "120 per minute"  # Of tables, by a child each.
 LOGINS = "10 per minute; 50 per hour"
-GUESSES = "60 per minute"  # Of wrong keys and tokens.
+GUESSES = "60 per minute"  # Of wrong keys and tokens, wherever they are tried.
+OFTEN = "This was asked for too often from where you are. Try again in a minute."
+PREDICTIONS = "120 per minute"
 SAFE = ("GET", "HEAD", "OPTIONS")
 _ID = re.compile(r"[a-z0-9]{8}")
+
+
+def limited(often: str) -> Callable[[F], F]:
+    """Return what lets each address call an endpoint no more often, nor guess more often."""
+    limit = limiter.limit(often, override_defaults=False, error_message=OFTEN)
+    return cast(Callable[[F], F], limit)
+
+
+def guarded(blueprint: Blueprint) -> None:
+    """Let each address guess keys and tokens no more often than `GUESSES`, wherever it does."""
+    limiter.shared_limit(
+        GUESSES,
+        scope="guesses",
+        deduct_when=lambda response: response.status_code == 404,
+        error_message=OFTEN,
+    )(blueprint)
 
 
 def service() -> Service:

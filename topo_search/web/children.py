@@ -38,6 +38,7 @@ PRELOAD = (
     ),
 )
 LESS_URGENT = 2  # Added to a child's niceness: pages come first, but someone waits for it, too.
+WAITING = 32  # Threads of the server that may wait for children: others have to answer, too.
 LONGEST_STOP = 5.0  # Seconds that a process may take to vanish once it was killed.
 FEWER = "Give a table with fewer rows or columns."
 
@@ -174,7 +175,7 @@ class Children:
         """
         self.log, self._free, self._closed = log, count, False
         self._running: set[Child] = set()
-        self._changed = threading.Condition()
+        self._changed, self._places = threading.Condition(), threading.Semaphore(WAITING)
         forking.warm_up(None, PRELOAD)
 
     def __call__(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float, memory: int) -> T:
@@ -217,19 +218,32 @@ class Children:
 
     @contextmanager
     def _turn(self, seconds: float) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._free, seconds)
-            if self._closed:
-                raise ending()
-            if not self._free:
-                raise BusyError("Other tables are being read. Try again in a moment.")
-            self._free -= 1
-        try:
-            yield
-        finally:
+        busy = BusyError("Other tables are being read. Try again in a moment.")
+        with place(self._places, busy):
             with self._changed:
-                self._free += 1
-                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._closed or self._free, seconds)
+                if self._closed:
+                    raise ending()
+                if not self._free:
+                    raise busy
+                self._free -= 1
+            try:
+                yield
+            finally:
+                with self._changed:
+                    self._free += 1
+                    self._changed.notify_all()
+
+
+@contextmanager
+def place(places: threading.Semaphore, busy: BusyError) -> Iterator[None]:
+    """Hold one of some places while the block runs; raise `busy` at once where none is free."""
+    if not places.acquire(blocking=False):
+        raise busy
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def settle(log: Path | None) -> None:

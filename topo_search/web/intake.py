@@ -22,6 +22,9 @@ HEADERS = 16 * 1024  # Bytes of a request's headers.
 HEADER_SECONDS = 30.0  # In which a request's headers have to come.
 SWALLOWED = 4  # Times the limit that a body too large is read and dropped, to be answered then.
 AT_ONCE = 4  # Times the limit that all bodies may have that are being sent.
+SMALL = 256 * 1024  # Bytes of a body that is taken whatever others send.
+SLOWEST = 8 * 1024  # Bytes a second that a body has to come with, …
+BODY_SECONDS = 60.0  # … this long after its request began.
 
 
 @dataclass(kw_only=True)
@@ -36,6 +39,11 @@ class Intake:
     def taken(self) -> int:
         """Bytes that are held of bodies."""
         return sum(request.body_bytes_received for request in self.open if not request.refusal)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is held that no more large bodies are taken."""
+        return self.taken > AT_ONCE * self.limit
 
     @property
     def hard_limit(self) -> int:
@@ -106,11 +114,17 @@ class Incoming(HTTPRequestParser):  # type: ignore[misc]  # Waitress has no type
             self.intake.open.add(self)
         if max(self.content_length, self.body_bytes_received) > self.intake.limit:
             self._refuse(Refusal(413, "Too large", self.intake.too_large))
-        elif self.body_rcv is not None and self.intake.taken > AT_ONCE * self.intake.limit:
+        elif self.body_bytes_received > SMALL and self.intake.is_full:
             self._refuse(Refusal(503, "Not now", "Others send large tables. Try again later."))
+        elif not self.completed and self._is_slow():
+            self._cut(Refusal(408, "Too slow", "Expected the body sooner. Try again."))
         if self.completed and self.refusal is not None:
             self.error = self.refusal
         return taken
+
+    def _is_slow(self) -> bool:
+        late = time.monotonic() - self.began - BODY_SECONDS
+        return bool(late > self.body_bytes_received / SLOWEST)
 
     def _refuse(self, refusal: Refusal) -> None:
         if self.refusal is not None:

@@ -14,15 +14,15 @@ from topo_search import examples
 from topo_search.choices import FIRST, KINDS, SPACE_NAMES, SPACES
 from topo_search.formats import format_count, format_name
 from topo_search.study import HIGHEST_SEED, MOST_TRIALS
-from topo_search.web.access import GUESSES, limiter, service, study_of
+from topo_search.web.access import guarded, service, study_of
 from topo_search.web.forms import field
-from topo_search.web.service import MB
+from topo_search.web.room import MB
 from topo_search.web.views import Standing
 
 QUICK = 0.5  # Seconds in which a page waits for what a study found.
 
 pages = Blueprint("pages", __name__, template_folder="templates")
-limiter.limit(GUESSES, deduct_when=lambda response: response.status_code == 404)(pages)
+guarded(pages)
 
 
 @pages.get("/")
@@ -104,6 +104,7 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
         fragments=fragments,
         subject=f"Predicting {format_name(row.plan.get('target') or row.name or row.id)}",
         operator=operator,
+        expires=row.expires_at,
         relatives=_relatives(row) if operator else {},  # Who has a key has no others.
     )
 

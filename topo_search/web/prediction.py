@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from topo_search import slot
 from topo_search.web.children import (
     LONGEST_STOP,
+    WAITING,
     BusyError,
     Child,
     EndedError,
@@ -24,6 +25,7 @@ from topo_search.web.children import (
     ending,
     limit_memory,
     limit_time,
+    place,
     settle,
 )
 
@@ -44,17 +46,17 @@ class Predicted:
     columns: tuple[str, ...]  # The table's, then those of `predicted`.
     predicted: tuple[str, ...]  # `prediction`, and for classes `probability NAME` of each.
     rows: list[dict[str, Any]]  # JSON values by column; empty where a CSV was asked for.
-    csv: bytes  # UTF-8, no cell a formula; empty where rows were asked for.
     warnings: tuple[str, ...]  # Of reading the table: unknown columns, rows left out, …
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """To the child: predict a CSV's bytes, or rows."""
+    """To the child: predict a CSV, or rows."""
 
     key: Key
     folder: Path | None  # Where the network is, unless the child holds it.
-    data: bytes | None = None
+    table: Path | None = None  # The CSV.
+    into: Path | None = None  # Where the predicted one is to be written.
     rows: Rows | None = None
 
 
@@ -91,24 +93,26 @@ class Predictions:
         self._child: Child | None = None
         self._closed = False
         self._one = threading.Lock()  # Who holds it has the turn to ask.
+        self._places = threading.Semaphore(WAITING)
         self._changing = threading.Lock()  # Who holds it may start or end the child.
 
-    def csv(self, study: str, mark: str, files: Files, data: bytes) -> Predicted:
-        """Predict a CSV's rows; the answer is a CSV.
+    def csv(self, study: str, mark: str, files: Files, table: Path, into: Path) -> Predicted:
+        """Predict a CSV's rows, and write them as a CSV: UTF-8, no cell a formula.
 
         Args:
             study: Public id.
             mark: Tells the study's network from an earlier one, as its time of making does.
             files: Called where the child does not hold the network; gives an exported network's
                 files by name.
-            data: The CSV, read by the rules of the study's table.
+            table: The CSV, read by the rules of the study's table.
+            into: What is written.
 
         Raises:
             ValueError: It cannot be read so; names missing columns.
             TooMuchError, TooLongError: It needs more memory or time than it may have.
             BusyError: It did not get its turn.
         """
-        return self._predicted((study, mark), files, data=data)
+        return self._predicted((study, mark), files, table=table, into=into)
 
     def rows(self, study: str, mark: str, files: Files, rows: Rows) -> Predicted:
         """Predict rows given as text by column, each read as it would be in a CSV.
@@ -182,12 +186,14 @@ class Predictions:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if not self._one.acquire(timeout=self._allowance.seconds):
-            raise BusyError("Other tables are being predicted. Try again in a moment.")
-        try:
-            yield
-        finally:
-            self._one.release()
+        busy = BusyError("Other tables are being predicted. Try again in a moment.")
+        with place(self._places, busy):
+            if not self._one.acquire(timeout=self._allowance.seconds):
+                raise busy
+            try:
+                yield
+            finally:
+                self._one.release()
 
 
 class Networks:
@@ -204,9 +210,9 @@ class Networks:
             return tuple(self._held)
         try:
             predictor = self._loaded(question)
-            if question.rows is not None:
-                return told(predictor.predict_rows(question.rows), as_csv=False)
-            return told(predictor.predict(question.data or b""), as_csv=True)
+            if question.table is None or question.into is None:
+                return told(predictor.predict_rows(question.rows or ()))
+            return told(predictor.predict(question.table.read_bytes()), into=question.into)
         except ResourceExhaustedError as error:
             raise MemoryError from error
 
@@ -221,16 +227,17 @@ class Networks:
         return self._held[question.key]
 
 
-def told(prediction: Prediction, *, as_csv: bool) -> Predicted:
-    """Return a prediction in plain values, which the service can take without pandas."""
+def told(prediction: Prediction, *, into: Path | None = None) -> Predicted:
+    """Return a prediction in plain values, its rows in a file where one is given."""
     from topo_search.plain import csv_text, plain
 
     frame = prediction.frame
+    if into is not None:
+        into.write_text(csv_text(frame, numerals=True), encoding="utf-8", newline="")
     return Predicted(
         columns=tuple(str(name) for name in frame),
         predicted=prediction.predicted,
-        rows=[] if as_csv else [plain(row) for row in frame.to_dict("records")],
-        csv=csv_text(frame, numerals=True).encode() if as_csv else b"",
+        rows=[] if into is not None else [plain(row) for row in frame.to_dict("records")],
         warnings=prediction.warnings,
     )
 

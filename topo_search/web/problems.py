@@ -8,12 +8,14 @@ from typing import Any
 from apiflask import APIFlask, HTTPError
 from flask import Response, json, make_response, render_template, request
 from jinja2 import TemplateError
+from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from storage.errors import StorageError
 from topo_search.web.children import BusyError
+from topo_search.web.room import FullError, UploadTooLargeError, too_large
 from topo_search.web.security import OTHERS
-from topo_search.web.service import FullError, Service, UploadTooLargeError, too_large
+from topo_search.web.service import Service
 from topo_search.web.watching import ManyWatchError
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,9 @@ def register(app: APIFlask, service: Service) -> None:
     )
     for busy in (FullError, BusyError, ManyWatchError, StorageError):
         app.register_error_handler(busy, lambda error: refuse(503, str(error)))
+    app.register_error_handler(
+        ValidationError, lambda error: refuse(422, _first(error.messages), errors=error.messages)
+    )
     app.register_error_handler(ValueError, lambda error: refuse(422, str(error)))
     app.register_error_handler(LookupError, _missing)
     app.register_error_handler(

@@ -159,7 +159,7 @@ class RowsIn(Strict):
 
     rows = fields.List(
         fields.Dict(
-            keys=fields.String(validate=SHORT),
+            keys=fields.String(validate=NAMED),
             values=fields.String(allow_none=True, validate=validate.Length(max=10_000)),
         ),
         required=True,

@@ -22,7 +22,7 @@ import argon2
 import waitress
 from waitress import wasyncore
 
-from storage import retention, signing
+from storage import signing
 from storage.connection import Storage
 from storage.errors import StorageError
 from topo_search.signals import asked_to_end
@@ -30,7 +30,8 @@ from topo_search.web.access_log import logged
 from topo_search.web.app import create_app
 from topo_search.web.companion import Companion, companion
 from topo_search.web.intake import HEADERS, Intake
-from topo_search.web.service import Limits, Service, too_large
+from topo_search.web.room import Limits, too_large
+from topo_search.web.service import Service
 from topo_search.web.watching import STREAMS
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def serve(
             clear_untrusted_proxy_headers=not proxied,
         )
         server.channel_class = intake.channel()
-        stack.enter_context(_swept(storage))
+        stack.enter_context(_swept(service))
         beside = stack.enter_context(companion(worker, log_json=log_json))
         with asked_to_end(server.pull_trigger) as asked:
             told(_url(listening))
@@ -265,16 +266,14 @@ def _url(listening: socket.socket) -> str:
 
 
 @contextmanager
-def _swept(storage: Storage) -> Iterator[None]:
+def _swept(service: Service) -> Iterator[None]:
     """Delete now and then what has expired, while the block runs."""
     ended = threading.Event()
 
     def sweep() -> None:
         while True:
             try:
-                swept = retention.sweep(storage)
-                if swept.studies or swept.datasets:
-                    logger.info("Expired: %s", swept)
+                service.sweep()
             except StorageError as error:
                 logger.warning("%s", error)
             if ended.wait(SWEEP):

@@ -22,7 +22,7 @@ from objectives.parameters import Choice, Parameter, Range
 from objectives.reading import Overrides, Reading, ReadingError
 from objectives.table import Column, Feature, Table, apply_reading, describe, read_table
 from storage import datasets
-from storage.connection import connect
+from storage.connection import Storage, connect
 from topo_search import examples, study
 from topo_search.choices import LIMITS
 from topo_search.plain import plain
@@ -141,7 +141,18 @@ def create(where: Where, sha256: str, options: Options) -> dict[str, str]:
 
 def _bytes(where: Where, sha256: str) -> bytes:
     with closing(connect(where.url)) as storage:
+        need_kept(storage, sha256)
         return datasets.fetch(storage, sha256, where.cache).read_bytes()
+
+
+def need_kept(storage: Storage, sha256: str) -> None:
+    """Refuse a table that was deleted, whatever this machine still has of it.
+
+    Raises:
+        LookupError: It was.
+    """
+    if not datasets.is_kept(storage, sha256):
+        raise LookupError("This table is not here any more. Upload it again.")
 
 
 def _read(where: Where, data: bytes, overrides: Overrides) -> Table:

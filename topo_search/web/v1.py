@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any
+from typing import IO, Any
 
 from apiflask import APIBlueprint
 from flask import Response, request, send_file
@@ -17,17 +16,27 @@ from topo_search.formats import format_name
 from topo_search.predictor import NETWORK, READING
 from topo_search.report import report_html
 from topo_search.web import schemas, watching
-from topo_search.web.access import GUESSES, UPLOADS, limiter, service, study_of, watch_of
+from topo_search.web.access import (
+    PREDICTIONS,
+    READINGS,
+    UPLOADS,
+    guarded,
+    limited,
+    service,
+    study_of,
+    watch_of,
+)
+from topo_search.web.service import Network
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
-limiter.limit(GUESSES, deduct_when=lambda response: response.status_code == 404)(v1)
+guarded(v1)
 
 CSV, JSON, HTML = "text/csv; charset=utf-8", "application/json", "text/html; charset=utf-8"
 _RAW = {"schema": {"type": "string", "format": "binary"}}
 
 
 @v1.post("/uploads")
-@limiter.limit(UPLOADS)
+@limited(UPLOADS)
 @v1.doc(
     summary="Upload a table",
     description="As the file `file` of a form, or as the whole body with its name in `?name=`.",
@@ -52,7 +61,7 @@ def list_examples() -> list[dict[str, str]]:
 
 
 @v1.post("/examples/<string:name>")
-@limiter.limit(UPLOADS)
+@limited(UPLOADS)
 @v1.doc(summary="Take an example", tags=["Tables"], responses={201: "As of an upload"})
 def take_example(name: str) -> tuple[dict[str, Any], int]:
     """Upload a table that comes with topo-search."""
@@ -60,6 +69,7 @@ def take_example(name: str) -> tuple[dict[str, Any], int]:
 
 
 @v1.post("/uploads/<string:upload>/inspect")
+@limited(READINGS)
 @v1.input(schemas.InspectIn)
 @v1.doc(summary="Read a table again, corrected", tags=["Tables"])
 def inspect(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +78,7 @@ def inspect(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
 
 
 @v1.post("/uploads/<string:upload>/choices")
+@limited(READINGS)
 @v1.input(schemas.ChoicesIn)
 @v1.doc(summary="What there is to choose for a table and its target", tags=["Tables"])
 def choices(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +87,7 @@ def choices(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
 
 
 @v1.post("/studies")
-@limiter.limit(UPLOADS)
+@limited(UPLOADS)
 @v1.input(schemas.StudyIn)
 @v1.doc(summary="Create a study", responses={201: "Its id and key", 503: "Full"})
 def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
@@ -150,7 +161,7 @@ def pause(study: str) -> dict[str, Any]:
 def resume(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
     """Open a study again."""
     more = {"trials": json_data["trials"], "seconds": json_data["timeout"]}
-    return _changed(study, lambda row: studies.resume(service().storage, row.id, **more))
+    return _changed(study, lambda row: service().resume(row.id, **more))
 
 
 @v1.post("/studies/<string:study>/cancel")
@@ -173,10 +184,7 @@ def rename(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
 @v1.doc(summary="Delete it with all it found", responses={204: "Deleted"})
 def delete(study: str) -> tuple[str, int]:
     """Delete a study."""
-    row = study_of(study)
-    studies.delete(service().storage, row.id)
-    with suppress(LookupError):  # Whoever watches it hears at once.
-        service().watches.of(row.id).look()
+    service().delete(study_of(study).id)
     return "", 204
 
 
@@ -188,7 +196,7 @@ def columns(study: str) -> dict[str, Any]:
 
 
 @v1.post("/studies/<string:study>/predict")
-@limiter.limit("120 per minute")
+@limited(PREDICTIONS)
 @v1.doc(
     summary="Predict rows with the study's network",
     description="JSON `{rows: [{column: text}]}` is answered with JSON, a CSV with a CSV.",
@@ -204,11 +212,14 @@ def predict(study: str) -> Any:
             "rows": found.rows,
             "warnings": list(found.warnings),
         }
-    data = request.files["file"].read() if request.files.get("file") else request.get_data()
-    return _predicted(row, data)
+    file = request.files.get("file")
+    return _predicted(
+        row, service().predict(_network(row), file.stream if file else request.stream)
+    )
 
 
 @v1.get("/studies/<string:study>/downloads/<string:name>")
+@limited(PREDICTIONS)
 @v1.doc(
     summary="A file of a study",
     description="model.keras, reading.json, report.html, trials.csv, trials.json, predictions.csv",
@@ -222,7 +233,7 @@ def download(study: str, name: str) -> Response:
     found = content(row)
     if isinstance(found, Response):
         return found
-    return _file(found, f"{row.id}-{name}", media_type)
+    return _file(io.BytesIO(found), f"{row.id}-{name}", media_type)
 
 
 def _report(row: StudyRow) -> bytes:
@@ -244,7 +255,7 @@ def _predictions(row: StudyRow) -> Response:
     if row.dataset is None:
         raise LookupError("This study has no table.")
     path = datasets.fetch(service().storage, row.dataset, service().home / "datasets")
-    return _predicted(row, path.read_bytes())
+    return _predicted(row, service().predicted(_network(row), path))
 
 
 DOWNLOADS: Mapping[str, tuple[str, Callable[[StudyRow], bytes | Response]]] = {
@@ -272,7 +283,7 @@ def _need_network(row: StudyRow) -> None:
         raise LookupError("This study has no network to hand over yet: it has not finished.")
 
 
-def _network(row: StudyRow) -> tuple[str, str, Callable[[], Mapping[str, bytes]]]:
+def _network(row: StudyRow) -> Network:
     """Return what names a study's network, and how to come by it."""
     _need_network(row)
     storage = service().storage
@@ -282,17 +293,15 @@ def _network(row: StudyRow) -> tuple[str, str, Callable[[], Mapping[str, bytes]]
     return row.id, mark, lambda: {name: artifacts.get(storage, row.id, name) for name in names}
 
 
-def _predicted(row: StudyRow, data: bytes) -> Response:
-    found = service().predictions.csv(*_network(row), data)
-    response = _file(found.csv, f"{row.id}-predictions.csv", CSV)
-    response.headers["X-Warnings"] = str(len(found.warnings))
+def _predicted(row: StudyRow, found: tuple[IO[bytes], int]) -> Response:
+    csv, warnings = found
+    response = _file(csv, f"{row.id}-predictions.csv", CSV)
+    response.headers["X-Warnings"] = str(warnings)
     return response
 
 
-def _file(data: bytes, name: str, media_type: str) -> Response:
-    return send_file(
-        io.BytesIO(data), mimetype=media_type, as_attachment=True, download_name=name, max_age=0
-    )
+def _file(data: IO[bytes], name: str, media_type: str) -> Response:
+    return send_file(data, mimetype=media_type, as_attachment=True, download_name=name, max_age=0)
 
 
 def _file_name(name: str | None) -> str:

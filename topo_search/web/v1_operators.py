@@ -12,11 +12,11 @@ from storage import events, listing
 from storage.listing import Listed
 from storage.tables import STUDY_STATES
 from topo_search import fleet
-from topo_search.web.access import GUESSES, limiter, need_operator, service
+from topo_search.web.access import guarded, need_operator, service
 from topo_search.web.schemas import Strict
 
 v1_operators = APIBlueprint("v1_operators", __name__, url_prefix="/v1", tag="Operators")
-limiter.limit(GUESSES, deduct_when=lambda response: response.status_code == 404)(v1_operators)
+guarded(v1_operators)
 v1_operators.before_request(need_operator)
 
 

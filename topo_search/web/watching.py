@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 from storage import changes, keys, studies
 from storage.connection import Storage
@@ -107,8 +106,12 @@ class Watch:
 
     def _try(self) -> None:
         """Gather it where nobody waits for an error: who asks next meets it again."""
-        with suppress(LookupError, StorageError):
+        try:
             self.look()
+        except (LookupError, StorageError) as error:
+            logger.debug("%s", error)
+        except Exception:
+            logger.exception("Study %s cannot be gathered.", self.study)
 
 
 class ManyWatchError(RuntimeError):

@@ -14,29 +14,34 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-// Call the service; a refusal becomes an Error with the words of its problem details.
-async function call(method, path, body) {
-  const options = { method, headers: { Accept: "application/json" } };
+// Send something to the service; a refusal becomes an Error with the words of its problem details.
+async function send(method, path, body, type) {
+  const options = { method, headers: {}, body };
+  if (type) options.headers["Content-Type"] = type;
   const token = document.querySelector("meta[name=csrf-token]");
   if (token && method !== "GET") options.headers["X-CSRFToken"] = token.content;
-  if (body !== undefined) {
-    options.headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
   let response;
   try {
     response = await fetch(path, options);
   } catch {
     throw new Error("The service cannot be reached. Check the connection and try again.");
   }
-  const json = (response.headers.get("Content-Type") || "").includes("json");
-  const answer = json ? await response.json() : await response.text();
-  if (!response.ok) {
-    const error = new Error((json && (answer.detail || answer.title)) || `The service answered ${response.status}.`);
-    error.status = response.status;
-    throw error;
-  }
-  return answer;
+  if (response.ok) return response;
+  const told = isJson(response) ? await response.json() : {};
+  const error = new Error(told.detail || told.title || `The service answered ${response.status}.`);
+  error.status = response.status;
+  throw error;
+}
+
+// Call the service with JSON; return the JSON, or else the text, that it answers with.
+async function call(method, path, body) {
+  const json = body === undefined ? [] : [JSON.stringify(body), "application/json"];
+  const response = await send(method, path, ...json);
+  return isJson(response) ? response.json() : response.text();
+}
+
+function isJson(response) {
+  return (response.headers.get("Content-Type") || "").includes("json");
 }
 
 // Say something shortly; read out by screen readers.

@@ -75,8 +75,7 @@ const predictor = (() => {
       if (!file) return;
       said.textContent = "Predicting …";
       try {
-        const response = await fetch(`${api}/predict`, { method: "POST", headers: { "Content-Type": "text/csv" }, body: file });
-        if (!response.ok) throw new Error((await response.json()).detail);
+        const response = await send("POST", `${api}/predict`, file, "text/csv");
         const link = make("a", { href: URL.createObjectURL(await response.blob()), download: `${file.name.replace(/\.[^.]*$/, "")}-predictions.csv` });
         document.body.append(link);
         link.click();

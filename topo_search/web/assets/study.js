@@ -30,6 +30,10 @@ function showState() {
   byId("unserved").hidden = !(open && !state.workers && !state.busy);
   const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", rename: true, delete: true };
   for (const button of byId("controls").children) button.hidden = !can[button.dataset.act || button.dataset.open];
+  if (byId("expires") && state.expires_at) {
+    byId("expires").firstElementChild.setAttribute("datetime", state.expires_at);
+    localTimes(byId("expires"));
+  }
   byId("more-time").hidden = state.seconds === null;
   byId("use").hidden = !(state.state !== "cancelled" && state.has_network);
   if (state.has_network) predictor.show(api);
