@@ -110,3 +110,33 @@ def test_the_document_names_every_call(unlimited: APIFlask) -> None:
 def test_tokens_are_no_keys(unlimited: APIFlask, storage: Storage) -> None:
     token = tokens.create(storage, "robot")
     assert unlimited.test_client().get(f"/v1/studies/{token}").status_code == 404
+
+
+def test_the_document_tells_bodies_that_are_tables_and_what_lets_one_in(
+    unlimited: APIFlask,
+) -> None:
+    paths = unlimited.spec["paths"]
+    uploads, predict = (
+        paths[path]["post"]["requestBody"]["content"]
+        for path in ("/v1/uploads", "/v1/studies/{study}/predict")
+    )
+    assert set(uploads) == {"text/csv", "multipart/form-data"}
+    assert set(predict) == {*uploads, "application/json"}
+    assert set(predict["application/json"]["schema"]["properties"]) == {"rows"}
+    for path, name in (("/v1/uploads", "name"), ("/v1/studies/{study}/events", "seen")):
+        (operation,) = paths[path].values()
+        assert name in [one["name"] for one in operation["parameters"] if one["in"] == "query"]
+    assert paths["/v1/studies/{study}"]["get"]["security"] == [{"key": []}, {}]
+    assert "key" in unlimited.spec["components"]["securitySchemes"]
+    page = unlimited.test_client().get("/docs")
+    assert page.status_code == 200 and "JSON, or a table as the body" in page.text
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/favicon.ico", "svg"), ("/assets/report.css", "css"), ("/assets/plotly.js", "javascript")],
+)
+def test_what_pages_need_is_served(unlimited: APIFlask, path: str, kind: str) -> None:
+    with unlimited.test_client().get(path) as answer:
+        assert answer.status_code == 200 and kind in answer.mimetype
+        assert len(answer.data) > 100

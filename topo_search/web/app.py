@@ -14,7 +14,7 @@ from flask_bootstrap import Bootstrap5
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from topo_search.settings import VERSION
-from topo_search.web import problems, security
+from topo_search.web import document, problems, security
 from topo_search.web.access import csrf, limiter
 from topo_search.web.dashboard import dashboard
 from topo_search.web.health import health
@@ -86,6 +86,7 @@ def create_app(
     security.register(app)
     for blueprint in (health, pages, operators, dashboard, v1, v1_operators):
         app.register_blueprint(blueprint)
+    app.spec_processor(document.complete)
     app.jinja_env.globals.update(version=VERSION)
     _own_assets(app)
     return app

@@ -32,7 +32,6 @@ v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
 guarded(v1)
 
 CSV, JSON, HTML = "text/csv; charset=utf-8", "application/json", "text/html; charset=utf-8"
-_RAW = {"schema": {"type": "string", "format": "binary"}}
 
 
 @v1.post("/uploads")

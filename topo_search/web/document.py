@@ -1,0 +1,44 @@
+"""What the OpenAPI document says beside what the calls' decorators do: tables, keys, streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+
+from topo_search.web import schemas
+
+_BYTES = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "properties": {"file": _BYTES}, "required": ["file"]}
+_TABLE = {"text/csv": {"schema": _BYTES}, "multipart/form-data": {"schema": _FORM}}
+
+
+def complete(document: dict[Any, Any] | str) -> dict[Any, Any] | str:
+    """Add the bodies and parameters that are not read by a schema, and who is let in by what."""
+    assert isinstance(document, dict)  # As SPEC_FORMAT says.
+    paths, version = document["paths"], document["openapi"]
+    marshmallow = MarshmallowPlugin()
+    APISpec("", "", version, plugins=[marshmallow])  # It tells the plugin the version.
+    assert marshmallow.converter is not None
+    rows = marshmallow.converter.schema2jsonschema(schemas.RowsIn)
+    study = "/v1/studies/{study}"
+    bodies = {
+        "/v1/uploads": _TABLE,
+        f"{study}/predict": {"application/json": {"schema": rows}, **_TABLE},
+    }
+    for path, content in bodies.items():
+        paths[path]["post"]["requestBody"] = {"required": True, "content": content}
+    _asks(paths["/v1/uploads"]["post"], "name", "The file's name, where it is the whole body.")
+    _asks(paths[f"{study}/events"]["get"], "seen", "Id of the event that the caller had last.")
+    for path, methods in paths.items():
+        for operation in methods.values():
+            if path.startswith(study):  # Or the key itself is in the path.
+                operation["security"] = [{"key": []}, {}]
+    return document
+
+
+def _asks(operation: dict[str, Any], name: str, text: str) -> None:
+    """Add a parameter in the query."""
+    asked = {"in": "query", "name": name, "description": text, "schema": {"type": "string"}}
+    operation.setdefault("parameters", []).append(asked)
