@@ -29,7 +29,8 @@ EMBEDDED = 7  # Values W gives; with x itself, 8 a column.
 FREQUENCY_SCALE = 0.1 * 2 * math.pi  # Standard deviation of c at the start.
 FEW_WEIGHTS = 2**17  # Of a stack: it costs less to go over them than to compile once more.
 LEVEL_VALUES = 16  # At most so many values for a level of a large categorical column.
-SELF_NORMALISING = ("selu", "tanh")  # Start with variance 1 / inputs; the others with 2 / inputs.
+SELF_NORMALISING = ("selu", "tanh")  # They keep the variance of what goes through a layer; …
+SHALLOW = 6  # … the others halve it, which does no harm in so many layers.
 
 Weights = dict[str, NDArray[np.float32]]  # By "layer/weight", as Keras names them.
 
@@ -112,14 +113,17 @@ def initial_weights(
 ) -> dict[str, NDArray[np.float32]]:
     """Draw what the trainable weights of `trainable(topology, …)` start from, by path.
 
-    Kernels are normal with variance 2 / inputs (He et al., https://arxiv.org/abs/1502.01852), or
-    1 / inputs for selu, tanh and the head. What each residual layer adds is divided by the depth,
+    Kernels are normal with variance 1 / inputs, with which small networks learn best (tables in
+    benchmarks/README.md). In deep ones of relu and the like it rises towards 2 / inputs (He et al.,
+    https://arxiv.org/abs/1502.01852), so that no more of the signal is lost than in six layers:
+    2^-6 of its variance. What each residual layer adds is divided by the depth,
     in its kernel or where a normalisation would undo that in its gamma, so that the sum of all of
     them stays of order one at any depth. The root of the depth is not enough: what relu and the
     like add has one sign.
     """
     random = np.random.default_rng(seed)
-    gain = {name: 1.0 if name in SELF_NORMALISING else 2.0 for name in topology.activations}
+    deep = 2 ** (1 - SHALLOW / max(SHALLOW, topology.depth))
+    gain = {name: 1.0 if name in SELF_NORMALISING else deep for name in topology.activations}
     shrunk = "kernel" if topology.normalisation == "none" else "gamma"
     weights = {}
     for variable in model.trainable_variables:

@@ -1,6 +1,7 @@
 """Finding studies: by id, name, key, state or parent."""
 
 import difflib
+import hmac
 from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
@@ -48,11 +49,12 @@ def by_key(storage: Storage, key: str) -> StudyRow:
     Raises:
         LookupError: No such study.
     """
+    column, hashed = tables.study.c.key_hash, keys.hash_of(key)
     with storage.transaction() as connection:
         row = connection.execute(
-            sa.select(*STUDY_COLUMNS).where(tables.study.c.key_hash == keys.hash_of(key))
+            sa.select(*STUDY_COLUMNS).add_columns(column).where(column == hashed)
         ).one_or_none()
-    if row is None:
+    if row is None or not hmac.compare_digest(row.key_hash, hashed):
         raise LookupError("Expected the key of a study. No study has the key that was received.")
     return to_study(row)
 

@@ -21,7 +21,7 @@ def complete(document: dict[Any, Any] | str) -> dict[Any, Any] | str:
     marshmallow = MarshmallowPlugin()
     APISpec("", "", version, plugins=[marshmallow])  # It tells the plugin the version.
     assert marshmallow.converter is not None
-    rows = marshmallow.converter.schema2jsonschema(schemas.RowsIn)
+    rows = marshmallow.converter.schema2jsonschema(schemas.RowsIn)  # type: ignore[no-untyped-call]
     study = "/v1/studies/{study}"
     bodies = {
         "/v1/uploads": _TABLE,
