@@ -2,8 +2,8 @@
 
 A program: `fleet_walk.py URL KIND`. A life is that of the real `Worker`, with an objective that is
 called in its own process instead of in a slot, so that a life takes a moment. It takes over a trial
-left behind by another, claims the second and last, and finishes the study. A step is a statement or
-a COMMIT. KIND says what breaks, and when:
+left behind by another, and one that was lost before it was drawn, claims the third and last, and
+finishes the study. A step is a statement or a COMMIT. KIND says what breaks, and when:
 
     killed-before    the process ends at once, before a statement or COMMIT of a change
     killed-after     the process ends at once, when a COMMIT has come through
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -41,13 +42,13 @@ from fleet_objectives import score
 from objectives.objective import Assignment, Outcome
 from storage import claiming, tables, trials
 from storage.connection import Storage, connect
-from storage.rows import StudyRow
+from storage.rows import StudyRow, Taker, peek
 from topo_search import patience, worker
 from topo_search.serving import Served
 from topo_search.slot import Ended, Reported
 
 PRODUCT = tuple(str(TREE / package) for package in ("storage", "topo_search"))
-TRIALS = 2
+TRIALS = 3
 Lines = tuple[tuple[str, int], ...]  # Each a file and a number.
 KILLED = 9  # The exit code of a life that was ended at its step.
 TIMEOUTS = "SET LOCAL"  # At the beginning of each transaction: a step that changes nothing.
@@ -109,6 +110,7 @@ class Step:
 
     what: str
     lines: Lines  # Of the product, that led to it.
+    through: tuple[str, ...]  # The functions of these lines.
     changes: bool  # Whether its transaction has changed something, or does with it.
 
 
@@ -162,7 +164,8 @@ class Steps:
         self._really_roll_back(connection)
 
     def _step(self, what: str, connection: Any) -> None:
-        step = Step(what=what, lines=_lines(), changes=self._changes)
+        lines, through = _lines()
+        step = Step(what=what, lines=lines, through=through, changes=self._changes)
         self.taken.append(step)
         if len(self.taken) - 1 != self.at:
             return
@@ -172,14 +175,16 @@ class Steps:
         raise psycopg2.OperationalError("server closed the connection unexpectedly")
 
 
-def _lines() -> Lines:
-    """Return the lines of the product that are being run."""
-    frame, lines = sys._getframe(1), []
+def _lines() -> tuple[Lines, tuple[str, ...]]:
+    """Return the lines of the product that are being run, and the functions they belong to."""
+    frame, lines, through = sys._getframe(1), [], []
     while frame.f_back is not None:
-        if frame.f_code.co_filename.startswith(PRODUCT):
-            lines.append((frame.f_code.co_filename, frame.f_lineno))
+        code = frame.f_code
+        if code.co_filename.startswith(PRODUCT):
+            lines.append((code.co_filename, frame.f_lineno))
+            through.append(f"{Path(code.co_filename).stem}.{code.co_name}")
         frame = frame.f_back
-    return tuple(lines)
+    return tuple(lines), tuple(through)
 
 
 def live(storage: Storage, study: StudyRow, home: Path) -> None:
@@ -197,12 +202,17 @@ def live(storage: Storage, study: StudyRow, home: Path) -> None:
 
 
 def left_behind(storage: Storage) -> StudyRow:
-    """Make a study whose first trial was begun by a worker that vanished."""
-    study = make_study(storage, trials=TRIALS, pruner="asha")
+    """Make a study of which workers that vanished have begun one trial and taken one undrawn."""
+    study = make_study(storage, trials=TRIALS, pruner="asha", sampler="tpe")
     served = Served(storage=storage, row=study, cache=Path())
+    with storage.transaction() as connection:
+        at_first = peek(connection, study.id)
     lease = claiming.claim(storage, study.id, "gone", served.draw, look=served.look_to_draw)
     assert lease is not None
     trials.begin(storage, lease, served.space.distributions())
+    late = Taker(owner="late", token=uuid.uuid4(), lease=LEASE)
+    undrawn = claiming._take_unit(storage, at_first, served.draw, served.look_to_draw, late)
+    assert undrawn is not None and claiming._is_undrawn(undrawn)
     let_leases_run_out(storage, study)
     return study
 
@@ -224,6 +234,7 @@ class Broken:
 
     step: int | None  # None: it went through undisturbed.
     what: str
+    through: list[str]  # Functions of the product that led to the step.
     broke: bool
     attempts: list[int]
     values_as_drawn: bool
@@ -238,7 +249,7 @@ def walk(url: str, kind: str, home: Path) -> Iterator[Broken]:
     steps.begin()
     live(storage, study, home)
     whole, chosen = steps.taken, steps.worth_breaking()
-    yield _outcome(storage, study, None, "", True)
+    yield _outcome(storage, study, None, None, True)
     for at in chosen:
         study = left_behind(storage)
         if steps.happens == "killed":
@@ -251,7 +262,7 @@ def walk(url: str, kind: str, home: Path) -> Iterator[Broken]:
             live(storage, study, home)
             broke = len(steps.taken) > at
             steps.begin()
-        yield _outcome(storage, study, at, whole[at].what, broke)
+        yield _outcome(storage, study, at, whole[at], broke)
 
 
 def _in_a_fork(storage: Storage, begin: Callable[[], None], study: StudyRow, home: Path) -> bool:
@@ -272,7 +283,9 @@ def _in_a_fork(storage: Storage, begin: Callable[[], None], study: StudyRow, hom
     return code == 0
 
 
-def _outcome(storage: Storage, study: StudyRow, at: int | None, what: str, broke: bool) -> Broken:
+def _outcome(
+    storage: Storage, study: StudyRow, at: int | None, step: Step | None, broke: bool
+) -> Broken:
     wrong, attempts, as_drawn = None, [], False
     try:
         seen = exact(storage, study.id)
@@ -282,7 +295,8 @@ def _outcome(storage: Storage, study: StudyRow, at: int | None, what: str, broke
         wrong = f"{error}\n{traceback.format_exc()}"
     return Broken(
         step=at,
-        what=what[:100],
+        what="" if step is None else step.what[:100],
+        through=[] if step is None else list(step.through),
         broke=broke,
         attempts=attempts,
         values_as_drawn=as_drawn,
