@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser test-benchmarks bench bench-quick clean
+.PHONY: demo test test-browser test-long test-benchmarks bench bench-quick clean
 
 demo: .venv/installed
 	$(BIN)/topo-search search examples/iris.csv --target species --trials 30
@@ -14,11 +14,15 @@ test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark"
+	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not long"
 
 # The web pages in a real browser: needs Chromium, which the variable CHROMIUM may name.
 test-browser: .venv/tested
 	$(BIN)/pytest -n 2 --dist loadfile -m browser
+
+# Stories of a fleet that take minutes: real training amid faults, fifty workers at once.
+test-long: .venv/tested
+	$(BIN)/pytest -m long
 
 # Each benchmark at its smallest size, so that none of them rots.
 test-benchmarks: .venv/tested

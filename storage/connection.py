@@ -230,7 +230,8 @@ def _is_usable(connection: sa.Connection, upgrade: bool) -> bool:
     if version not in {step.revision for step in script.walk_revisions()}:
         raise StorageError(
             f"The database has the tables of a newer topo-search (schema {version}, this one needs "
-            f"{needed}). Upgrade this machine: pip install -U topo-search"
+            f"{needed}). Upgrade this machine, in a newer checkout: "
+            "pip install -c constraints.txt ."
         )
     if not upgrade:
         raise StorageError(

@@ -161,7 +161,8 @@ class Claims:
             self.refuse(
                 row.id,
                 f"was made by topo-search {made_by}, and this is {VERSION}. "
-                f"Let them agree: pip install topo-search=={made_by.split('.')[0]}.*",
+                f"Let them agree, in a checkout of version {made_by.split('.')[0]}: "
+                "pip install -c constraints.txt .",
             )
             return False
         objective = row.plan.get("objective")

@@ -166,7 +166,7 @@ def test_tables_of_a_newer_version_are_refused_with_the_remedy(
 ) -> None:
     with storage.transaction() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '0999'")
-    with pytest.raises(StorageError, match="0999.*pip install -U topo-search"):
+    with pytest.raises(StorageError, match=r"0999.*in a newer checkout: pip install -c constr"):
         connect(database_url)
 
 

@@ -141,6 +141,7 @@ class Fleet:
         cache: Path | None = None,
         clock: float = 0.0,
         dies_at: int | None = None,
+        memory: int | None = None,
         prefix: Sequence[str] = (),
     ) -> Member:
         """Start a worker.
@@ -155,6 +156,7 @@ class Fleet:
             cache: The folder of its datasets and its slots' log, by default in its home.
             clock: Seconds by which its clock is wrong.
             dies_at: The number of the statement before which it dies.
+            memory: Bytes that each slot may take; by default a share of what is free.
             prefix: A command that runs the worker's, as in a network of its own.
         """
         label = f"w{next(LABELS)}"
@@ -169,6 +171,7 @@ class Fleet:
             "until_idle": until_idle,
             "lease": lease,
             "dies_at": dies_at,
+            "memory": memory,
             "tensorflow": tensorflow,
         }
         around = environment() | {"FLEET_LABEL": label, "FLEET_CLOCK_OFFSET": str(clock)}

@@ -39,6 +39,14 @@ def untimed(assignment: Assignment, report: Report) -> Outcome:
     return Outcome(value=value)
 
 
+def hungry(assignment: Assignment, report: Report) -> Outcome:
+    """Take 1 GB for good at every fourth point, and score."""
+    held = [bytearray(os.urandom(2**20) * 1024)] if assignment.parameters["n"] % 4 == 0 else []
+    while held and report(1, 0.0):
+        threading.Event().wait(0.05)
+    return untimed(assignment, report)
+
+
 def gated(assignment: Assignment, report: Report) -> Outcome:
     """Tell that it began, wait for the file `go` or `go-WORKER`, and score as this worker does."""
     folder, label = Path(assignment.plan["folder"]), os.environ["FLEET_LABEL"]

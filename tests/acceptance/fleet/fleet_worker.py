@@ -63,6 +63,8 @@ def main(told: dict[str, Any]) -> None:
         forking.PRELOAD = "fleet_preload"
     if told["dies_at"]:
         die_at(told["dies_at"])
+    if told["memory"]:
+        worker.memory_for_each = lambda count: told["memory"]  # type: ignore[assignment]
     last: list[dict[str, Any]] = []
 
     def tell(one: worker.Worker) -> None:
@@ -81,7 +83,7 @@ def main(told: dict[str, Any]) -> None:
         slots=told["slots"],
         only=told["only"],
         until_idle=told["until_idle"],
-        objectives=[f"fleet_objectives:{name}" for name in ("timed", "untimed", "gated")],
+        objectives=[f"fleet_objectives:{name}" for name in ("timed", "untimed", "gated", "hungry")],
         lease=lease,
         on_tick=tell,
     ).run()

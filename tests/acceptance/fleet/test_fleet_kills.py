@@ -1,6 +1,6 @@
-"""Workers killed at random moments, again and again, and new ones that join.
+"""Workers and slots killed at random moments, again and again, and new ones that join.
 
-A slot over its memory limit is shown in tests/integration/test_worker.py.
+A slot over its memory limit is shown in test_fleet_long.py.
 """
 
 import random
