@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fleet_checks import essence, exact, make_study, none_open
+from fleet_checks import as_drawn, essence, exact, make_study, none_open
 from fleet_harness import Fleet, Member, ended, is_finished, wait_until
 from fleet_server import Server
 
