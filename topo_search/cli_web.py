@@ -120,10 +120,14 @@ def list_tokens(json_: bool, **given: Any) -> None:
 @token.command("revoke")
 @click.argument("name")
 @storage_option
-def revoke_token(name: str, **given: Any) -> None:
+@as_json
+def revoke_token(name: str, json_: bool, **given: Any) -> None:
     """Let a token be worth nothing any more."""
     with open_storage(given) as (_, storage):
         from storage import tokens
 
         tokens.revoke(storage, name)
-    click.echo(f"Token {name} is revoked.")
+    if json_:
+        echo_json({"name": name, "revoked": True})
+    else:
+        click.echo(f"Token {name} is revoked.")

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from machines import COLUMNS, DEADLINE, Machine, wait_until
 
-from storage import studies
+from storage import studies, tokens
 from storage.connection import Storage
 
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
@@ -110,3 +110,17 @@ def test_the_fleet_is_watched_until_ctrl_c(bench: Machine) -> None:
         terminal.press_ctrl_c()
         assert terminal.wait() == 0
     assert "Traceback" not in terminal.shown
+
+
+def test_a_token_is_made_listed_used_and_revoked(bench: Machine, storage: Storage) -> None:
+    name = f"robot-{os.urandom(3).hex()}"
+    secret = bench.json("token", "create", name)["token"]
+    found = tokens.find(storage, secret)
+    assert found is not None and found.name == name
+    (listed,) = [one for one in bench.json("token", "list") if one["name"] == name]
+    assert listed["last_used_at"] is not None
+    assert secret not in bench.run("token", "list").stdout
+    assert "already" in bench.run("token", "create", name, code=2).stderr
+    assert bench.json("token", "revoke", name) == {"name": name, "revoked": True}
+    assert tokens.find(storage, secret) is None
+    assert bench.run("token", "revoke", name, code=2).stderr

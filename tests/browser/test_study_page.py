@@ -58,6 +58,7 @@ def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, pag
         expect(one.locator(".badge")).to_have_text("finished", timeout=TRAINED)
         expect(one.locator("#trials tbody tr")).to_have_count(8)
         expect(one.locator("h3", has_text="Beside simple models")).to_be_visible()
+        expect(one.locator("svg.network")).to_be_visible()
     assert page.evaluate("window.mark") == "the same page"
 
 
@@ -146,6 +147,8 @@ def test_a_study_is_paused_renamed_resumed_extended_and_deleted(page: Page) -> N
     page.get_by_label("Name, unlike").fill("<b>my</b> study")
     page.get_by_role("dialog").get_by_role("button", name="Rename").click()
     expect(page.locator("footer")).to_contain_text("<b>my</b> study")
+    page.get_by_role("button", name="Resume", exact=True).click()
+    expect(page.locator(".badge")).to_have_text("running")
     page.get_by_role("button", name="More trials").click()
     page.get_by_label("How many more").fill("3")
     page.get_by_role("button", name="Go on").click()
@@ -159,6 +162,77 @@ def test_a_study_is_paused_renamed_resumed_extended_and_deleted(page: Page) -> N
     page.get_by_role("button", name="Delete it").click()
     page.wait_for_url(re.compile("/$"))
     assert page.request.get(address).status == 404
+
+
+def test_a_person_walks_from_a_file_to_a_prediction(visitors: Visitors) -> None:
+    page = visitors.open()
+    page.set_input_files("#file", IRIS)
+    page.wait_for_url("**/tables/*")
+    expect(page.locator("#columns svg.histogram")).to_have_count(5)
+    expect(page.locator("#estimate")).not_to_be_empty()
+    page.get_by_label("Trials").fill("2")
+    page.get_by_label("Hidden layers, to").fill("1")
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")
+    expect(page.locator(".badge")).to_have_text("finished", timeout=TRAINED)
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.locator("#row-answer .lead")).to_have_text(
+        re.compile("setosa|versicolor|virginica"), timeout=TRAINED
+    )
+
+
+def test_times_are_in_the_zone_of_who_reads(visitors: Visitors, finished: str) -> None:
+    def events(zone: str) -> tuple[str, str]:
+        time = visitors.open(finished, timezone_id=zone).locator("time").first
+        expect(time).to_have_text(re.compile(r"\d\d:\d\d"))
+        return str(time.get_attribute("datetime")), time.inner_text()[-5:]
+
+    (moment, tokyo), (same, lagos) = events("Asia/Tokyo"), events("Africa/Lagos")
+    assert moment == same
+    hours = [int(shown.partition(":")[0]) for shown in (tokyo, lagos)]
+    assert (hours[0] - hours[1]) % 24 == 8
+
+
+def test_a_hostile_table_is_searched_shown_and_predicted_as_text(
+    visitors: Visitors, page: Page
+) -> None:
+    names = (
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "{{ 7 * 7 }}",
+        "x" * 2000,
+    )
+    head = ",".join('"' + name.replace('"', '""') + '"' for name in (*names, "<b>target</b>"))
+    rows = [f"{n % 7},{n % 5},{n % 3},{n % 11},{('<i>yes</i>', '=1+1')[n % 2]}" for n in range(80)]
+    called = page.request.post("/v1/uploads?name=<u>x.csv", data="\n".join([head, *rows]).encode())
+    asked = {"upload": called.json()["upload"], "target": "<b>target</b>", **QUICK, "trials": 2}
+    page.goto(page.request.post("/v1/studies", data=asked).json()["page"])
+    expect(page.locator(".badge")).to_have_text("finished", timeout=TRAINED)
+    expect(page.locator("body")).to_contain_text("<b>target</b>")
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.locator("#row-answer .lead")).to_have_text(
+        re.compile(r"<i>yes</i>|=1\+1"), timeout=TRAINED
+    )
+    assert (
+        page.locator("i, b, u").count()
+        == page.locator("i, b, u").filter(has_not_text="yes").count()
+    )
+    assert fits(page)
+    shot(page, "study-hostile")
+
+
+def test_dialogs_and_refusals_have_no_serious_fault(visitors: Visitors, finished: str) -> None:
+    page = visitors.open(finished)
+    for name in ("more", "rename", "delete"):
+        page.locator(f"[data-open={name}]").click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert serious_violations(page) == []
+        shot(page, f"dialog-{name}")
+        page.keyboard.press("Escape")
+    refused = visitors.open("/s/AAAAAAAAAAAAAAAAAAAAAA")
+    assert serious_violations(refused) == []
+    shot(refused, "problem")
+    visitors.wrong.clear()  # The browser says that the page was not found.
 
 
 def test_a_wrong_key_opens_nothing(visitors: Visitors) -> None:
@@ -214,12 +288,18 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     page.get_by_role("button", name="Log in").click()
     studies = page.get_by_role("region", name="Studies", exact=True)
     expect(studies).to_contain_text("iris.csv")
-    expect(page.get_by_role("region", name="Fleet", exact=True)).to_contain_text("2 core")
+    expect(page.get_by_role("region", name="Fleet", exact=True)).to_contain_text(
+        re.compile(r"\d cores?|GPU")
+    )
     assert serious_violations(page) == []
     assert fits(page)
     shot(page, f"operator-{kind}")
     studies.locator("th a").first.click()
     expect(page.locator(".badge")).to_have_text("finished")
+    page.set_input_files("#table-file", IRIS)
+    with page.expect_download() as begun:
+        page.get_by_role("button", name="Predict and download").click()
+    assert len(begun.value.path().read_text().splitlines()) == 151
     page.goto("/docs")
     assert serious_violations(page) == []
     assert fits(page)
@@ -227,8 +307,8 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     page.goto("/dashboard")  # Its pages are Optuna's own.
     expect(page.locator("body")).to_contain_text("topo-")
     shot(page, f"dashboard-{kind}")
-    refused = page.request.delete("/api/studies/1")
-    assert refused.status == 403
+    refused = page.request.delete("/api/studies/1", headers={"Origin": visitors.site.url})
+    assert refused.status == 403 and "is read-only here" in refused.text()
 
 
 def test_a_study_that_nobody_serves_says_how_to_serve_it(
