@@ -8,6 +8,7 @@ import pytest
 from objectives.checks import find_sentinels, target_warnings
 from objectives.table import (
     Overrides,
+    RaggedError,
     Reading,
     ReadingError,
     Table,
@@ -316,3 +317,19 @@ def test_a_quote_behind_a_backslash_that_is_never_closed_is_refused() -> None:
     data = ESCAPED + '9,"open \\",D,k\n10,c,D,l\n'
     with pytest.raises(ReadingError, match="line 44 is never closed"):
         read_table(data.encode())
+
+
+@pytest.mark.parametrize(
+    ("kept", "ragged", "read"), [(99, 1, True), (198, 2, True), (98, 2, False)]
+)
+def test_one_row_in_a_hundred_may_be_ragged_and_no_more(kept: int, ragged: int, read: bool) -> None:
+    body = [f"{i},{i % 7},{'xy'[i % 2]}" for i in range(kept)]
+    for place in range(ragged):
+        body.insert(20 * place + 5, "1,2,x,4")
+    if not read:
+        with pytest.raises(RaggedError, match="Line 7 has 4 fields where 3 are expected"):
+            read_table(csv_of("a,b,y", body=body))
+        return
+    table = read_table(csv_of("a,b,y", body=body))
+    assert len(table.labels) == kept
+    assert [row.line for row in table.dropped] == [7 + 20 * place for place in range(ragged)]
