@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 Codes = np.ndarray[Any, np.dtype[np.int32]]
 
 SAMPLE = 1000  # distinct texts looked at first
+KEY_SHARE = 0.95  # of distinct texts, from which a column identifies its rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,12 @@ class Cells:
     def unit(self) -> str:
         """The unit behind the values, if it makes them no numbers: the kg of 12.5 kg."""
         unit = find_unit(self.sample)
-        return unit if unit and not decimal_evidence(self.sample) else ""
+        if not unit or find_unit(self.values) != unit or decimal_evidence(self.sample):
+            return ""
+        # Whole numbers with a letter glued to them that are all different are codes.
+        codes = re.compile(rf"\d+{re.escape(unit)}")
+        unlike = len(self.values) >= KEY_SHARE * self.held
+        return "" if unlike and all(map(codes.fullmatch, self.sample)) else unit
 
     @property
     def bare(self) -> Strings:

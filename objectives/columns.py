@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from objectives.cells import Cells, Floats
+from objectives.cells import KEY_SHARE, Cells, Floats
 from objectives.dates import PARTS, find_order, first_date, to_moments, to_parts
 from objectives.numerals import decimal_evidence, find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
@@ -25,7 +25,6 @@ WORDS = (
 )  # fmt: skip
 PROSE_WORDS, PROSE_LENGTH, PROSE_DISTINCT = 3, 40, 0.3  # a text column has at least these means
 FEW = 10  # rows below which nothing is called an identifier or prose
-KEY_SHARE = 0.95  # of distinct texts, from which a column identifies its rows
 ID_WORDS = frozenset(
     "id ids uid uuid guid key index idx row no nr num number case serial #".split()
 )
@@ -177,8 +176,9 @@ def _as_numbers(
     thousands = find_thousands(cells.bare, decimal)
     warnings = []
     if cells.unit:
+        example = next(value for value in values if value.endswith(cells.unit))
         warnings.append(
-            f"Column {cells.name!r}: {values[0]!r} and the like are read as numbers, without "
+            f"Column {cells.name!r}: {example!r} and the like are read as numbers, without "
             f"their unit {cells.unit!r}. If they are names, say so with "
             f"--column {shlex.quote(cells.name + '=categorical')}"
         )

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from objectives.reading import ReadingError
+from objectives.reading import LayoutError, ReadingError
 
 SEPARATORS = (",", ";", "\t", "|")
 BLANKS = " \t\r\n\f\v\xa0\ufeff"
@@ -59,7 +59,7 @@ def parse(
             yield line, row
             line = skip + reader.line_num + 1
     except csv.Error as error:
-        raise ReadingError(
+        raise LayoutError(
             f"Line {line} cannot be read ({error}). Expected cells separated by {separator!r}; "
             "look for a quote that is never closed, or turn quoting off with --quote ''."
         ) from error
@@ -109,12 +109,12 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
     if found is not None:
         return found
     if separator is not None:
-        raise ReadingError(
+        raise LayoutError(
             f"Expected at least two columns separated by {separator!r}. "
             f"Received: {head[0].strip()[:80] if head else ''!r}."
         )
     likely = "' '" if "  " in head[0].strip() else "':'"
-    raise ReadingError(
+    raise LayoutError(
         "Expected at least two columns, separated by comma, semicolon, tab or |. Received one "
         f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another, "
         f"as with --separator {likely}."

@@ -7,7 +7,7 @@ import io
 import re
 from typing import TextIO
 
-from objectives.reading import NoSuchReadingError, ReadingError
+from objectives.reading import LayoutError, NoSuchReadingError, ReadingError
 
 BOMS = (  # UTF-32's little-endian mark begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -102,7 +102,7 @@ def _legacy_encoding(data: bytes) -> str:
     """Return an encoding of before Unicode; raises ReadingError for UTF-8 that is damaged."""
     rest, sequences = SEQUENCE.subn(b"", data)
     if sequences >= DAMAGED * len(HIGH.findall(rest)):
-        raise ReadingError(
+        raise LayoutError(
             f"Line {_damaged_line(data)} holds a byte that is not UTF-8, as all others of the file "
             "are. Repair it, or read the file byte by byte with --encoding latin-1."
         )

@@ -12,7 +12,7 @@ import numpy as np
 from objectives.dialect import BLANKS, JUNK, VALUE, closes, is_blank, parse
 from objectives.encoding import HEAD, open_text
 from objectives.memory import available_memory
-from objectives.reading import MISSING, DroppedRow, ReadingError
+from objectives.reading import MISSING, DroppedRow, LayoutError, ReadingError
 from objectives.shape import Shape
 
 RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
@@ -27,7 +27,7 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 Spans = list[tuple[int, int | None]]  # first line of a row, and of the next
 
 
-class RaggedError(ReadingError):
+class RaggedError(LayoutError):
     """Too many rows have another number of fields than the table."""
 
 
@@ -163,7 +163,7 @@ def _refuse_open_quote(data: bytes, shape: Shape, line: int) -> None:
     following = "swallowed"  # by an open quote; one word, as blanks may separate
     rows = list(parse([*tail[:-1], tail[-1] + "\n", following], shape.separator, shape.quote))
     if rows[-1][1] != [following]:
-        raise ReadingError(
+        raise LayoutError(
             f"The quote opened in the row on line {line} is never closed. "
             "Close it, or turn quoting off with --quote ''."
         )
@@ -180,7 +180,7 @@ def _refuse_swallowed_lines(data: bytes, shape: Shape, spans: Spans) -> None:
             raw = list(islice(source, first - line, None if behind is None else behind - line))
             line = behind or 0
             if len(raw) > 1 and not closes(raw, shape.separator, shape.quote):
-                raise ReadingError(
+                raise LayoutError(
                     f"The quote opened in the row on line {first} is closed amid a cell on line "
                     f"{first + len(raw) - 1}, as if {len(raw)} lines were one row. Close it, or "
                     "turn quoting off with --quote ''."

@@ -15,7 +15,8 @@ Strings = np.ndarray[Any, np.dtype[np.object_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 SPACES = " '’\xa0\u2009\u202f"  # between groups, whatever the decimal sign
-UNIT = re.compile(r"(?<=\d)\.?\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?)$")
+UNIT = re.compile(r"(?<=\d)\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?)$")
+CLOCK = ("am", "pm", "a.m.", "p.m.", "uhr")  # What stands before them is no plain number.
 SHARED = 0.9  # of the texts, from which a unit is the column's
 FANCY = re.compile("[^0-9.,+\\-eE\n]")  # what Python's own float does not take, or takes as more
 
@@ -81,10 +82,19 @@ def find_thousands(values: Iterable[str], decimal: str) -> str:
 
 
 def find_unit(values: Strings) -> str:
-    """Return the unit that the texts end with behind a digit, "" where that is not one for most."""
+    """Return the unit that most texts end with behind a digit, "" where there is none.
+
+    Where texts are numbers without it, as 7 % among 57 pts, they are on another scale, and there
+    is none.
+    """
     found = Counter(match[1] for value in values if (match := UNIT.search(value)))
     unit, times = found.most_common(1)[0] if found else ("", 0)
-    return unit if times >= SHARED * len(values) else ""
+    if times < SHARED * len(values) or unit.lower() in CLOCK:
+        return ""
+    others = np.array([value for value in values if not value.endswith(unit)], dtype=object)
+    if any(np.isfinite(to_numbers(others, sign)).any() for sign in PATTERNS if len(others)):
+        return ""
+    return unit
 
 
 def without_unit(values: Strings, unit: str) -> Strings:

@@ -25,6 +25,10 @@ class ReadingError(ValueError):
     """The bytes cannot be read as the table that is asked for."""
 
 
+class LayoutError(ReadingError):
+    """The rows cannot be made out as they seem to be written; whoever knows better may say so."""
+
+
 class NoSuchReadingError(ReadingError):
     """No table can be read as was asked for."""
 

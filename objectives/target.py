@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from objectives.numerals import to_numbers
+from objectives.numerals import Floats, to_numbers, without_unit
 from objectives.reading import ColumnRule, NoSuchColumnError, Reading, ReadingError
 from objectives.shape import plain_name
 
@@ -135,7 +135,7 @@ def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Ex
     texts = table.labels[target.column].to_numpy()
     if target.task == "regression":
         values, distinct = _factorized(texts)
-        y = np.append(to_numbers(distinct, rule.decimal), np.nan)[values]
+        y = np.append(_numbers(distinct, rule), np.nan)[values]
         known = np.isfinite(y)
     else:
         y = _class_codes(texts, target, rule)
@@ -162,11 +162,15 @@ def _rule(reading: Reading, name: str) -> ColumnRule:
     return next(rule for rule in reading.columns if rule.name == name)
 
 
+def _numbers(distinct: Strings, rule: ColumnRule) -> Floats:
+    return to_numbers(without_unit(distinct, rule.unit), rule.decimal)
+
+
 def _is_measured(distinct: Strings, rule: ColumnRule) -> bool:
     """Return whether a target's values are measures rather than classes."""
     if not rule.decimal or rule.kind in ("categorical", "text"):
         return False
-    numbers = to_numbers(distinct, rule.decimal)
+    numbers = _numbers(distinct, rule)
     return len(distinct) > MOST_CLASSES or bool((numbers % 1 != 0).any())
 
 
@@ -183,7 +187,7 @@ def _factorized(texts: Strings) -> tuple[np.ndarray[Any, np.dtype[np.int64]], St
 def _meanings(distinct: Strings, rule: ColumnRule) -> list[Any]:
     """Return what each text means as a class, None if nothing: "1" and "1.0" are one class."""
     if rule.decimal:
-        numbers = to_numbers(distinct, rule.decimal).tolist()
+        numbers = _numbers(distinct, rule).tolist()
         return [number if number == number else None for number in numbers]
     return [text.lower() if rule.words else text for text in distinct]
 

@@ -141,8 +141,11 @@ def drop_deleted(storage: Storage, cache: Path) -> int:
     """
     if not cache.is_dir():
         return 0
-    names = [path.name for path in cache.iterdir() if _NAME.fullmatch(path.name)]
-    names = [name for name in names if time.time() - (cache / name).stat().st_atime > UNUSED]
+    names = []
+    for path in cache.iterdir():
+        with suppress(FileNotFoundError):  # Another process of this machine was faster.
+            if _NAME.fullmatch(path.name) and time.time() - path.stat().st_atime > UNUSED:
+                names.append(path.name)
     with storage.transaction() as connection:
         gone = set(names) - _kept(connection, names)
     for name in gone:

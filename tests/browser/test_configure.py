@@ -137,9 +137,10 @@ def test_an_awkward_table_is_corrected_in_the_preview(page: Page, awkward: Path)
     page.get_by_label("Encoding").fill("cp1250")
     expect(page.locator("#reading-error")).to_be_empty()
     page.get_by_label("Decimal sign").select_option(label="point, as 3.14")
-    expect(page.get_by_label("Kind of Cena")).not_to_have_value("numeric")
+    odd = "is read with the decimal sign ',', unlike the file's other numbers"
+    expect(page.locator("#columns tbody tr").nth(1)).to_contain_text(odd)
     page.get_by_label("Decimal sign").select_option(label="comma, as 3,14")
-    expect(page.get_by_label("Kind of Cena")).to_have_value("numeric")
+    expect(page.locator("#columns tbody tr").nth(1)).not_to_contain_text(odd)
     page.get_by_label("Separator").select_option("|")
     expect(page.locator("#reading-error")).to_contain_text("separated by '|'")
     page.get_by_label("Separator").select_option(";")
@@ -153,6 +154,27 @@ def test_an_awkward_table_is_corrected_in_the_preview(page: Page, awkward: Path)
     expect(page.locator("#metric")).to_have_value("rmse")
     page.get_by_role("button", name="As it was found").click()
     expect(page.locator("#preview")).to_contain_text("£ódŸ")
+
+
+def test_a_table_that_cannot_be_made_out_is_read_as_one_says(page: Page, tmp_path: Path) -> None:
+    spaced = tmp_path / "spaced.txt"
+    rows = "".join(f"{n * 1.5} {-999 if n % 9 == 0 else n % 4} {'xy'[n % 2]}\n" for n in range(60))
+    spaced.write_text("length  count label\n" + rows.replace(" ", "  "))
+    send(page, spaced)
+    expect(page.locator("#reading-error")).to_contain_text("as with “Separator” ' '.")
+    expect(page.get_by_role("button", name="Start the search")).to_be_hidden()
+    assert serious_violations(page) == []
+    shot(page, "configure-unread")
+    page.get_by_label("Separator").select_option(" ")
+    expect(page.locator("#columns tbody tr")).to_have_count(3)
+    expect(page.locator("#reading-error")).to_be_empty()
+    expect(page.locator("#columns")).to_contain_text("say so with “Missing values” -999")
+    page.get_by_label("Missing values").fill("-999")
+    expect(page.locator("#columns")).not_to_contain_text("Missing values")
+    ready(page)
+    page.locator("#target").select_option("label")
+    ready(page)
+    expect(page.get_by_role("button", name="Start the search")).to_be_visible()
 
 
 def test_an_example_and_choices_that_do_not_fit(page: Page) -> None:

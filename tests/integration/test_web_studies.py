@@ -419,6 +419,8 @@ def test_no_more_studies_are_open_than_may_be_however_they_are_opened(
     assert client.post(f"/v1/studies/{key}/resume", json={}).status_code == 200
     refused = client.post(f"/v1/studies/{other}/resume", json={})
     assert refused.status_code == 503
+    more = client.post(f"/v1/studies/{key}/resume", json={"trials": 2})
+    assert more.status_code == 200, "it is one of those that are open"
     assert "takes no more until some have ended" in refused.text
 
 
@@ -441,6 +443,11 @@ def test_keys_are_guessed_no_more_often_by_changing_the_call(client: FlaskClient
     last = answers[-1].json
     assert last is not None
     assert "Try again in a minute" in last["detail"]
+
+
+def test_what_is_not_there_yet_is_no_guess(client: FlaskClient, made: tuple[str, str]) -> None:
+    path = f"/v1/studies/{made[1]}/downloads/model.keras"
+    assert {client.get(path).status_code for _ in range(70)} == {404}
 
 
 @pytest.mark.parametrize(

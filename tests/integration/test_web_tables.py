@@ -206,6 +206,37 @@ def test_wrong_readings_are_refused_in_words(
     assert words in told(refused, 422)
 
 
+@pytest.mark.parametrize(
+    ("data", "words", "reading"),
+    [
+        ("a b c\n" + "1 2 x\n3 4 y\n" * 20, "Received one column", {"separator": " "}),
+        ("a,b,c\n" + '1,"2,x\n3,4,y\n' * 20, "quote", {"quote": ""}),
+        ("a,b,c\n" + "1,2,x\n3,4\n" * 20, "above the 1%", {"skip": 0}),
+    ],
+)
+def test_a_table_that_only_people_can_make_out_is_kept_for_them(
+    client: FlaskClient, data: str, words: str, reading: dict[str, Any]
+) -> None:
+    refused = upload(client, data.encode(), "odd.csv")
+    assert words in told(refused, 422)
+    assert refused.json is not None
+    path = f"/v1/uploads/{refused.json['upload']}"
+    assert client.get(f"/tables/{refused.json['upload']}").status_code == 200
+    if "skip" in reading:  # No reading helps.
+        assert words in told(client.post(f"{path}/inspect", json={"reading": reading}), 422)
+        return
+    table = known(client.post(f"{path}/inspect", json={"reading": reading}))["table"]
+    assert [column["name"] for column in table["columns"]] == ["a", "b", "c"]
+    asked = {"upload": refused.json["upload"], "target": "c", "reading": reading}
+    known(client.post("/v1/studies", json=asked), 201)
+
+
+def test_what_is_no_table_at_all_is_not_kept(client: FlaskClient) -> None:
+    refused = upload(client, b"\x7fELF" + bytes(1000))
+    assert refused.status_code == 422
+    assert refused.json is not None and "upload" not in refused.json
+
+
 def test_as_much_is_remembered_as_was_said_and_what_was_used_last() -> None:
     remembered = Remembered(30)
     for name in ("a", "b", "c"):
@@ -530,8 +561,31 @@ def test_a_table_beyond_the_limits_is_refused(
     assert not list((tmp_path / "small" / "uploads").iterdir())
 
 
-def test_an_address_uploads_so_often_and_is_told_in_words(client: FlaskClient) -> None:
+def test_an_address_uploads_so_often_and_is_told_in_words(
+    client: FlaskClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_table(*given: Any) -> Any:  # At once: what counts is how many there are in a minute.
+        raise ValueError("no table")
+
+    monkeypatch.setattr(service, "upload", no_table)
     answers = [upload(client, b"no table") for _ in range(31)]
     assert {answer.status_code for answer in answers[:30]} == {422}
     assert "Try again in a minute" in told(answers[30], 429)
     assert answers[30].headers["Retry-After"]
+
+
+def test_a_body_is_the_table_whatever_its_sender_calls_it(client: FlaskClient) -> None:
+    kind = "application/x-www-form-urlencoded"  # As curl does, unless told otherwise.
+    sent = client.post("/v1/uploads?name=iris.csv", data=IRIS, content_type=kind)
+    assert known(sent, 201)["table"]["rows"] == 150
+
+
+def test_what_a_killed_service_left_is_cleared_away(storage: Storage, tmp_path: Path) -> None:
+    spool = tmp_path / "home" / "uploads"
+    (spool / "left" / "over").mkdir(parents=True)
+    (spool / "file").touch()
+    for path in spool.iterdir():
+        os.utime(path, (0, 0))
+    (spool / "new").touch()
+    Service(storage, tmp_path / "home", limits=Limits(), signing_key="k", keep=None).close()
+    assert [path.name for path in spool.iterdir()] == ["new"]

@@ -124,3 +124,8 @@ def test_a_body_that_drips_is_cut_off(taking: Intake, monkeypatch: pytest.Monkey
     assert not request.completed and slow.completed
     assert answer(slow)[0] == 408
     assert taking.taken == LIMIT // 2
+    too_large = incoming(taking, f"Content-Length: {2 * LIMIT}")
+    monkeypatch.setattr(intake, "SLOWEST", 5_000)
+    too_large.received(b"x")
+    assert too_large.completed
+    assert answer(too_large)[0] == 408

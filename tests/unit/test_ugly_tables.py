@@ -1,6 +1,7 @@
 """Files as people really hand them over: exports, titles, units, footers, broken quotes."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from objectives.table import (
     apply_reading,
     choose_target,
     read_table,
+    split_target,
 )
 
 BODY = [f"{i % 7},{i * 1.37:.2f},{'xy'[i * 7 % 5 % 2]}" for i in range(60)]
@@ -262,6 +264,14 @@ def test_a_unit_behind_all_numbers_of_a_column_is_taken_off_and_told(
         ["007A", "012A", "113A"],  # codes
         ["12 cm x 5 cm", "13 cm x 6 cm", "9 cm x 8 cm"],
         ["A1", "B1", "C1"],
+        ["57 pts", "58 pts", *(f"{n} pts" for n in range(20)), "5%"],
+        ["19.9k", *(f"{n}.5k" for n in range(20)), "850"],
+        ["€20K", *(f"€{n}K" for n in range(20)), "€900"],
+        ["1. OG", "2. OG", "3. OG"],
+        ["00123.jpg", "00124.jpg", "00125.jpg"],
+        ["12 pm", "1 pm", "2 pm"],
+        ["8.33 Uhr", "9.10 Uhr", "7.45 Uhr"],
+        ["003.A", "012.A", "113.A"],
     ],
 )
 def test_other_words_behind_digits_are_left_as_they_are(cells: list[str]) -> None:
@@ -284,6 +294,47 @@ def test_a_column_of_units_is_names_where_the_user_says_so() -> None:
     table = read_table(data, overrides=Overrides(kinds={"a": "categorical"}))
     assert table.frame["a"].to_list()[:3] == ["1 kg", "2 kg", "3 kg"]
     assert table.warnings == ("Rows that equal an earlier row: 24. They are kept.",)
+
+
+def test_codes_that_end_with_a_letter_stay_identifiers() -> None:
+    body = [f"{8744043 + 971 * n}X,{n * 1.5},{'xy'[n % 2]}" for n in range(60)]
+    assert kinds_of(read_table(csv_of("code,a,y", body=body)))[0] == "identifier"
+
+
+def test_ordinals_say_nothing_of_the_decimal_sign() -> None:
+    body = [f"{n % 4 + 1}. OG;{n % 9 + 1},{n % 7}75;{'xy'[n % 2]}" for n in range(60)]
+    table = read_table(csv_of("etage;gewicht;y", body=body))
+    assert table.frame["gewicht"][1] == 2.175
+    assert warned(table, "gewicht", "--decimal .")
+
+
+def test_the_warning_of_a_unit_quotes_what_has_it() -> None:
+    table, numbers = numbers_of(["one day", *(f"{n} days" for n in range(2, 120))])
+    assert np.isnan(numbers[0]) and numbers[1] == 2
+    assert warned(table, "'2 days' and the like") and warned(table, "'one day'", "missing")
+
+
+@pytest.mark.parametrize(
+    ("cell", "task", "classes"),
+    [
+        ("{n}.5 kg", "regression", ()),
+        ("{m} stars", "multiclass", ("0 stars", "1 stars", "2 stars")),
+        ("{b} pts", "binary", ("0 pts", "1 pts")),
+    ],
+)
+@pytest.mark.parametrize("kinds", [{}, {"y": "categorical"}])
+def test_a_target_may_have_a_unit(
+    cell: str, task: str, classes: tuple[str, ...], kinds: dict[str, Any]
+) -> None:
+    if kinds and task == "regression":
+        return
+    body = [f"{n % 7},{cell.format(n=n % 90, m=n % 3, b=n % 2)}" for n in range(200)]
+    table = read_table(csv_of("a,y", body=body), overrides=Overrides(kinds=kinds))
+    target = choose_target(table, "y")
+    assert (target.task, target.classes) == (task, classes)
+    examples = split_target(table, target)
+    assert (len(examples.y), examples.rows_dropped) == (200, 0)
+    assert examples.y[:2].tolist() == ([0.5, 1.5] if task == "regression" else [0, 1])
 
 
 # Quotes and missing values as databases write them

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
-from flask import Blueprint, abort, current_app, request, session
+from flask import Blueprint, abort, current_app, g, request, session
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
@@ -43,7 +43,7 @@ def guarded(blueprint: Blueprint) -> None:
     limiter.shared_limit(
         GUESSES,
         scope="guesses",
-        deduct_when=lambda response: response.status_code == 404,
+        deduct_when=lambda response: bool(g.get("guessed")),
         error_message=OFTEN,
     )(blueprint)
 
@@ -65,7 +65,7 @@ def study_of(reference: str) -> StudyRow:
     if bearer is not None and tokens.find(storage, bearer) is None:
         row = _by_key(bearer)
         if not hmac.compare_digest(row.id.encode(), reference.encode()):
-            abort(404, NO_STUDY)
+            _guessed()
         return row
     if not _ID.fullmatch(reference) or (bearer is None and not is_operator()):
         return _by_key(reference)
@@ -74,7 +74,7 @@ def study_of(reference: str) -> StudyRow:
     try:
         return studies.get(storage, reference)
     except LookupError:
-        abort(404, NO_STUDY)
+        _guessed()
 
 
 def watch_of(reference: str) -> Watch:
@@ -98,10 +98,16 @@ def need_operator() -> None:
     bearer = _bearer()
     if bearer is not None:
         if tokens.find(service().storage, bearer) is None:
-            abort(404)
+            _guessed("")
         return
     if not is_operator():
         abort(401, "Log in as an operator, or send an operator's token.")
+
+
+def _guessed(said: str = NO_STUDY) -> NoReturn:
+    """Refuse a key, an id or a token that is none, as if there was nothing; count it."""
+    g.guessed = True
+    abort(404, said or None)
 
 
 def _bearer() -> str | None:
@@ -113,4 +119,4 @@ def _by_key(key: str) -> StudyRow:
     try:
         return studies.by_key(service().storage, key)
     except LookupError:
-        abort(404, NO_STUDY)
+        _guessed()

@@ -112,12 +112,12 @@ class Incoming(HTTPRequestParser):  # type: ignore[misc]  # Waitress has no type
             return taken
         if not headers_had_ended and self.body_rcv is not None:
             self.intake.open.add(self)
-        if max(self.content_length, self.body_bytes_received) > self.intake.limit:
+        if not self.completed and self._is_slow():
+            self._cut(Refusal(408, "Too slow", "Expected the body sooner. Try again."))
+        elif max(self.content_length, self.body_bytes_received) > self.intake.limit:
             self._refuse(Refusal(413, "Too large", self.intake.too_large))
         elif self.body_bytes_received > SMALL and self.intake.is_full:
             self._refuse(Refusal(503, "Not now", "Others send large tables. Try again later."))
-        elif not self.completed and self._is_slow():
-            self._cut(Refusal(408, "Too slow", "Expected the body sooner. Try again."))
         if self.completed and self.refusal is not None:
             self.error = self.refusal
         return taken

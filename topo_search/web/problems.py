@@ -15,7 +15,7 @@ from storage.errors import StorageError
 from topo_search.web.children import BusyError
 from topo_search.web.room import FullError, UploadTooLargeError, too_large
 from topo_search.web.security import OTHERS
-from topo_search.web.service import Service
+from topo_search.web.service import Service, UnreadError
 from topo_search.web.watching import ManyWatchError
 
 logger = logging.getLogger(__name__)
@@ -41,45 +41,44 @@ BROKEN = "An error of topo-search; it has been logged."
 def register(app: APIFlask, service: Service) -> None:
     """Let an application answer errors so."""
 
-    def refuse(status: int, detail: str, **more: Any) -> Response:
-        return problem(status, detail, **more)
-
     @app.error_processor
     def _invalid(error: HTTPError) -> Any:
         detail = _first(error.detail) if error.status_code == 422 else ""
         return problem(error.status_code, detail or str(error.message or ""), errors=error.detail)
 
-    app.register_error_handler(UploadTooLargeError, lambda error: refuse(413, str(error)))
+    app.register_error_handler(UploadTooLargeError, lambda error: problem(413, str(error)))
     app.register_error_handler(
         RequestEntityTooLarge,
-        lambda error: refuse(
+        lambda error: problem(
             413,
             f"Expected a request of at most {OTHERS // 2**20} MiB. Received a larger one."
             if request.max_content_length == OTHERS
             else too_large(service.limits.upload),
         ),
     )
-    for busy in (FullError, BusyError, ManyWatchError, StorageError):
-        app.register_error_handler(busy, lambda error: refuse(503, str(error)))
     app.register_error_handler(
-        ValidationError, lambda error: refuse(422, _first(error.messages), errors=error.messages)
+        UnreadError, lambda error: problem(422, str(error), upload=error.upload)
     )
-    app.register_error_handler(ValueError, lambda error: refuse(422, str(error)))
+    for busy in (FullError, BusyError, ManyWatchError, StorageError):
+        app.register_error_handler(busy, lambda error: problem(503, str(error)))
+    app.register_error_handler(
+        ValidationError, lambda error: problem(422, _first(error.messages), errors=error.messages)
+    )
+    app.register_error_handler(ValueError, lambda error: problem(422, str(error)))
     app.register_error_handler(LookupError, _missing)
     app.register_error_handler(
-        HTTPException, lambda error: refuse(error.code or 500, str(error.description or ""))
+        HTTPException, lambda error: problem(error.code or 500, str(error.description or ""))
     )
     app.register_error_handler(Exception, _broken)
 
 
-def problem(status: int, detail: str, *, errors: Any = None) -> Response:
-    """Return an answer that says what is wrong."""
+def problem(status: int, detail: str, **more: Any) -> Response:
+    """Return an answer that says what is wrong, to programs with more members."""
     title = TITLES.get(status, "The request cannot be answered")
     detail = detail if len(detail) <= LONGEST else f"{detail[:LONGEST]} …"
     if wants_json():
-        body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-        if errors:
-            body["errors"] = errors
+        said = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        body = said | {name: value for name, value in more.items() if value}
         response = make_response(json.dumps(body), status)
         response.mimetype = "application/problem+json"
     else:

@@ -83,11 +83,19 @@ class Room:
                 f"This service has {limits.open_studies:,} open studies, and takes no more until "
                 "some have ended. Try again later."
             )
-        if shutil.disk_usage(self.home).free < limits.upload + SPARE:
+        self._check_disk()
+
+    def _check_disk(self) -> None:
+        if shutil.disk_usage(self.home).free < self.limits.upload + SPARE:
             raise FullError("This service's disk is full. Tell its operator; try again later.")
 
     def file(self) -> Path:
-        """Make an empty file of ours, to be deleted by whoever asked for it."""
+        """Make an empty file of ours, to be deleted by whoever asked for it.
+
+        Raises:
+            FullError: The disk is full.
+        """
+        self._check_disk()
         handle, name = tempfile.mkstemp(dir=self._spool)
         os.close(handle)
         return Path(name)
@@ -110,8 +118,12 @@ class Room:
     def _clear(self) -> None:
         """Delete what an earlier service left when it was killed."""
         for path in self._spool.iterdir():
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime < time.time() - LEFT_OVER:
+            with suppress(OSError):
+                if path.stat().st_mtime > time.time() - LEFT_OVER:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
                     path.unlink()
 
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from storage.errors import StorageError
 from topo_search.signals import asked_to_end
 from topo_search.web.access_log import logged
 from topo_search.web.app import create_app
+from topo_search.web.children import WAITING
 from topo_search.web.companion import Companion, companion
 from topo_search.web.intake import HEADERS, Intake
 from topo_search.web.room import Limits, too_large
@@ -36,14 +37,13 @@ from topo_search.web.watching import STREAMS
 
 logger = logging.getLogger(__name__)
 
-THREADS = STREAMS + 32  # However many watch, calls are answered.
+THREADS = STREAMS + 2 * WAITING + 32  # However many watch or wait, calls are answered.
 CONNECTIONS = 1024  # At once; most of them are idle, or send something.
 FILES = 4096  # Connections, bodies that come in, and what the process has open besides.
 REST = 100e-6  # Seconds, for each connection, between two looks at all of them.
 LONGEST_REST = 0.01
 SILENCE = 60  # Seconds until a connection is closed on which nothing was said or answered.
 GRACE = 5.0  # Seconds that answers have to end when the service does.
-OLD = 86400.0  # Seconds after which a file of an upload is nobody's any more.
 SWEEP = 3600.0  # Seconds between looks for what has expired.
 
 
@@ -219,10 +219,6 @@ def _prepare(home: Path) -> None:
     folder = home / "uploads"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     tempfile.tempdir = str(folder)
-    for left in folder.iterdir():  # By a service that was killed.
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > OLD:
-                left.unlink()
 
 
 def _turn(sockets: dict[int, Any], seconds: float) -> None:

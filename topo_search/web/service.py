@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -13,7 +13,7 @@ from itsdangerous import BadSignature, URLSafeSerializer
 
 from storage import datasets, retention, speed, studies, workers
 from storage.connection import Storage
-from storage.rows import StudyRow
+from storage.rows import OPEN, StudyRow
 from topo_search.study import EPOCHS
 from topo_search.web import estimate, tables
 from topo_search.web.children import Children
@@ -29,6 +29,18 @@ REMEMBERED = 16 * 2**20  # Characters of what was told of tables: pages are open
 
 
 Network = tuple[str, str, Files]  # Study, what tells its network from an earlier one, its files.
+
+
+class UnreadError(ValueError):
+    """A table was kept whose rows cannot be made out, unless someone says how it is written.
+
+    Attributes:
+        upload: names it from now on.
+    """
+
+    def __init__(self, refused: str, upload: str) -> None:
+        self.upload = upload
+        super().__init__(refused)
 
 
 class Service:
@@ -83,6 +95,7 @@ class Service:
         Raises:
             UploadTooLargeError: It has more bytes than a table may have.
             FullError: There is no room for more.
+            UnreadError: Its rows cannot be made out; it was kept.
             ValueError: It is no table.
         """
         self.room.check()
@@ -181,15 +194,15 @@ class Service:
             made: dict[str, str] = self._child(tables.create, sha256, options)
         return made
 
-    def resume(self, study: str, *, trials: int, seconds: float) -> StudyRow:
-        """Open a study again, with more trials or time where asked for.
+    def resume(self, row: StudyRow, *, trials: int, seconds: float) -> StudyRow:
+        """Open a study again, or let it go on, with more trials or time where asked for.
 
         Raises:
             FullError: There is no room for more.
             ValueError: It cannot be opened.
         """
-        with self.room.for_a_study():
-            return studies.resume(self.storage, study, trials=trials, seconds=seconds)
+        with nullcontext() if row.state in OPEN else self.room.for_a_study():
+            return studies.resume(self.storage, row.id, trials=trials, seconds=seconds)
 
     def delete(self, study: str) -> None:
         """Delete a study, and its table where no other study needs it."""
@@ -209,6 +222,8 @@ class Service:
 
     def _named(self, kept: dict[str, Any], name: str, size: int) -> dict[str, Any]:
         upload = self._uploads.dumps([kept["dataset"], name])
+        if kept["table"] is None:
+            raise UnreadError(kept["refused"], str(upload))
         return {"upload": upload, "name": name, "size": size, "table": kept["table"]}
 
     def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pandas as pd
 from objectives import metrics
 from objectives.defaults import USUAL, TableFacts, without_effect
 from objectives.parameters import Choice, Parameter, Range
-from objectives.reading import Overrides, Reading, ReadingError
+from objectives.reading import LayoutError, Overrides, Reading, ReadingError
 from objectives.table import Column, Feature, Table, apply_reading, describe, read_table
 from storage import datasets
 from storage.connection import Storage, connect
@@ -53,6 +53,9 @@ class Where:
 def keep(where: Where, path: Path, name: str) -> dict[str, Any]:
     """Read an upload and, where it is a table, keep it; return its SHA-256 and how it was read.
 
+    One whose rows cannot be made out is kept, too, as someone may know how: it has no `table`, and
+    what it was `refused` for.
+
     Raises:
         ReadingError: It is no table, or too large a one.
     """
@@ -66,10 +69,14 @@ def keep_example(where: Where, name: str) -> dict[str, Any]:
 
 
 def _keep(where: Where, data: bytes, name: str) -> dict[str, Any]:
-    described = _describe(_read(where, data, Overrides()))
+    described, refused = None, ""
+    try:
+        described = _describe(_read(where, data, Overrides()))
+    except LayoutError as error:
+        refused = str(error)
     with closing(connect(where.url)) as storage:
         sha256 = datasets.put(storage, data, name)
-    return {"dataset": sha256, "table": described}
+    return {"dataset": sha256, "table": described, "refused": refused}
 
 
 def inspect(where: Where, sha256: str, reading: Mapping[str, Any]) -> dict[str, Any]:

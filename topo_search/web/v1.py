@@ -38,18 +38,16 @@ CSV, JSON, HTML = "text/csv; charset=utf-8", "application/json", "text/html; cha
 @limited(UPLOADS)
 @v1.doc(
     summary="Upload a table",
-    description="As the file `file` of a form, or as the whole body with its name in `?name=`.",
+    description="As the file `file` of a form, or as the whole body with its name in `?name=`. "
+    "Where its rows cannot be made out, the problem has an `upload`, to be inspected with a "
+    "`reading` that says how it is written.",
     tags=["Tables"],
     responses={201: "How it was read", 413: "Too large", 422: "Not a table", 503: "Full"},
 )
 def upload() -> tuple[dict[str, Any], int]:
     """Keep a table; answer with the text that names it, and how it was read."""
-    if request.mimetype == "multipart/form-data":
-        file = request.files.get("file")
-        if file is None:
-            raise ValueError("Expected a table as the form's file `file`. Received none.")
-        return service().upload(file.stream, _file_name(file.filename)), 201
-    return service().upload(request.stream, _file_name(request.args.get("name"))), 201
+    stream, name = _sent()
+    return service().upload(stream, _file_name(name)), 201
 
 
 @v1.get("/examples")
@@ -160,7 +158,7 @@ def pause(study: str) -> dict[str, Any]:
 def resume(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
     """Open a study again."""
     more = {"trials": json_data["trials"], "seconds": json_data["timeout"]}
-    return _changed(study, lambda row: service().resume(row.id, **more))
+    return _changed(study, lambda row: service().resume(row, **more))
 
 
 @v1.post("/studies/<string:study>/cancel")
@@ -211,10 +209,8 @@ def predict(study: str) -> Any:
             "rows": found.rows,
             "warnings": list(found.warnings),
         }
-    file = request.files.get("file")
-    return _predicted(
-        row, service().predict(_network(row), file.stream if file else request.stream)
-    )
+    stream, _ = _sent()
+    return _predicted(row, service().predict(_network(row), stream))
 
 
 @v1.get("/studies/<string:study>/downloads/<string:name>")
@@ -301,6 +297,16 @@ def _predicted(row: StudyRow, found: tuple[IO[bytes], int]) -> Response:
 
 def _file(data: IO[bytes], name: str, media_type: str) -> Response:
     return send_file(data, mimetype=media_type, as_attachment=True, download_name=name, max_age=0)
+
+
+def _sent() -> tuple[IO[bytes], str | None]:
+    """Return the table in a request: the file `file` of a form, or the whole body; and its name."""
+    if request.mimetype != "multipart/form-data":
+        return request.stream, request.args.get("name")
+    file = request.files.get("file")
+    if file is None:
+        raise ValueError("Expected a table as the form's file `file`. Received none.")
+    return file.stream, file.filename
 
 
 def _file_name(name: str | None) -> str:

@@ -41,7 +41,7 @@ def untimed(assignment: Assignment, report: Report) -> Outcome:
 
 def hungry(assignment: Assignment, report: Report) -> Outcome:
     """Take 1 GB for good at every fourth point, and score."""
-    held = [bytearray(os.urandom(2**20) * 1024)] if assignment.parameters["n"] % 4 == 0 else []
+    held = [os.urandom(2**20) * 1024] if assignment.parameters["n"] % 4 == 0 else []
     while held and report(1, 0.0):
         threading.Event().wait(0.05)
     return untimed(assignment, report)

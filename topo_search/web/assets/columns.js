@@ -59,7 +59,7 @@ const columnsTable = (() => {
     });
     const name = [make("bdi", { class: "clip", title: column.name }, column.name)];
     if (isTarget) name.push(" ", make("span", { class: "badge target" }, "to predict"));
-    for (const text of column.warnings) name.push(make("p", { class: "warning" }, make("bdi", {}, text)));
+    for (const text of column.warnings) name.push(make("p", { class: "warning" }, make("bdi", {}, inPageWords(text))));
     const missing = column.missing ? `${Math.max(0.1, 100 * column.missing).toFixed(column.missing < 0.1 ? 1 : 0)} %` : "0";
     const examples = make("bdi", { class: "clip" }, column.examples.slice(0, 3).join(" · "));
     const cell = (label, attributes, ...children) => make("td", { "data-label": label, ...attributes }, ...children);

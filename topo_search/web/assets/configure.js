@@ -91,6 +91,7 @@ function showTable(answer) {
   table = answer;
   byId("skeleton").hidden = true;
   form.hidden = false;
+  form.classList.remove("unread");
   preview.show(table);
   const names = new Set(table.columns.map((column) => column.name));
   if (!names.has(kept.target)) kept.target = null;
@@ -123,7 +124,10 @@ const inspect = latest(async (outdated) => {
     problems(byId("reading-error"), error.message, more);
     if (!table) {
       byId("skeleton").hidden = true;
-      byId("summary").textContent = "It cannot be read.";
+      byId("summary").textContent = "It cannot be read as it is. Say how it is written:";
+      form.hidden = false;
+      form.classList.add("unread"); // Of which only that is shown.
+      byId("otherwise").open = true;
     } else {
       byId("otherwise").open = true;
       byId("otherwise").append(byId("reading-error"));

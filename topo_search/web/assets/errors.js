@@ -4,7 +4,7 @@
 const configureForm = document.getElementById("configure");
 
 function problems(place, message, ...more) {
-  place.replaceChildren(make("div", { class: "verdict loses" }, make("p", {}, message), ...more));
+  place.replaceChildren(make("div", { class: "verdict loses" }, make("p", {}, inPageWords(message)), ...more));
 }
 
 function clearErrors() {
@@ -23,7 +23,7 @@ function refuse(message, place, focus = true) {
     if (focus && parameters.refuse(name.replace(/_/g, "-"), rest)) return true;
     const error = document.getElementById(`${name}-error`);
     if (!error || !error.classList.contains("field-error")) continue;
-    error.textContent = rest;
+    error.textContent = inPageWords(rest);
     error.hidden = false;
     const field = document.getElementById(name);
     const folded = field.closest("details");

@@ -16,7 +16,7 @@ const preview = (() => {
 
   function warnings(texts) {
     if (!texts.length) return [];
-    const items = texts.map((text) => make("li", {}, make("bdi", {}, text)));
+    const items = texts.map((text) => make("li", {}, make("bdi", {}, inPageWords(text))));
     return [make("div", { class: "verdict loses" }, make("ul", { class: "plain" }, ...items))];
   }
 

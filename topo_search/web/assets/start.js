@@ -88,6 +88,7 @@ function upload(file) {
       // A proxy's page, perhaps.
     }
     if (request.status === 201) go(answer);
+    else if (answer.upload) window.location.assign(`/tables/${answer.upload}`); // Where one can say how it is written.
     else refuse(answer.detail || answer.title || `The service answered ${request.status}. Try again later.`);
   });
   request.addEventListener("error", () => sending === request && refuse("The connection broke off, or the file cannot be read any more. Check both and try again."));
