@@ -27,6 +27,11 @@ STATES: dict[State, TrialState] = {
 }
 # Optuna keeps times as UTC without a zone.
 _NOW = sa.func.timezone("UTC", sa.func.clock_timestamp())
+_ATTRIBUTE = postgresql.insert(tables.optuna_attribute)
+_SET_ATTRIBUTES = _ATTRIBUTE.on_conflict_do_update(
+    index_elements=["trial_id", "key"], set_={"value_json": _ATTRIBUTE.excluded.value_json}
+)
+_SET_PARAMETERS = sa.insert(tables.optuna_parameter)
 
 
 def create(
@@ -94,17 +99,11 @@ def set_attributes(connection: sa.Connection, trial_id: int, attributes: Mapping
     """Do as Optuna's `set_trial_user_attr`, for all of them in one statement."""
     if not attributes:
         return
-    upsert = postgresql.insert(tables.optuna_attribute).values(
-        [
-            {"trial_id": trial_id, "key": name, "value_json": json.dumps(attribute)}
-            for name, attribute in attributes.items()
-        ]
-    )
-    connection.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["trial_id", "key"], set_={"value_json": upsert.excluded.value_json}
-        )
-    )
+    rows = [
+        {"trial_id": trial_id, "key": name, "value_json": json.dumps(attribute)}
+        for name, attribute in attributes.items()
+    ]
+    connection.execute(_SET_ATTRIBUTES, rows)
 
 
 def _set_parameters(
@@ -125,4 +124,4 @@ def _set_parameters(
         }
         for name, value in template.params.items()
     ]
-    connection.execute(sa.insert(tables.optuna_parameter).values(rows))
+    connection.execute(_SET_PARAMETERS, rows)

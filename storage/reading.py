@@ -45,8 +45,9 @@ class QuickRDBStorage(RDBStorage):
             wanted |= trial.trial_id == _any(included_trial_ids)
         query = sa.select(models.TrialModel.__table__).where(trial.study_id == study_id, wanted)
         with _create_scoped_session(self.scoped_session) as session:
-            models.StudyModel.find_or_raise_by_id(study_id, session)
             found = session.execute(query.order_by(trial.trial_id)).all()
+            if not found:
+                models.StudyModel.find_or_raise_by_id(study_id, session)
             found = [row for row in found if states is None or row.state in states]
             return [
                 read
