@@ -46,6 +46,7 @@ def claim(
     token: uuid.UUID | None = None,
     again: bool = True,
     look: Callable[[], object] | None = None,
+    standing: Standing | None = None,
 ) -> Lease | None:
     """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
 
@@ -63,15 +64,17 @@ def claim(
         again: Whether this token may have been asked with before; else that need not be looked up.
         look: Called before drawing, to read what `draw` goes by. Without it draws take no time, and
             are made anew with the study locked; with it they always find something.
+        standing: How far the study was a moment ago, when nothing in it was left behind: then that
+            is not looked for again.
 
     Returns:
         The lease, or None where there is nothing to do now, or no such study.
     """
     taker = Taker(owner=owner, token=token or uuid.uuid4(), lease=lease)
-    taken, study = None, None
+    taken, study = None, standing
     if token is not None and again:
         taken = _taken(storage, taker)
-    if taken is None:
+    if taken is None and study is None:
         taken, study = _take_over(storage, study_id, taker)
     if taken is None:
         taken = _take_unit(storage, study, draw, look, taker)

@@ -107,7 +107,7 @@ def to_study(row: sa.Row[Any]) -> StudyRow:
 
 def to_standing(row: sa.Row[Any]) -> Standing:
     """Return the columns of `topo_study` that a `Standing` has as a value."""
-    return Standing(**row._mapping)
+    return Standing(**{column.name: getattr(row, column.name) for column in fields(Standing)})
 
 
 @dataclass(frozen=True, kw_only=True)

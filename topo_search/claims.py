@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import claiming, studies
-from storage.offers import offers
+from storage.offers import Offer, offers
 from storage.rows import OPEN, Lease, StudyRow
 from topo_search.patience import Patience
 from topo_search.serving import Served
@@ -103,12 +103,12 @@ class Claims:
                 continue
             if spare and (
                 offer.left_behind
-                or offer.seconds is not None
-                or offer.trials - offer.drawn <= spare
+                or offer.standing.seconds is not None
+                or offer.standing.trials - offer.standing.drawn <= spare
             ):
                 return None  # It is for the first slot that is free, here or elsewhere.
             try:
-                held = self._claim(self._rows[offer.study])
+                held = self._claim(offer)
             except (LookupError, TypeError, ValueError) as error:  # Deleted, or of another version.
                 self.refuse(offer.study, f"cannot be served here: {error}")
                 continue
@@ -123,12 +123,19 @@ class Claims:
         self.refused[study] = time.monotonic() + seconds
         self.serving.pop(study, None)
 
-    def _claim(self, row: StudyRow) -> Held | None:
-        served = self._serve(row)
+    def _claim(self, offer: Offer) -> Held | None:
+        served = self._serve(self._rows[offer.study])
         # The token is the same at every try: a claim whose answer was lost is found by it.
-        claim = partial(claiming.claim, self.storage, row.id, self.owner, served.draw)
         claim = partial(
-            claim, look=served.look_to_draw, lease=self.lease_seconds, token=uuid.uuid4()
+            claiming.claim,
+            self.storage,
+            offer.study,
+            self.owner,
+            served.draw,
+            look=served.look_to_draw,
+            lease=self.lease_seconds,
+            token=uuid.uuid4(),
+            standing=None if offer.left_behind else offer.standing,
         )
         tries = itertools.count()
         lease = self.persist(lambda: claim(again=next(tries) > 0))

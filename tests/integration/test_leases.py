@@ -625,3 +625,20 @@ def test_a_study_whose_time_is_spent_has_no_unit_to_claim(storage: Storage) -> N
     with storage.transaction() as connection:
         connection.execute(sa.update(tables.study).values(spent_seconds=100.0))
     assert claimable(storage) == set()
+
+
+def test_what_was_offered_is_claimed_however_late(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+    (early,) = offers(storage)
+    claimed(storage, study)
+    asked: list[str] = []
+    sa.event.listen(
+        storage.engine, "before_cursor_execute", lambda *given: asked.append(str(given[2]))
+    )
+    late = claim(storage, study.id, "b", draw, standing=early.standing)
+    assert late is not None and late.unit == 1
+    assert not any("SKIP LOCKED" in statement for statement in asked)
+    assert claim(storage, study.id, "c", draw, standing=early.standing) is None
+    let_expire(storage, late.id)
+    # Who is not told that nothing was left behind looks for it.
+    assert claimed(storage, study, "c").id == late.id

@@ -38,9 +38,14 @@ const predictor = (() => {
     return parts;
   }
 
-  async function show(api) {
+  function show(api) {
     if (shown) return;
     shown = true;
+    tables(api);
+    rows(api);
+  }
+
+  async function rows(api) {
     const form = document.getElementById("row-form");
     const place = document.getElementById("row-answer");
     let columns;
@@ -67,6 +72,9 @@ const predictor = (() => {
       }
       button.disabled = false;
     });
+  }
+
+  function tables(api) {
     const tableForm = document.getElementById("table-form");
     const said = document.getElementById("table-answer");
     tableForm.addEventListener("submit", async (event) => {
