@@ -218,6 +218,10 @@ def test_a_hostile_table_is_searched_shown_and_predicted_as_text(
         == page.locator("i, b, u").filter(has_not_text="yes").count()
     )
     assert fits(page)
+    tallest = page.locator("#row-form label").evaluate_all(
+        "labels => Math.max(...labels.map((label) => label.offsetHeight))"
+    )
+    assert tallest < 100
     shot(page, "study-hostile")
 
 

@@ -6,7 +6,7 @@ const predictor = (() => {
 
   function field(column, place) {
     const id = `column-${place}`;
-    const label = make("label", { class: "form-label", for: id }, make("bdi", {}, column.name));
+    const label = make("label", { class: "form-label", for: id, title: column.name.length > 40 ? column.name : null }, make("bdi", {}, column.name));
     const attributes = { class: "form-control", id, name: column.name, value: column.example, autocomplete: "off" };
     let input;
     if (column.levels.length) {
