@@ -9,20 +9,20 @@ demo: .venv/installed
 	@echo
 	@echo "Open the report in a browser: file://$(CURDIR)/iris-report.html"
 
-# Five at a time, also on two cores: many tests wait for processes and leases.
+# Six at a time, also on two cores: many tests wait for processes and leases.
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not long"
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not long"
 
 # The web pages in a real browser: needs Chromium, which the variable CHROMIUM may name.
 test-browser: .venv/tested
 	$(BIN)/pytest -n 2 --dist loadfile -m browser
 
-# Stories of a fleet that take minutes: real training amid faults, fifty workers at once.
+# Stories of a fleet that take minutes: real training amid faults, a death at every step of a life.
 test-long: .venv/tested
-	$(BIN)/pytest -m long
+	$(BIN)/pytest -n 2 -m long
 
 # Each benchmark at its smallest size, so that none of them rots.
 test-benchmarks: .venv/tested
