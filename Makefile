@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser test-long test-benchmarks bench bench-quick clean
+.PHONY: demo test test-browser test-fleet test-benchmarks bench bench-quick clean
 
 demo: .venv/installed
 	$(BIN)/topo-search search examples/iris.csv --target species --trials 30
@@ -14,15 +14,15 @@ test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not long"
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not fleet"
 
 # The web pages in a real browser: needs Chromium, which the variable CHROMIUM may name.
 test-browser: .venv/tested
 	$(BIN)/pytest -n 2 --dist loadfile -m browser
 
-# Stories of a fleet that take minutes: real training amid faults, a death at every step of a life.
-test-long: .venv/tested
-	$(BIN)/pytest -n 2 -m long
+# Fleets of real processes to which everything happens.
+test-fleet: .venv/tested
+	$(BIN)/pytest -n 4 --dist loadfile -m fleet
 
 # Each benchmark at its smallest size, so that none of them rots.
 test-benchmarks: .venv/tested

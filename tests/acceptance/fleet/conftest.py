@@ -10,6 +10,15 @@ from fleet_server import Server, running_server
 
 from storage.connection import Storage, connect
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let all stories have a target of their own: they mostly wait."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker("fleet")
+
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:

@@ -23,7 +23,6 @@ WALKED = {
 LEAST_STEPS = {"killed-before": 20, "killed-after": 10, "broken-before": 60, "broken-after": 20}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", LEAST_STEPS)
 def test_a_life_broken_at_any_step_is_healed(server: Server, database: str, kind: str) -> None:
     command = [sys.executable, "-P", str(HERE / "fleet_walk.py"), server.url(database), kind]

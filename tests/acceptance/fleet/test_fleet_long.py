@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from fleet_checks import as_drawn, essence, exact, make_study, none_open
 from fleet_harness import Fleet, Member, ended, is_finished, wait_until
 from fleet_server import Server
@@ -16,8 +15,6 @@ from topo_search.study import Options
 IRIS = Path(__file__).parents[3] / "examples" / "iris.csv"
 SPARE = 8  # Trials that there are to do at least.
 FIFTY = 50
-
-pytestmark = pytest.mark.long
 
 
 def made(storage: Storage, trials: int) -> str:
