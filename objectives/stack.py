@@ -14,6 +14,7 @@ MOMENTUM = 0.9  # Of batch normalisation: Keras's 0.99 needs more steps than a s
 EPSILON = 1e-3  # Of both normalisations; Keras's default.
 MOVING = ("moving_mean", "moving_variance")
 STACKED = ("kernel", "bias", "gamma", "beta", *MOVING, "rate")  # With depth as first dimension.
+BYTES = 256.0  # Values of one.
 UNROLLED = 16  # Layers; up to here they are traced one by one, beyond in a loop (XLA only).
 
 Tensors = dict[str, tf.Tensor]
@@ -253,6 +254,16 @@ def _written(index: tf.Tensor, array: tf.TensorArray, value: tf.Tensor) -> tf.Te
 
 
 def dropped(inputs: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Return `inputs` with a share `rate` of units zero and the others scaled by 1 / (1 - rate)."""
-    noise = tf.random.stateless_uniform(tf.shape(inputs), tf.cast(seed, tf.int32))
-    return tf.where(noise >= rate, inputs / (1.0 - rate), 0.0)
+    """Return `inputs` with a share `rate` of units zero and the others scaled up to make up for it.
+
+    A unit has one random byte, so rates are those of 256ths: a random float32 for each costs as much
+    as the product of matrices before it.
+    """
+    shape = tf.shape(inputs)
+    units = tf.reduce_prod(shape)
+    words = tf.random.stateless_uniform(
+        [(units + 3) // 4], tf.cast(seed, tf.int32), minval=None, maxval=None, dtype=tf.int32
+    )
+    noise = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:units], shape)
+    zero = tf.minimum(tf.round(rate * BYTES), BYTES - 1)
+    return inputs * tf.where(noise >= tf.cast(zero, tf.uint8), BYTES / (BYTES - zero), 0.0)

@@ -163,7 +163,7 @@ def test_a_stack_is_built_again_from_its_configuration_under_its_registered_name
     assert keras.saving.get_registered_name(Stack) == "topo_search>Stack"
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.6])
+@pytest.mark.parametrize("rate", [26 / 256, 154 / 256])
 def test_dropout_drops_its_share_of_units_and_scales_up_the_others(rate: float) -> None:
     layer = Dropout()
     ones = tf.ones((300, 400))
@@ -176,6 +176,16 @@ def test_dropout_drops_its_share_of_units_and_scales_up_the_others(rate: float) 
     assert (first != second).any()
 
 
+@pytest.mark.parametrize(("rate", "dropped"), [(0.1, 26), (0.6, 154), (0.999, 255), (0.001, 0)])
+def test_rates_of_dropout_are_rounded_to_256ths(rate: float, dropped: int) -> None:
+    layer = Dropout()
+    ones = tf.ones((30, 401))  # Not a whole number of words.
+    layer.build(ones.shape)
+    layer.rate.assign([rate])
+    outputs = layer(ones, training=True).numpy()
+    np.testing.assert_allclose(outputs[outputs != 0], 256 / (256 - dropped), rtol=1e-6)
+
+
 def test_dropout_lets_everything_through_at_rate_zero_and_in_inference() -> None:
     layer = Dropout()
     layer.build((ROWS, WIDTH))
@@ -185,7 +195,7 @@ def test_dropout_lets_everything_through_at_rate_zero_and_in_inference() -> None
 
 
 @pytest.mark.parametrize("unrolled", [0, 16], ids=["loop", "one by one"])
-@pytest.mark.parametrize("rates", [(0.0, 0.6), (0.3, 0.0), (0.5, 0.5)])
+@pytest.mark.parametrize("rates", [(0.0, 0.625), (0.25, 0.0), (0.5, 0.5)])
 def test_each_layer_of_a_stack_drops_units_of_its_own_at_its_own_rate(
     rates: tuple[float, float], unrolled: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
