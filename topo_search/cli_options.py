@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from topo_search.choices import KINDS, LIMITS, SPACES
+from topo_search.cli_types import Duration, More, Slots
 
 if TYPE_CHECKING:
     from objectives.reading import Overrides
@@ -26,49 +27,6 @@ FREE_WITH_A_PARENT = {
     *("trials", "timeout", "space", "epochs", "pruner", "sampler", "name", "tags", "parent"),
     *("slots", "slots_per_gpu", "trial_timeout", "allow_objective", "report", "storage", "json_"),
 }
-
-
-class Duration(click.ParamType[float]):
-    """Seconds, from text such as 90s, 10m, 1.5h or 600."""
-
-    name = "duration"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return seconds."""
-        match = re.fullmatch(r"\+?(\d+(?:\.\d+)?)\s*([smhd]?)", str(value).strip())
-        if match is None:
-            self.fail(f"Expected a time such as 90s, 10m or 1.5h. Received: {value!r}.", param, ctx)
-        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
-
-
-class Slots(click.ParamType["int | None"]):
-    """A number of slots, or auto."""
-
-    name = "slots"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        """Return the number; None for auto."""
-        if value in (None, "auto"):
-            return None
-        if not str(value).isdigit() or int(value) < 1:
-            self.fail(f"Expected auto or a number from 1. Received: {value!r}.", param, ctx)
-        return int(value)
-
-
-class More(click.ParamType[int]):
-    """How many more, with or without a plus."""
-
-    name = "more"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number."""
-        if re.fullmatch(r"\+?\d+", str(value)) is None:
-            self.fail(f"Expected a number such as +20. Received: {value!r}.", param, ctx)
-        return int(value)
 
 
 def _all(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -201,8 +159,20 @@ own_objective = _all(
     ),
 )
 serving_options = _all(
-    click.option("--slots", default="auto", show_default=True, type=Slots()),
-    click.option("--slots-per-gpu", default=1, show_default=True, type=click.IntRange(1)),
+    click.option(
+        "--slots",
+        default="auto",
+        show_default=True,
+        type=Slots(),
+        help="Networks trained at a time; auto: one a GPU, or without one a core.",
+    ),
+    click.option(
+        "--slots-per-gpu",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Networks trained at a time on each GPU.",
+    ),
     click.option("--trial-timeout", type=Duration(), help="Fail a trial that takes longer."),
     click.option(
         "--allow-objective",
@@ -211,10 +181,38 @@ serving_options = _all(
         help="An own objective that may run here. May be repeated.",
     ),
 )
+study_options = _all(
+    click.argument("csv", type=FILE, required=False),
+    search_options,
+    own_objective,
+    serving_options,
+    click.option(
+        "--report",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Where to write the report page. [default: CSV's name with -report.html]",
+    ),
+)
 more_trials = _all(
     click.option("--trials", default="0", type=More(), help="How many more, as +20."),
     click.option("--timeout", default=0, type=Duration(), help="How much more time, as +10m."),
 )
+
+
+def serving_arguments(given: dict[str, Any], objective: str) -> str:
+    """Return the serving options as a worker takes them, its study's own objective allowed."""
+    own = () if objective == "tabular" else (objective,)
+    timeout = given["trial_timeout"]
+    arguments = {
+        "--slots": [given["slots"]] if given["slots"] else [],
+        "--slots-per-gpu": [given["slots_per_gpu"]] if given["slots_per_gpu"] > 1 else [],
+        "--trial-timeout": [f"{timeout:g}s"] if timeout else [],
+        "--allow-objective": dict.fromkeys((*own, *given["allow_objective"])),
+    }
+    return "".join(
+        f" {option} {shlex.quote(str(value))}"
+        for option, values in arguments.items()
+        for value in values
+    )
 
 
 def overrides(given: dict[str, Any]) -> Overrides:

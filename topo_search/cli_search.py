@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -19,16 +20,15 @@ from topo_search.cli_common import (
     open_study,
 )
 from topo_search.cli_options import (
-    FILE,
-    Duration,
     as_json,
     more_trials,
     options,
-    own_objective,
-    search_options,
+    serving_arguments,
     serving_options,
     storage_option,
+    study_options,
 )
+from topo_search.cli_types import Duration
 
 if TYPE_CHECKING:
     from storage.connection import Storage
@@ -37,15 +37,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("csv", type=FILE, required=False)
-@search_options
-@own_objective
-@serving_options
-@click.option(
-    "--report",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to write the report page. [default: CSV's name with -report.html]",
-)
+@study_options
 @storage_option
 @as_json
 def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
@@ -56,13 +48,14 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
 
 
 @click.command()
-@click.argument("csv", type=FILE, required=False)
-@search_options
-@own_objective
+@study_options
 @storage_option
 @as_json
-def create(csv: Path | None, json_: bool, **given: Any) -> None:
-    """Create a study for workers to serve; train nothing here. Prints its id and its key."""
+def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
+    """Create a study for workers to serve; train nothing here. Prints its id and its key.
+
+    What is asked of slots and of the report goes into the commands that it prints.
+    """
     with open_storage(given) as (_, storage):
         from topo_search.delivery import storage_named
         from topo_search.formats import format_count
@@ -75,7 +68,10 @@ def create(csv: Path | None, json_: bool, **given: Any) -> None:
     click.echo(f"study {row.id}\nkey   {key}  (opens its page; shown only now)")
     if row.parent is not None:
         click.echo(f"knows {format_count(row.plan['known'], 'trial')} of study {row.parent}")
-    click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{where}")
+    asked = serving_arguments(given, row.plan["objective"])
+    click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{asked}{where}")
+    page = shlex.quote(str(_report_path(csv, row, report)))
+    click.echo(f"Then its page: topo-search results {row.id} --html {page}{where}")
 
 
 @click.command()
@@ -246,4 +242,5 @@ def _go_on(row: StudyRow, where: str) -> str:
 
 
 def _report_path(csv: Path | None, row: StudyRow, report: Path | None) -> Path:
-    return report or Path(f"{csv.stem if csv else row.name or row.id}-report.html")
+    named = csv.stem if csv else row.name or row.id
+    return report or Path(f"{named.replace('/', '-')}-report.html")

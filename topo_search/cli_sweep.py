@@ -10,7 +10,6 @@ import click
 from topo_search.cli_common import bad_options, console, echo_json, open_storage
 from topo_search.cli_options import (
     FILE,
-    Duration,
     as_json,
     overrides,
     serving_options,
@@ -18,6 +17,7 @@ from topo_search.cli_options import (
     table_options,
 )
 from topo_search.cli_search import exit_unless_finished, serve_shown
+from topo_search.cli_types import Duration
 
 if TYPE_CHECKING:
     from storage.connection import Storage

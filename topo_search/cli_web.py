@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from topo_search.cli_common import echo_json, open_storage
-from topo_search.cli_options import Duration, as_json, storage_option
+from topo_search.cli_options import as_json, storage_option
+from topo_search.cli_types import Duration
 
 
 @click.command()

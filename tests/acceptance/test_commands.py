@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,21 @@ def test_a_study_of_an_own_objective_is_created_served_and_shown(quick: Machine)
     assert (quick.folder / "own.html").stat().st_size > 10_000
     assert "own" in quick.run("studies").stdout
     assert "5 of 5 trials: 5 complete" in quick.run("status", "own").stdout
+
+
+def test_a_study_created_with_what_its_slots_are_to_do_says_how_to_serve_and_show_it(
+    quick: Machine,
+) -> None:
+    (quick.folder / "space.toml").write_text("[parameters]\nx = {low = 0, high = 9}\n")
+    slots = ("--slots", 1, "--trial-timeout", "5m", "--report", "of my own.html")
+    told = quick.run("create", *OWN, "--trials", 2, "--name", "a/b", *slots).stdout
+    serve, show = (shlex.split(line)[1:] for line in re.findall("topo-search .*", told))
+    assert {"--slots", "1", "--trial-timeout", "300s", "--allow-objective"} <= {*serve}
+    assert quick.json(*serve)["trials"] == 2
+    quick.run(*show)
+    assert (quick.folder / "of my own.html").exists()
+    shown = quick.run("resume", "a/b", "--trials", 1, "--json").stdout
+    assert json.loads(shown)["report"] == "a-b-report.html"
 
 
 def test_one_slot_and_one_seed_give_the_same_study_twice(
