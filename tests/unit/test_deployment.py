@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]
 
 from storage import system_account
 from topo_search.cli import cli
-from topo_search.cli_options import Duration
+from topo_search.cli_types import Duration
 from topo_search.web import server
 from topo_search.web.app import MULTIPART
 from topo_search.web.room import Limits, too_large
