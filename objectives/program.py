@@ -64,9 +64,26 @@ class Program:
     """
 
     def __init__(
-        self, topology: Topology, sizes: Sizes, outputs: int, *, dropout: bool, compiled: bool
+        self,
+        topology: Topology,
+        sizes: Sizes,
+        outputs: int,
+        *,
+        dropout: bool,
+        compiled: bool,
+        absolute: bool = False,
     ) -> None:
-        self.topology, self.outputs = topology, outputs
+        """Make a program.
+
+        Args:
+            topology: Of the networks it trains.
+            sizes: Widths of the arrays they take.
+            outputs: Classes, or 1 for a regression.
+            dropout: Whether units may be dropped.
+            compiled: Whether XLA compiles it.
+            absolute: Whether a regression's loss are absolute instead of squared errors.
+        """
+        self.topology, self.outputs, self.absolute = topology, outputs, absolute
         self.model = network.trainable(topology, sizes, outputs, dropout=dropout, padding=True)
         self.shapes = [tuple(v.shape) for v in self.model.trainable_variables]
         self.lengths = [math.prod(shape) for shape in self.shapes]
@@ -79,6 +96,7 @@ class Program:
             axis=0,
         )
         self._epoch = tf.function(self._whole_epoch, jit_compile=compiled, autograph=False)
+        self._traced: dict[tuple[Any, ...], Any] = {}  # By the shapes of rows given.
 
     def start(self, topology: Topology, recipe: Recipe, seed: int) -> State:
         """Return a network that has not been trained."""
@@ -116,10 +134,15 @@ class Program:
         Returns:
             The new state, the mean training loss and the outputs (rows, outputs).
         """
-        given = (state.flat, state.mean, state.variance, state.step, state.other)
-        taken, loss, outputs = self._epoch(
-            given, fold.tensors, fold.target, fold.weights, order, rates, self.decayed, valid
-        )
+        given = (
+            (state.flat, state.mean, state.variance, state.step, state.other),
+            fold.tensors, fold.target, fold.weights, order, rates, self.decayed, valid,
+        )  # fmt: skip
+        shapes = (fold.target.shape, order.shape, None if valid is None else valid.shape)
+        # Finding it among all that was traced takes longer than a small table's steps.
+        if shapes not in self._traced:
+            self._traced[shapes] = self._epoch.get_concrete_function(*given)
+        taken, loss, outputs = self._traced[shapes](*given)
         return State(*taken), loss, outputs
 
     def named(self, state: State) -> network.Weights:
@@ -194,12 +217,16 @@ class Program:
         tensors: dict[str, tf.Tensor],
         valid: tf.Tensor,
     ) -> tf.Tensor:
-        chunks = []
-        for rows in tf.unstack(valid):
+        def chunk(rows: tf.Tensor) -> tf.Tensor:
             batch = {name: tf.gather(tensor, rows) for name, tensor in tensors.items()}
             outputs, _ = self._forward(flat, other, batch, training=False)
-            chunks.append(outputs[:, 0] if self.outputs == 1 else tf.nn.softmax(outputs))
-        return tf.concat(chunks, axis=0)
+            return outputs[:, 0] if self.outputs == 1 else tf.nn.softmax(outputs)
+
+        if valid.shape[0] == 1:
+            return chunk(valid[0])
+        # In a loop, as a table of millions of rows has hundreds of them.
+        predicted = tf.map_fn(chunk, valid, fn_output_signature=tf.float32)
+        return tf.reshape(predicted, (-1, *predicted.shape[2:]))
 
     def _forward(
         self,
@@ -217,9 +244,10 @@ class Program:
         return outputs, tuple(other)
 
     def _losses(self, outputs: tf.Tensor, target: tf.Tensor, smoothing: tf.Tensor) -> tf.Tensor:
-        """Return each row's loss: squared error, or cross-entropy with smoothed labels."""
+        """Return each row's loss: an error of values, or cross-entropy with smoothed labels."""
         if self.outputs == 1:
-            return tf.square(outputs[:, 0] - target)
+            error = outputs[:, 0] - target
+            return tf.abs(error) if self.absolute else tf.square(error)
         log = tf.nn.log_softmax(outputs)
         # Not gathered: the gradient of that alone takes a fifth of all the tracing.
         hit = tf.reduce_sum(tf.one_hot(target, self.outputs) * log, axis=-1)

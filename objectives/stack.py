@@ -256,8 +256,8 @@ def _written(index: tf.Tensor, array: tf.TensorArray, value: tf.Tensor) -> tf.Te
 def dropped(inputs: tf.Tensor, rate: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Return `inputs` with a share `rate` of units zero and the others scaled up to make up for it.
 
-    A unit has one random byte, so rates are those of 256ths: a random float32 for each costs as much
-    as the product of matrices before it.
+    A unit has one random byte, so rates are those of 256ths: a random float32 for each costs as
+    much as the product of matrices before it.
     """
     shape = tf.shape(inputs)
     units = tf.reduce_prod(shape)
