@@ -30,6 +30,7 @@ class TableFacts:
     categorical: int  # Categorical columns.
     inputs: int  # Columns the first hidden layer sees, after preprocessing.
     classes: int  # 0 for regression.
+    metric: str  # By which networks are compared.
 
 
 def widest(rows: int) -> int:

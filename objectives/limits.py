@@ -40,6 +40,13 @@ DEEP = 50  # Depths that reach further than this are drawn evenly in the logarit
 # Two sizes to a doubling: networks of one shape share a compiled epoch, so few shapes pay.
 WIDTHS = tuple(sorted(n << k for k in range(16) for n in (2, 3) if n << k <= topology.WIDEST))
 BATCH_SIZES = tuple(1 << k for k in range(17))
+SHARES = tuple(k / 20 for k in range(20))  # Nothing among them, which a range alone never gives.
+GRIDS: dict[str, tuple[int | float, ...]] = {
+    "width": WIDTHS,
+    "batch_size": BATCH_SIZES,
+    "dropout": SHARES,
+    "label_smoothing": SHARES,
+}
 WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
 
@@ -65,11 +72,11 @@ def span(name: str, low: int | float, high: int | float) -> Range:
     """Return the parameter `name` as a range, on its usual scale and grid."""
     log = low > 0 and (name in LOGARITHMIC or (name == "depth" and high > DEEP))
     plain = Range(low=low, high=high, log=log)
-    sizes = {"width": WIDTHS, "batch_size": BATCH_SIZES}.get(name)
-    if sizes is None:
+    grid = GRIDS.get(name)
+    if grid is None:
         return plain
-    inner = {size for size in sizes if low < size < high}
-    return replace(plain, grid=tuple(sorted(inner | {int(low), int(high)})))
+    inner = {number for number in grid if low < number < high}
+    return replace(plain, grid=tuple(sorted(inner | {low, high})))
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:

@@ -25,7 +25,9 @@ class Range:
     high: int | float
     log: bool = False  # Drawn evenly in the logarithm.
     step: int | float | None = None  # Distance of the values; none: 1 or continuous.
-    grid: tuple[int, ...] = ()  # Drawn numbers move to the nearest of these; none: they stay.
+    grid: tuple[
+        int | float, ...
+    ] = ()  # Drawn numbers move to the nearest of these; none: they stay.
 
     def __post_init__(self) -> None:
         for name, number in (("low", self.low), ("high", self.high), ("step", self.step)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from objectives.defaults import TableFacts, power_of_two, widest
+from objectives.metrics import METRICS
 from objectives.parameters import Value
 
 
@@ -13,6 +14,9 @@ def portfolio(facts: TableFacts) -> tuple[dict[str, Value], ...]:
     rate, linear warm-up and cosine decay; widths and batches shrink with the table.
     """
     regression = facts.task == "regression"
+    metric = METRICS[facts.metric]
+    # Smoothed labels give smoothed probabilities, which only the most probable class survives.
+    smoothed = not regression and metric.name not in ("log_loss", "roc_auc")
     width = min(256, widest(facts.rows))
     common: dict[str, Value] = {
         "normalisation": "none",
@@ -22,7 +26,7 @@ def portfolio(facts: TableFacts) -> tuple[dict[str, Value], ...]:
         "batch_size": min(max(power_of_two(facts.rows // 32), 16), 256),
         "scaling": "standard",
         "rare_levels": "keep",
-        "class_weights": "none",
+        "class_weights": "balanced" if metric.balanced else "none",
     }
     return (
         # One hidden layer, as scikit-learn's MLPClassifier (1 × 100, relu, decay 1e-4). It is soon
@@ -46,7 +50,7 @@ def portfolio(facts: TableFacts) -> tuple[dict[str, Value], ...]:
             "activation": "mish" if regression else "selu",
             "embedding": "periodic",
             "dropout": 0.15,
-            "label_smoothing": 0.0 if regression else 0.1,
+            "label_smoothing": 0.1 if smoothed else 0.0,
             "learning_rate": 0.01 if regression else 0.0025,
             "weight_decay": 0.02,
             "scaling": "quantile",

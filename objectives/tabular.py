@@ -46,6 +46,7 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
         maximise=data.metric.direction == "maximize",
         seed=assignment.seed,
         report=report,
+        absolute=data.absolute,
     )
     best = training.best_epoch - 1
     return Outcome(
@@ -93,6 +94,11 @@ class Prepared:
     def outputs(self) -> int:
         """Outputs of a network: classes, or 1."""
         return len(self.target.classes) or 1
+
+    @property
+    def absolute(self) -> bool:
+        """Whether networks learn by absolute errors, as they are compared by them."""
+        return self.metric.name == "mae"
 
     @property
     def rows(self) -> dict[str, int]:

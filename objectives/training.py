@@ -77,6 +77,7 @@ class Trainer:
         seed: int,
         report: Callable[[int, float], bool] = lambda step, value: True,
         patience: int | None = None,
+        absolute: bool = False,
     ) -> Training:
         """Train one network a fold, in lockstep, and keep the best epoch's weights.
 
@@ -92,11 +93,12 @@ class Trainer:
             report: Called after each epoch with the best metric so far; tells whether to go on.
             patience: Epochs without a better score after which to stop; a fifth of the recipe's,
                 at least 10, by default.
+            absolute: Whether a regression is trained by absolute instead of squared errors.
 
         Raises:
             Diverged: Where the training loss or the validation loss is not finite.
         """
-        program = self._program(topology, recipe, sizes, outputs)
+        program = self._program(topology, recipe, sizes, outputs, absolute)
         run = Run(program, topology, recipe, folds, seed)
         values: list[float] = []
         losses: list[float] = []
@@ -137,6 +139,7 @@ class Trainer:
         recipe: Recipe,
         sizes: Sizes,
         outputs: int,
+        absolute: bool,
     ) -> Program:
         dropout = any(rate > 0 for rate in recipe.dropouts(topology.depth))
         # On a CPU XLA takes seconds to compile what it then runs at most a fifth faster
@@ -144,9 +147,9 @@ class Trainer:
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         compiled = on_gpu or network.is_deep(topology)
         topology = network.padded(topology)
-        key = (topology, sizes, outputs, dropout, compiled)
+        key = (topology, sizes, outputs, dropout, compiled, absolute)
         program = self._programs.pop(key, None) or Program(
-            topology, sizes, outputs, dropout=dropout, compiled=compiled
+            topology, sizes, outputs, dropout=dropout, compiled=compiled, absolute=absolute
         )
         self._programs[key] = program
         while len(self._programs) > self._kept:

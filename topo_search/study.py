@@ -167,6 +167,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         categorical=kinds.count("categorical"),
         inputs=sizes.numeric + sizes.dense + len(sizes.codes),
         classes=len(target.classes),
+        metric=metric.name,
     )
     name = options.space or "mlp"
     space = named_space(name, limits=options.limits, facts=facts, epochs=options.epochs or EPOCHS)

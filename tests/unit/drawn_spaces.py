@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from objectives.limits import BOUNDS, Bounds
+from objectives.metrics import METRICS
 from objectives.space import Choice, Parameter, Space, TableFacts, Value, named_space
 
 NAMES = ("mlp", "layers", "depth")
@@ -19,6 +20,7 @@ def facts(draw: st.DrawFn) -> TableFacts:
         categorical=categorical,
         inputs=max(1, numeric + categorical),
         classes={"binary": 2, "multiclass": 5, "regression": 0}[task],
+        metric=draw(st.sampled_from([m.name for m in METRICS.values() if task in m.tasks])),
     )
 
 

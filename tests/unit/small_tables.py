@@ -63,6 +63,8 @@ def plan_of(
     table = read_table(csv_bytes(frame), overrides=known)
     chosen = choose_target(table, target)
     kinds = [feature.kind for feature in split_target(table, chosen).features]
+    asked = changed.get("metric")
+    metric = metrics.METRICS[asked] if asked else metrics.default_metric(chosen.task)
     facts = TableFacts(
         task=chosen.task,
         rows=len(frame),
@@ -70,8 +72,8 @@ def plan_of(
         categorical=kinds.count("categorical"),
         inputs=len(kinds),
         classes=len(chosen.classes),
+        metric=metric.name,
     )
-    metric = metrics.default_metric(chosen.task)
     return {
         "objective": "tabular",
         "target": chosen.column,

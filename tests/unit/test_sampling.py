@@ -19,7 +19,9 @@ from objectives.parameters import Value
 from objectives.space import Choice, Range, Space, TableFacts, named_space
 from topo_search.sampling import MODELLED, RANDOM, Drawn, Sampler, derive, modelled
 
-FACTS = TableFacts(task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3)
+FACTS = TableFacts(
+    task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3, metric="accuracy"
+)
 MLP = named_space("mlp", limits={}, facts=FACTS, epochs=100)
 OWN = Space(
     name="own",

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -16,8 +17,12 @@ from objectives.portfolio import portfolio
 from objectives.rungs import first_judged, rungs
 from objectives.space import Choice, Range, Space, TableFacts, named_space
 
-FACTS = TableFacts(task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3)
-NUMBERS = TableFacts(task="regression", rows=400, numeric=7, categorical=0, inputs=7, classes=0)
+FACTS = TableFacts(
+    task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3, metric="accuracy"
+)
+NUMBERS = TableFacts(
+    task="regression", rows=400, numeric=7, categorical=0, inputs=7, classes=0, metric="rmse"
+)
 
 
 def space(name: str = "mlp", facts: TableFacts = FACTS, **limits: str) -> Space:
@@ -108,10 +113,29 @@ def test_limits_become_ranges_and_choices() -> None:
     assert drawn.parameters["width"] == Range(
         low=20, high=100, log=True, grid=(20, 24, 32, 48, 64, 96, 100)
     )
-    assert drawn.parameters["dropout"] == Range(low=0.1, high=0.3)
+    assert drawn.parameters["dropout"] == Range(low=0.1, high=0.3, grid=(0.1, 0.15, 0.2, 0.25, 0.3))
     assert drawn.parameters["activation"] == Choice(choices=("tanh", "mish"))
     assert space(width="10,20,40").parameters["width"] == Choice(choices=(10, 20, 40))
     assert space(weight_decay="0:0.1").parameters["weight_decay"] == Range(low=0.0, high=0.1)
+
+
+def test_no_dropout_and_no_smoothing_at_all_are_drawn() -> None:
+    drawn = space()
+    for name in ("dropout", "label_smoothing"):
+        parameter = drawn.parameters[name]
+        assert parameter.nearest(0.02) == 0.0
+        assert parameter.nearest(0.06) == 0.05
+        assert parameter.contains(0.123)  # A user may still ask for it.
+
+
+@pytest.mark.parametrize(
+    ("metric", "weights", "smoothing"),
+    [("accuracy", "none", 0.1), ("macro_f1", "balanced", 0.1), ("log_loss", "none", 0.0)],
+)
+def test_the_portfolio_suits_the_metric(metric: str, weights: str, smoothing: float) -> None:
+    entries = portfolio(replace(FACTS, metric=metric))
+    assert {entry["class_weights"] for entry in entries} == {weights}
+    assert max(entry["label_smoothing"] for entry in entries) == smoothing
 
 
 def test_drawn_widths_move_to_a_few_sizes_in_the_logarithm() -> None:
@@ -130,7 +154,9 @@ def test_drawn_widths_move_to_a_few_sizes_in_the_logarithm() -> None:
 def test_widths_and_batches_grow_with_the_table(
     rows: int, widest: int, batches: tuple[int, int]
 ) -> None:
-    table = TableFacts(task="binary", rows=rows, numeric=3, categorical=0, inputs=3, classes=2)
+    table = TableFacts(
+        task="binary", rows=rows, numeric=3, categorical=0, inputs=3, classes=2, metric="accuracy"
+    )
     drawn = space(facts=table)
     width, batch_size = drawn.parameters["width"], drawn.parameters["batch_size"]
     assert isinstance(width, Range)
@@ -145,7 +171,9 @@ def test_parameters_without_effect_on_the_table_are_left_out() -> None:
     gone = {"rare_levels", "label_smoothing", "class_weights"}
     assert set(full.parameters) == set(BOUNDS)
     assert set(numbers.parameters) == set(BOUNDS) - gone
-    words = TableFacts(task="binary", rows=500, numeric=0, categorical=3, inputs=9, classes=2)
+    words = TableFacts(
+        task="binary", rows=500, numeric=0, categorical=3, inputs=9, classes=2, metric="accuracy"
+    )
     assert set(space(facts=words).parameters) == set(BOUNDS) - {"embedding", "scaling"}
 
 

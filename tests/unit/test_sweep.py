@@ -15,7 +15,9 @@ from topo_search.depths import Curve, Depths, depths_of
 from topo_search.results import results_of
 from topo_search.sweep_page import answer, sweep_html
 
-FACTS = TableFacts(task="multiclass", rows=96, numeric=4, categorical=0, inputs=4, classes=3)
+FACTS = TableFacts(
+    task="multiclass", rows=96, numeric=4, categorical=0, inputs=4, classes=3, metric="accuracy"
+)
 PLAIN = {"residual": False, "normalisation": "none", "activation": "relu"}
 
 

@@ -202,6 +202,25 @@ def test_balanced_class_weights_give_each_class_one_share_of_the_training_rows(
     assert (fold.weights.numpy() == 1).all()
 
 
+def test_networks_compared_by_absolute_errors_learn_the_median(
+    tmp_path: Path, trained: list[Training]
+) -> None:
+    random = np.random.default_rng(0)
+    price = np.exp(1.5 * random.normal(size=400))  # Its mean is three times its median.
+    frame = pd.DataFrame({"size": random.normal(size=400), "price": price.round(4)})
+    path = written(frame, tmp_path / "table.csv")
+    predictions = {}
+    for metric in ("mae", "rmse"):
+        plan = plan_of(frame, "price", metric=metric, epochs=15)
+        values = {"learning_rate": 0.02, "depth": 1, "width": 8}
+        run(plan, path, **values)
+        data, weights = prepared(plan, path, None), trained[-1].weights
+        ((y, output),) = predicted(data, plan, point(plan, **values), weights)
+        predictions[metric] = float(np.mean(output))
+    assert predictions["mae"] < 0.7 * predictions["rmse"]
+    assert predictions["mae"] == pytest.approx(np.median(y), rel=0.5)
+
+
 def test_a_regression_target_is_scaled_by_training_rows_only(tables: dict[str, Path]) -> None:
     plan = plan_of(mixed("price"), "price")
     data = prepared(plan, tables["price"], None)

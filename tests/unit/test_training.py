@@ -20,6 +20,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from objectives import network, training
+from objectives.metrics import default_metric
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program, learning_rate
@@ -296,7 +297,15 @@ def points(draw: st.DrawFn) -> tuple[Topology, Recipe, int]:
     name = draw(st.sampled_from(["mlp", "layers", "depth"]))
     task = draw(st.sampled_from(["binary", "multiclass", "regression"]))
     classes = {"binary": 2, "multiclass": 5, "regression": 0}[task]
-    facts = TableFacts(task=task, rows=ROWS, numeric=3, categorical=2, inputs=6, classes=classes)
+    facts = TableFacts(
+        task=task,
+        rows=ROWS,
+        numeric=3,
+        categorical=2,
+        inputs=6,
+        classes=classes,
+        metric=default_metric(task).name,
+    )
     deepest = draw(st.sampled_from([6, 40]))
     if name == "layers":
         deepest = 6
