@@ -1,9 +1,11 @@
-"""Scores of simple models on the same rows: what a network is worth beside them."""
+"""Simple models of the same rows: what a network is worth beside them."""
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from objectives.metrics import Metric
 from objectives.preprocessing import Arrays, Layout, Preprocessor, Sizes, Variant
 from objectives.table import Feature, Task
 
+logger = logging.getLogger(__name__)
+
 Array = npt.NDArray[Any]
 
 ROWS = 100_000  # at most so many training rows; fewer above 10 classes
@@ -23,33 +27,41 @@ ROWS_TIMES_CLASSES = 1_000_000
 BINS = 254  # levels that histogram boosting can tell apart in one column
 
 
+@dataclass(frozen=True, kw_only=True)
+class Baselines:
+    """What simple models predict of the test rows."""
+
+    rows: int  # They were fitted on.
+    # Probabilities (rows, classes) or values (rows,); None for one that could not be fitted.
+    predictions: Mapping[str, Array | None]
+
+
 def baselines(
     train_frame: pd.DataFrame,
     train_y: Array,
     test_frame: pd.DataFrame,
-    test_y: Array,
     features: Sequence[Feature],
     target_task: Task,
     classes_count: int,
     metric: Metric,
     seed: int,
-) -> dict[str, float]:
-    """Fit simple models on the training rows and score them on the test rows.
+) -> Baselines:
+    """Fit simple models on the training rows, each towards the metric, and predict the test rows.
 
-    "majority" (how frequent the classes are) or "mean"; "linear", logistic or ridge regression on
-    one-hot levels and standardised numbers; "boosting", scikit-learn's histogram gradient boosting
-    with its defaults. More than 100,000 training rows, or 1,000,000 divided by the classes, are
+    "majority" (how frequent the classes are), "mean" or, by absolute errors, "median"; "linear",
+    logistic or ridge regression on one-hot levels and standardised numbers; "boosting",
+    scikit-learn's histogram gradient boosting with its defaults. Where classes count equally, their
+    rows are weighed. More than 100,000 training rows, or 1,000,000 divided by the classes, are
     first reduced to a stratified sample of so many, so that the time is bounded.
 
     Args:
         train_frame: Typed columns, as the table has them.
         train_y: Class codes, or values; a class may be missing.
-        test_frame: The rows to score.
-        test_y: Their target.
+        test_frame: The rows to predict.
         features: Which columns to use, and what they hold.
         target_task: Says what `train_y` holds.
         classes_count: Number of classes, including those missing here; ignored for a regression.
-        metric: What to score by.
+        metric: What they will be scored by.
         seed: Of the sample and of boosting's own hold-out.
     """
     most = ROWS if target_task == "regression" else min(ROWS, ROWS_TIMES_CLASSES // classes_count)
@@ -60,47 +72,58 @@ def baselines(
     preprocessor = Preprocessor.fit(train_frame, layout, Variant())
     train, test = preprocessor.transform(train_frame), preprocessor.transform(test_frame)
     models = {
-        "linear": (_linear(target_task), [_one_hot(a, layout.sizes) for a in (train, test)]),
+        "linear": (_linear(metric), [_one_hot(a, layout.sizes) for a in (train, test)]),
         "boosting": (
-            _boosting(train_y, target_task, layout, seed),
+            _boosting(train_y, metric, layout, seed),
             _raw(train_frame, test_frame, train, test, layout),
         ),
     }
-    simplest = _simplest(train_y, len(test_y), target_task, classes_count)
-    scores = {"mean" if target_task == "regression" else "majority": metric(test_y, simplest)}
+    name, guess = _simplest(train_y, len(test_frame), metric, classes_count)
+    predictions: dict[str, Array | None] = {name: guess}
     for name, (model, (x, x_test)) in models.items():
-        prediction = _predicted(model, x, train_y, x_test, target_task, classes_count)
-        scores[name] = metric(test_y, prediction)
-    return scores
+        predictions[name] = _predicted(model, x, train_y, x_test, guess)
+    return Baselines(rows=len(train_y), predictions=predictions)
 
 
-def _simplest(y: Array, rows: int, task: Task, classes: int) -> Array:
-    """Predict the training rows' mean, or how frequent their classes are."""
-    if task == "regression":
-        return np.full(rows, np.mean(y))
-    return np.tile(np.bincount(y, minlength=classes) / len(y), (rows, 1))
+def _simplest(y: Array, rows: int, metric: Metric, classes: int) -> tuple[str, Array]:
+    """Predict how frequent the training rows' classes are, or the middle of their values."""
+    if "regression" not in metric.tasks:
+        return "majority", np.tile(np.bincount(y, minlength=classes) / len(y), (rows, 1))
+    if metric.name == "mae":
+        return "median", np.full(rows, np.median(y))
+    return "mean", np.full(rows, np.mean(y))
 
 
-def _predicted(
-    model: Any, x: Any, y: Array, x_test: Any, task: Task, classes: int
-) -> npt.NDArray[np.float64]:
-    """Fit a model and predict values (rows,) or probabilities (rows, classes)."""
-    if task != "regression" and len(np.unique(y)) == 1:
-        return np.asarray(_simplest(y, x_test.shape[0], task, classes))
+def _predicted(model: Any, x: Any, y: Array, x_test: Any, guess: Array) -> Array | None:
+    """Fit a model and predict as `guess` does; None where it cannot be fitted to such numbers."""
+    classes = guess.ndim == 2
+    if classes and len(np.unique(y)) == 1:
+        return guess
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a linear model that has not converged is one all the same
-        model.fit(x, y)
-    if task == "regression":
-        return np.asarray(model.predict(x_test), dtype=np.float64)
-    probabilities = np.zeros((x_test.shape[0], classes))
-    probabilities[:, model.classes_] = model.predict_proba(x_test)
+        try:
+            model.fit(x, y)
+            found = model.predict_proba(x_test) if classes else model.predict(x_test)
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            # Not worth a search: it is about the network. Numbers near the largest there are do so.
+            logger.warning("%s could not be fitted: %s", type(model).__name__, error)
+            return None
+    if not np.isfinite(found).all():
+        logger.warning("%s predicts numbers that are not finite.", type(model).__name__)
+        return None
+    if not classes:
+        return np.asarray(found, dtype=np.float64)
+    probabilities = np.zeros(guess.shape)
+    probabilities[:, model.classes_] = found
     return probabilities
 
 
-def _linear(task: Task) -> Any:
+def _linear(metric: Metric) -> Any:
     from sklearn.linear_model import LogisticRegression, Ridge
 
-    return Ridge() if task == "regression" else LogisticRegression(max_iter=300)
+    if "regression" in metric.tasks:
+        return Ridge()
+    return LogisticRegression(max_iter=300, class_weight="balanced" if metric.balanced else None)
 
 
 def _one_hot(arrays: Arrays, sizes: Sizes) -> Any:
@@ -115,17 +138,22 @@ def _one_hot(arrays: Arrays, sizes: Sizes) -> Any:
     return sparse.hstack([*map(sparse.csr_array, (arrays.numeric, arrays.dense)), *levels], "csr")
 
 
-def _boosting(y: Array, task: Task, layout: Layout, seed: int) -> Any:
+def _boosting(y: Array, metric: Metric, layout: Layout, seed: int) -> Any:
     """Make a boosting model that knows which columns of `_raw` hold levels."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     categorical = list(range(len(layout.one_hot) + len(layout.embedded)))
-    if task == "regression":
-        return HistGradientBoostingRegressor(categorical_features=categorical, random_state=seed)
+    if "regression" in metric.tasks:
+        return HistGradientBoostingRegressor(
+            loss="absolute_error" if metric.name == "mae" else "squared_error",
+            categorical_features=categorical,
+            random_state=seed,
+        )
     # Its own hold-out, from 10,000 rows on, fails on a class with one row.
     single = np.min(np.unique(y, return_counts=True)[1]) < 2
     return HistGradientBoostingClassifier(
         categorical_features=categorical,
+        class_weight="balanced" if metric.balanced else None,
         early_stopping=False if single else "auto",
         random_state=seed,
     )
@@ -144,10 +172,12 @@ def _raw(
         handle_unknown="use_encoded_value", unknown_value=np.nan, max_categories=BINS
     )
     parts = []
+    # Boosting cannot bin a column that the training rows leave empty.
+    known = [name for name in numbers if not np.isnan(finite(train_frame, [name])).all()]
     if levels:
         encoder.fit(train_frame[levels].to_numpy(dtype=object))
     for frame, arrays in ((train_frame, train), (test_frame, test)):
         codes = [encoder.transform(frame[levels].to_numpy(dtype=object))] if levels else []
         words = arrays.dense[:, arrays.dense.shape[1] - terms :]
-        parts.append(np.concatenate([*codes, finite(frame, numbers), words], axis=1))
+        parts.append(np.concatenate([*codes, finite(frame, known), words], axis=1))
     return parts[0], parts[1]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from objectives import metrics, network
 from objectives.baselines import baselines
 from objectives.encoder import encode, free_name, typed_columns
 from objectives.network import Weights
-from objectives.objective import Final, Finish
+from objectives.objective import Diverged, Final, Finish
 from objectives.preprocessing import Preprocessor, TargetScaler
 from objectives.space import Space
 from objectives.splits import Split
@@ -28,8 +29,12 @@ from objectives.tabular import Prepared, count_weights, fitted, prepared, traine
 from objectives.topology import Recipe, Topology
 from objectives.training import resident
 
+logger = logging.getLogger(__name__)
+
 CHECKED_ROWS = 512  # Rows on which the exported network is held against the trained one.
 TOLERANCE = 1e-4  # Largest difference allowed: of a probability, or in target deviations.
+CONFUSED_CLASSES = 100  # With more of them their matrix is neither kept nor drawn.
+REFITS = 3  # Beginnings of which one must not diverge.
 SHOWN_POINTS = 2_000  # Test rows kept for the chart of predicted against true values.
 PREDICTED_ROWS = 4_096  # Rows predicted at a time.
 
@@ -38,61 +43,65 @@ def finish(assignment: Finish) -> Final:
     """Refit the winner on all rows but the test rows, score it there, and pack it.
 
     Raises:
+        Diverged: Where the refit does, from every beginning tried.
         ArithmeticError: Where the packed network does not predict what the trained one does.
     """
     data = prepared(
         assignment.plan, assignment.dataset, assignment.test_dataset, shared=assignment.shared
     )
-    winner, seed = assignment.winner, int(assignment.plan["seed"])
+    winner = assignment.winner
     topology, recipe = Space.from_json(assignment.plan["space"]).decode(winner["parameters"])
-    preprocessor, scaler, weights = refit(data, topology, recipe, winner)
-    model = exported(preprocessor, topology, weights, data.outputs, scaler)
-    _check(model, data, preprocessor, topology, weights, scaler)
+    refitted = refit(data, topology, recipe, winner)
+    model = exported(
+        refitted.preprocessor, topology, refitted.weights, data.outputs, refitted.scaler
+    )
+    _check(model, data, topology, refitted)
     predicted = predictions(model, data.test, data.features, data.target.classes)
-    low, high = metrics.bootstrap_interval(data.metric, data.test_y, predicted, seed)
     outcome = {
         "best": {
             **{name: winner[name] for name in ("trial", "value", "parameters", "epochs", "seed")},
             "topology": str(topology),
-            "weights": count_weights(weights),
+            "weights": count_weights(refitted.weights),
+            "refit_seed": refitted.seed,
         },
-        "test": {
-            "value": data.metric(data.test_y, predicted),
-            "low": low,
-            "high": high,
-            "looks": assignment.looks,
-            "rows": len(data.test_y),
-            "metrics": {
-                metric.name: metric(data.test_y, predicted)
-                for metric in metrics.METRICS.values()
-                if data.target.task in metric.tasks
-            },
-        },
-        "baselines": baselines(
-            data.rest,
-            data.rest_y,
-            data.test,
-            data.test_y,
-            data.features,
-            data.target.task,
-            len(data.target.classes),
-            data.metric,
-            seed,
-        ),
+        **_scored(data, predicted, assignment.looks, int(assignment.plan["seed"])),
         "rows": data.rows,
-        **_compared(data, predicted, seed),
     }
     return Final(outcome=outcome, files={"network.keras": saved(model)})
 
 
-def refit(
-    data: Prepared, topology: Topology, recipe: Recipe, winner: Any
-) -> tuple[Preprocessor, TargetScaler | None, Weights]:
+@dataclass(frozen=True, kw_only=True)
+class Refitted:
+    """The winner, trained once more."""
+
+    preprocessor: Preprocessor
+    scaler: TargetScaler | None  # Of a regression's target.
+    weights: Weights
+    seed: int
+
+
+def refit(data: Prepared, topology: Topology, recipe: Recipe, winner: Any) -> Refitted:
     """Train the winner once on all rows that are not test rows, for its best number of epochs.
 
     The learning rate falls to 0 within them: where the schedule goes on beyond, the score after
-    its best epoch was in part luck of that epoch, which another training does not have.
+    its best epoch was in part luck of that epoch, which another training does not have. With other
+    rows and another schedule than the trial's it may diverge: then it begins with other weights.
+
+    Raises:
+        Diverged: Where it does so from every beginning tried.
     """
+    recipe = replace(recipe, epochs=winner["epochs"])
+    others = np.random.SeedSequence(winner["seed"]).generate_state(REFITS - 1) >> 1
+    seeds = [int(winner["seed"]), *others.tolist()]
+    for seed in seeds[:-1]:
+        try:
+            return _refitted(data, topology, recipe, seed)
+        except Diverged as error:
+            logger.warning("The refit with seed %d: %s", seed, error)
+    return _refitted(data, topology, recipe, seeds[-1])
+
+
+def _refitted(data: Prepared, topology: Topology, recipe: Recipe, seed: int) -> Refitted:
     everything = np.arange(len(data.rest))
     preprocessor = fitted(data.rest, everything, data.layout, recipe)
     tensors = resident(preprocessor.transform(data.rest))
@@ -100,15 +109,17 @@ def refit(
     fold, scaler = data.fold(tensors, data.rest_y, split, recipe)
     training = trainer().train(
         topology=topology,
-        recipe=replace(recipe, epochs=winner["epochs"]),
+        recipe=recipe,
         sizes=data.layout.sizes,
         outputs=data.outputs,
         folds=[fold],
         evaluate=lambda index, outputs: (0.0, 0.0),  # There is nothing to validate on.
         maximise=True,
-        seed=winner["seed"],
+        seed=seed,
+        absolute=data.absolute,
     )
-    return preprocessor, scaler, training.weights[0]
+    weights = training.weights[0]
+    return Refitted(preprocessor=preprocessor, scaler=scaler, weights=weights, seed=seed)
 
 
 def exported(
@@ -128,7 +139,9 @@ def exported(
     if scaler is None:
         output = keras.layers.Softmax(name="probabilities")(output)
     else:
-        output = keras.layers.Rescaling(scaler.deviation, scaler.mean, name="values")(output)
+        # In float64: the numbers of a target may be close together and far from zero.
+        wide = keras.ops.cast(output, "float64")
+        output = wide * np.array([scaler.deviation]) + np.array([scaler.mean])
     inputs, arrays = encode(preprocessor)
     # Nested, so that no layer can have the name of a column.
     inner = keras.Model(held, output, name=free_name("network", set(inputs)))
@@ -179,16 +192,15 @@ def _any_keys() -> Iterator[None]:
 def _check(
     model: keras.Model,
     data: Prepared,
-    preprocessor: Preprocessor,
     topology: Topology,
-    weights: Weights,
-    scaler: TargetScaler | None,
+    refitted: Refitted,
 ) -> None:
     """Hold the exported network, saved and loaded again, against the one that was trained."""
     frame = data.rest.iloc[:CHECKED_ROWS]
-    trained = network.trainable(topology, preprocessor.sizes, data.outputs, dropout=False)
-    network.set_weights(trained, weights)
-    arrays = preprocessor.transform(frame)
+    sizes, scaler = refitted.preprocessor.sizes, refitted.scaler
+    trained = network.trainable(topology, sizes, data.outputs, dropout=False)
+    network.set_weights(trained, refitted.weights)
+    arrays = refitted.preprocessor.transform(frame)
     given = {name: getattr(arrays, name) for name in trained.input}
     expected = keras.ops.convert_to_numpy(trained(given))
     with tempfile.TemporaryDirectory() as folder:
@@ -200,6 +212,8 @@ def _check(
         difference = received - keras.ops.convert_to_numpy(keras.ops.softmax(expected))
     else:
         difference = (received - scaler.restore(expected[:, 0])) / scaler.deviation
+        # Of outputs far from the mean, which float32 holds no better.
+        difference /= np.maximum(1, np.abs(expected[:, 0]))
     if not np.abs(difference).max() <= TOLERANCE:
         raise ArithmeticError(
             f"The exported network differs from the trained one by {np.abs(difference).max():.2g} "
@@ -207,9 +221,55 @@ def _check(
         )
 
 
+def _scored(
+    data: Prepared, predicted: NDArray[np.float64], looks: int, seed: int
+) -> dict[str, Any]:
+    """Return what the test rows say of a network, and of simple models beside it."""
+    classes, metric, y = data.target.classes, data.metric, data.test_y
+    simple = baselines(
+        data.rest,
+        data.rest_y,
+        data.test,
+        data.features,
+        data.target.task,
+        len(classes),
+        metric,
+        seed,
+    )
+    fitted = {name: other for name, other in simple.predictions.items() if other is not None}
+    own, *others = metrics.bootstrap(metric, y, [predicted, *fitted.values()], seed)
+    low, high = metrics.score_interval(metric, y, own)
+    sign = 1 if metric.direction == "maximize" else -1
+    leads = {name: sign * (own - other) for name, other in zip(fitted, others, strict=True)}
+    return {
+        "test": {
+            "value": metric(y, predicted),
+            "low": low,
+            "high": high,
+            "looks": looks,
+            "rows": len(y),
+            "metrics": {
+                each.name: each(y, predicted)
+                for each in metrics.METRICS.values()
+                if data.target.task in each.tasks
+            },
+        },
+        "baselines": {
+            name: None if other is None else metric(y, other)
+            for name, other in simple.predictions.items()
+        },
+        # By how much the network is better, on the same rows drawn again.
+        "leads": {name: list(metrics.interval(lead)) for name, lead in leads.items()},
+        "baseline_rows": simple.rows,
+        **_compared(data, predicted, seed),
+    }
+
+
 def _compared(data: Prepared, predicted: NDArray[np.float64], seed: int) -> dict[str, Any]:
     """Return what the charts of the test rows show: a confusion matrix, or points."""
     classes = data.target.classes
+    if len(classes) > CONFUSED_CLASSES:
+        return {"confusion": None, "scatter": None}
     if classes:
         matrix = metrics.confusion(data.test_y, predicted)
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,8 +15,9 @@ Array = npt.NDArray[Any]
 
 CLASSES: tuple[Task, ...] = ("binary", "multiclass")
 VALUES: tuple[Task, ...] = ("regression",)
-RESAMPLED_VALUES = 200_000_000  # an interval costs about as many steps at most
+RESAMPLED_VALUES = 200_000_000  # intervals cost about as many steps at most
 FEWEST_RESAMPLES = 200
+LEVEL = 0.95  # Of intervals.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ class Metric:
     tasks: tuple[Task, ...]
     function: Callable[[Array, Array], float]
     sorts: bool = False  # costs a sort of every class's probabilities
+    balanced: bool = False  # a row of a rare class counts for more than one of a frequent class
 
     def __call__(self, y: Array, prediction: Array) -> float:
         """Score predictions."""
@@ -46,17 +48,15 @@ def accuracy(y: Array, probabilities: Array) -> float:
 
 def balanced_accuracy(y: Array, probabilities: Array) -> float:
     """Return the mean over the classes in `y` of the share of their rows that is right."""
-    table = confusion(y, probabilities)
-    rows = table.sum(axis=1)
-    return float(np.mean(np.diag(table)[rows > 0] / rows[rows > 0]))
+    right, rows, _ = _counts(y, probabilities)
+    return float(np.mean(right[rows > 0] / rows[rows > 0]))
 
 
 def macro_f1(y: Array, probabilities: Array) -> float:
     """Return the mean F1 score over the classes that occur in `y` or are predicted."""
-    table = confusion(y, probabilities)
-    occurrences = table.sum(axis=0) + table.sum(axis=1)
-    met = occurrences > 0
-    return float(np.mean(2 * np.diag(table)[met] / occurrences[met]))
+    right, rows, predicted = _counts(y, probabilities)
+    met = rows + predicted > 0
+    return float(np.mean(2 * right[met] / (rows + predicted)[met]))
 
 
 def log_loss(y: Array, probabilities: Array) -> float:
@@ -122,6 +122,7 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=balanced_accuracy,
+            balanced=True,
         ),
         Metric(
             name="log_loss",
@@ -144,6 +145,7 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=macro_f1,
+            balanced=True,
         ),
         Metric(name="rmse", label="RMSE", direction="minimize", tasks=VALUES, function=rmse),
         Metric(name="mae", label="MAE", direction="minimize", tasks=VALUES, function=mae),
@@ -173,32 +175,54 @@ def metric_for(name: str, task: Task) -> Metric:
     return metric
 
 
-def bootstrap_interval(
-    metric: Metric,
-    y: Array,
-    prediction: Array,
-    seed: int,
-    resamples: int = 1000,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a score: rows drawn again with replacement.
+def bootstrap(
+    metric: Metric, y: Array, predictions: Sequence[Array], seed: int, resamples: int = 1000
+) -> npt.NDArray[np.float64]:
+    """Score predictions of rows drawn again with replacement, the same rows for each of them.
 
     Where rows and classes are so many that it would take long, fewer resamples are drawn, 200 at
     least: their number depends on the sizes only.
+
+    Returns:
+        Scores (predictions, resamples).
     """
     random = np.random.default_rng(seed)
-    cost = prediction.size * (16 if metric.sorts else 1)
+    cost = sum(prediction.size for prediction in predictions) * (16 if metric.sorts else 1)
     resamples = min(resamples, max(FEWEST_RESAMPLES, RESAMPLED_VALUES // cost))
-    scores = np.empty(resamples)
+    scores = np.empty((len(predictions), resamples))
     for index in range(resamples):
         rows = random.integers(0, len(y), len(y), dtype=np.int32)
-        scores[index] = metric(y[rows], prediction[rows])
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
-    if metric.name == "accuracy" and low == high == 1:
-        # No resample of rows that are all right has a wrong one: the exact bound of a binomial
-        # share (Clopper and Pearson 1934) says how many wrong ones could have stayed unseen.
-        low = ((1 - level) / 2) ** (1 / len(y))
+        scores[:, index] = [metric(y[rows], prediction[rows]) for prediction in predictions]
+    return scores
+
+
+def interval(values: Array) -> tuple[float, float]:
+    """Return the percentile interval that has 95 % of some values."""
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def score_interval(metric: Metric, y: Array, scores: Array) -> tuple[float, float]:
+    """Return the 95 % interval of a score from its resamples.
+
+    No resample of rows that are all right has a wrong one: the exact bound of a binomial share
+    (Clopper and Pearson 1934) says how many wrong ones could have stayed unseen. Metrics that
+    weigh classes equally know their rarest class no better than from its own rows.
+    """
+    low, high = interval(scores)
+    if metric.tasks == CLASSES and metric.direction == "maximize" and low == high == 1:
+        rarest = np.min(np.unique(y, return_counts=True)[1])
+        low = ((1 - LEVEL) / 2) ** (1 / (len(y) if metric.name == "accuracy" else rarest))
+    return float(low), high
+
+
+def _counts(y: Array, probabilities: Array) -> tuple[Array, Array, Array]:
+    """Return each class's rows that are right, that are its own, and that are predicted so."""
+    classes, chosen = probabilities.shape[1], np.argmax(probabilities, axis=1)
+    right, rows, predicted = (
+        np.bincount(codes, minlength=classes) for codes in (y[chosen == y], y, chosen)
+    )
+    return right, rows, predicted
 
 
 def _area(positive: npt.NDArray[np.bool_], scores: Array) -> float | None:

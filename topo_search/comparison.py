@@ -7,7 +7,7 @@ from markupsafe import Markup
 from topo_search.formats import NBSP, format_count, format_metric, format_value
 from topo_search.markup import EMPTY, capital
 from topo_search.results import Results
-from topo_search.summary import baseline_name
+from topo_search.summary import GUESSES, baseline_name
 
 
 def comparison(results: Results) -> Markup:
@@ -18,7 +18,7 @@ def comparison(results: Results) -> Markup:
     baselines = {n: value for n, value in results.part("baselines").items() if value is not None}
     span = [end for end in (test.get("low"), test.get("high")) if end is not None]
     # Guessing is often so far off that it would press the others into one point.
-    models = [value for name, value in baselines.items() if name not in ("majority", "mean")]
+    models = [value for name, value in baselines.items() if name not in GUESSES]
     scale = [test["value"], *span, *(models or baselines.values())]
     scores = {"network": test["value"]} | baselines
     ranked = sorted(scores, key=lambda name: scores[name], reverse=results.direction == "maximize")

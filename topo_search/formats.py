@@ -15,6 +15,7 @@ PERCENT = frozenset({"accuracy", "balanced_accuracy"})
 BASELINE_NAMES = {
     "majority": "always guessing the most common class",
     "mean": "always guessing the mean",
+    "median": "always guessing the median",
     "linear": "a linear model",
     "boosting": "gradient boosting",
 }

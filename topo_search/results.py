@@ -126,7 +126,7 @@ class Results:
         return csv_text(self.trials)
 
 
-_OUTCOME_PARTS = ("test", "baselines", "confusion", "scatter")
+_OUTCOME_PARTS = ("test", "baselines", "leads", "confusion", "scatter")
 
 
 def results_of(

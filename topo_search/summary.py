@@ -39,6 +39,7 @@ _NOTES = {
     "mae": "That is in the units of {target}: lower is better.",
     "r2": "An R² of 1 is perfect, 0 is always guessing the mean.",
 }
+GUESSES = ("majority", "mean", "median")  # Baselines that look at no column.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class Verdict:
     """How the network compares with models that are simpler to have."""
 
     text: str
-    result: Literal["wins", "close", "loses"]  # close: it wins by less than the interval.
+    result: Literal["wins", "close", "loses"]  # close: it wins, perhaps by chance.
 
 
 def answer(results: Results) -> str:
@@ -85,16 +86,17 @@ def verdict(results: Results) -> Verdict | None:
     if not test or not baselines:
         return None
     sign = 1 if results.direction == "maximize" else -1
-    value, low, high = test["value"], test.get("low"), test.get("high")
+    value = test["value"]
     ahead = {name: score for name, score in baselines.items() if sign * (score - value) >= 0}
     rival = max(baselines, key=lambda name: sign * baselines[name])
-    close = low is not None and high is not None and low <= baselines[rival] <= high
+    lead = results.part("leads").get(rival)  # On the same test rows drawn again.
+    close = lead is not None and lead[0] <= 0 <= lead[1]
     if not ahead:
         text = f"It beats every simple model tried; the next best is {_baseline(results, rival)}."
         if close:
-            text += " But that lies within the interval, so the lead may be chance."
+            text += " But the lead is small enough to be chance."
         return Verdict(text=text, result="close" if close else "wins")
-    guess = next((name for name in ("majority", "mean") if name in ahead), None)
+    guess = next((name for name in GUESSES if name in ahead), None)
     if guess:
         text = (
             f"It does not beat {_baseline(results, guess)}. Either the other columns say little "
@@ -134,6 +136,14 @@ def method(results: Results) -> list[str]:
         f"{format_count(best.get('epochs'), 'epoch')} and scored on the test rows, which have "
         f"been looked at {format_times(looks)}."
     )
+    if best.get("refit_seed", best.get("seed")) != best.get("seed"):
+        sentences.append("With the seed of its trial that training diverged; it had another.")
+    fitted = (results.outcome or {}).get("baseline_rows") or rest
+    if fitted < rest:
+        sentences.append(
+            f"The simple models were fitted on {format_count(fitted, 'row')} of them, a sample, so "
+            "that they take no longer than the network."
+        )
     if looks > 1:
         sentences.append("With every look, their score is a little less that of unseen rows.")
     complete = results.counts["complete"]

@@ -30,6 +30,7 @@ SHOWN_TRIALS = 10
 BASELINES = {
     "majority": "most common class",
     "mean": "mean of the target",
+    "median": "median of the target",
     "linear": "linear model",
     "boosting": "gradient boosting",
 }

@@ -48,9 +48,13 @@ def score(
     features = [f for f in FEATURES if f.name in names]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return baselines(
-            frame[:cut], y[:cut], frame[cut:], y[cut:], features, task, classes, metric, seed=0
+        found = baselines(
+            frame[:cut], y[:cut], frame[cut:], features, task, classes, metric, seed=0
         )
+    return {
+        name: np.nan if predicted is None else metric(y[cut:], predicted)
+        for name, predicted in found.predictions.items()
+    }
 
 
 @pytest.mark.parametrize("name", ["colour", "place", "note", "flag"])
@@ -89,7 +93,7 @@ def test_a_linear_model_that_has_not_converged_is_scored_in_silence(
 ) -> None:
     from sklearn.linear_model import LogisticRegression
 
-    monkeypatch.setattr(module, "_linear", lambda task: LogisticRegression(max_iter=1))
+    monkeypatch.setattr(module, "_linear", lambda metric: LogisticRegression(max_iter=1))
     frame = example()
     y = (frame["colour"] == "red").to_numpy().astype(np.int64)
     scores = score(frame, y, "binary", 2, METRICS["accuracy"], ("x", "colour"))
@@ -143,6 +147,47 @@ def test_the_same_seed_gives_the_same_scores() -> None:
     assert score(frame, y, "binary", 2, METRICS["log_loss"], ("x",)) == first
 
 
+def test_where_classes_count_equally_the_models_weigh_them_so() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.normal(size=4000)})
+    y = (frame["x"].to_numpy() + random.normal(size=4000) > 2).astype(np.int64)
+    assert 0.05 < y.mean() < 0.12
+    for name in ("balanced_accuracy", "macro_f1"):
+        scores = score(frame, y, "binary", 2, METRICS[name], ("x",))
+        assert scores["majority"] <= 0.5
+        if name == "balanced_accuracy":
+            assert scores["linear"] > 0.75 and scores["boosting"] > 0.75
+    plain = score(frame, y, "binary", 2, METRICS["accuracy"], ("x",))
+    assert min(plain.values()) > 0.9  # Weighed classes would be right less often.
+
+
+def test_by_absolute_errors_the_models_aim_at_the_median() -> None:
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": random.normal(size=2000)})
+    y = np.exp(2 * random.normal(size=2000)) * (1 + 20 * (frame["x"].to_numpy() > 0))
+    scores = score(frame, y, "regression", 0, METRICS["mae"], ("x",))
+    assert list(scores) == ["median", "linear", "boosting"]
+    absolute = np.mean(np.abs(y[1500:] - np.median(y[:1500])))
+    assert scores["median"] == pytest.approx(absolute)
+    assert scores["boosting"] < scores["median"] < scores["linear"]
+
+
+def test_columns_that_the_training_rows_leave_empty_do_not_stop_boosting() -> None:
+    frame = example(400)
+    frame["flag"] = frame["x"].where(frame.index >= 300)  # Known in the test rows alone.
+    frame.loc[:299, "x"] = np.inf
+    y = (frame["colour"] == "red").to_numpy().astype(np.int64)
+    assert score(frame, y, "binary", 2, METRICS["accuracy"])["boosting"] > 0.95
+
+
+def test_a_model_that_cannot_be_fitted_has_no_score() -> None:
+    frame = example(400)
+    y = np.linspace(0, 1, 400) * 1e300
+    scores = score(frame, y, "regression", 0, METRICS["mae"], ("x",))
+    assert np.isnan(scores["linear"])
+    assert np.isfinite(scores["median"]) and np.isfinite(scores["boosting"])
+
+
 def test_known_scores_on_a_real_table_are_met(shared_data: Path) -> None:
     from sklearn.model_selection import train_test_split
 
@@ -152,16 +197,10 @@ def test_known_scores_on_a_real_table_are_met(shared_data: Path) -> None:
     y = pd.factorize(table.iloc[:, -1], sort=True)[0].astype(np.int64)
     train, test = train_test_split(np.arange(len(y)), test_size=0.2, random_state=0, stratify=y)
     features = [Feature(name=n, kind="numeric", column=n) for n in frame]
-    scores = baselines(
-        frame.iloc[train],
-        y[train],
-        frame.iloc[test],
-        y[test],
-        features,
-        "binary",
-        2,
-        METRICS["accuracy"],
-        seed=0,
+    metric = METRICS["accuracy"]
+    found = baselines(
+        frame.iloc[train], y[train], frame.iloc[test], features, "binary", 2, metric, seed=0
     )
+    scores = {name: metric(y[test], p) for name, p in found.predictions.items() if p is not None}
     assert scores["linear"] == pytest.approx(0.740, abs=0.005)
     assert scores["boosting"] == pytest.approx(0.901, abs=0.005)

@@ -16,21 +16,22 @@ import tensorflow as tf
 from small_tables import mixed, plan_of, point
 
 from objectives import finishing, network
+from objectives.baselines import Baselines
 from objectives.encoder import typed_columns
-from objectives.finishing import exported, finish, predictions, refit, saved
-from objectives.objective import Final, Finish
+from objectives.finishing import Refitted, exported, finish, predictions, refit, saved
+from objectives.objective import Diverged, Final, Finish
 from objectives.preprocessing import Preprocessor, TargetScaler, Variant
 from objectives.space import Space
 from objectives.stack import Stack
 from objectives.table import csv_bytes
 from objectives.tabular import Prepared, prepared
 from objectives.topology import Topology
+from objectives.training import Trainer
 
 # TensorFlow's variables do not know NumPy's `copy` yet, and Keras saves them so.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 TARGETS = ("class", "price")
-BASELINES = {"majority": 0.3, "linear": 0.6, "boosting": 0.7}
 VALUES = {"depth": 2, "width": 8, "normalisation": "batch", "dropout": 0.1}
 
 
@@ -77,6 +78,11 @@ def loaded(final: Final, folder: Path) -> keras.Model:
     return finishing.loaded(path)
 
 
+def no_models(*given: Any) -> Baselines:
+    """Leave out what takes longest and has no part in the network."""
+    return Baselines(rows=0, predictions={})
+
+
 def weights_after(assignment: Finish, folder: Path) -> list[np.ndarray]:
     model: keras.Model = loaded(finish(assignment), folder)
     return [np.asarray(weight) for weight in model.get_weights()]
@@ -91,7 +97,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Finished]:
         plan, dataset = plan_of(frame, target), written(frame, folder / f"{target}.csv")
         with pytest.MonkeyPatch.context() as patch:
             if target == "class":  # Three times the boosting; they have tests of their own.
-                patch.setattr(finishing, "baselines", lambda *given: dict(BASELINES))
+                patch.setattr(finishing, "baselines", no_models)
             final = finish(finishing_of(plan, dataset))
         done[target] = Finished(plan, prepared(plan, dataset, None), final, loaded(final, folder))
     return done
@@ -103,9 +109,11 @@ def test_the_outcome_says_all_that_is_shown_of_a_study(
 ) -> None:
     outcome = finished[target].final.outcome
     assert json.loads(json.dumps(outcome)) == outcome
-    assert outcome.keys() == {"best", "test", "baselines", "confusion", "scatter", "rows"}
+    assert outcome.keys() == {
+        "best", "test", "baselines", "leads", "baseline_rows", "confusion", "scatter", "rows",
+    }  # fmt: skip
     assert outcome["best"].keys() == {
-        "trial", "value", "parameters", "topology", "weights", "epochs", "seed",
+        "trial", "value", "parameters", "topology", "weights", "epochs", "seed", "refit_seed",
     }  # fmt: skip
     assert outcome["best"]["trial"] == 7 and outcome["best"]["epochs"] == 2
     assert outcome["best"]["topology"].startswith("2 × 8 ")
@@ -118,13 +126,17 @@ def test_the_outcome_says_all_that_is_shown_of_a_study(
         assert test["metrics"].keys() == {
             "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "macro_f1",
         }  # fmt: skip
-        assert outcome["baselines"] == BASELINES
+        assert outcome["baselines"] == outcome["leads"] == {}
         assert outcome["confusion"]["classes"] == ["high", "low", "mid"]
         assert np.sum(outcome["confusion"]["matrix"]) == 24
         assert outcome["scatter"] is None
     else:
         assert test["metrics"].keys() == {"rmse", "mae", "r2"}
         assert outcome["baselines"].keys() == {"mean", "linear", "boosting"}
+        for name, value in outcome["baselines"].items():
+            low, high = outcome["leads"][name]
+            assert low <= value - test["value"] <= high
+        assert outcome["baseline_rows"] == 96
         assert outcome["confusion"] is None
         assert len(outcome["scatter"]["true"]) == len(outcome["scatter"]["predicted"]) == 24
         assert sorted(outcome["scatter"]["true"]) == sorted(finished[target].data.test_y)
@@ -173,7 +185,7 @@ def test_predictions_in_parts_are_those_at_once(
 @pytest.fixture
 def no_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes longest and has no part in the network."""
-    monkeypatch.setattr(finishing, "baselines", lambda *given: {})
+    monkeypatch.setattr(finishing, "baselines", no_models)
 
 
 @pytest.mark.usefixtures("no_baselines")
@@ -229,12 +241,61 @@ def test_the_preprocessing_handed_over_is_fitted_on_all_rows_but_the_test_rows(
     of = finished["price"]
     parameters = point(of.plan, **VALUES)
     topology, recipe = Space.from_json(of.plan["space"]).decode(parameters)
-    preprocessor, scaler, _ = refit(of.data, topology, recipe, {"seed": 4, "epochs": 1})
+    refitted = refit(of.data, topology, recipe, {"seed": 4, "epochs": 1})
     variant = Variant(scaling=recipe.scaling, rare_levels=recipe.rare_levels)  # type: ignore[arg-type]
     whole = Preprocessor.fit(of.data.rest, of.data.layout, variant)
-    np.testing.assert_array_equal(preprocessor.centre, whole.centre)
-    np.testing.assert_array_equal(preprocessor.factor, whole.factor)
-    assert scaler == TargetScaler.fit(of.data.rest_y)
+    np.testing.assert_array_equal(refitted.preprocessor.centre, whole.centre)
+    np.testing.assert_array_equal(refitted.preprocessor.factor, whole.factor)
+    assert refitted.scaler == TargetScaler.fit(of.data.rest_y)
+
+
+def test_a_refit_that_diverges_begins_anew_with_other_weights(
+    finished: dict[str, Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = finished["class"]
+    topology, recipe = Space.from_json(of.plan["space"]).decode(point(of.plan, **VALUES))
+    train, seeds = Trainer.train, []
+
+    def diverging(trainer: Trainer, *, seed: int, **given: Any) -> Any:
+        seeds.append(seed)
+        if len(seeds) < times:
+            raise Diverged("The training loss is not finite.")
+        return train(trainer, seed=seed, **given)
+
+    monkeypatch.setattr(Trainer, "train", diverging)
+    times = finishing.REFITS
+    assert refit(of.data, topology, recipe, {"seed": 4, "epochs": 1}).seed == seeds[-1]
+    assert seeds[0] == 4 and len(set(seeds)) == times
+    first, times = list(seeds), 99
+    seeds.clear()
+    with pytest.raises(Diverged):
+        refit(of.data, topology, recipe, {"seed": 4, "epochs": 1})
+    assert seeds == first
+
+
+@pytest.mark.usefixtures("no_baselines")
+def test_a_target_far_from_zero_beside_its_spread_is_handed_over(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    size = random.normal(size=120)
+    latitude = 47.6 + 0.005 * size + 0.001 * random.normal(size=120)
+    frame = pd.DataFrame({"size": size, "latitude": latitude.round(6)})
+    plan, dataset = plan_of(frame, "latitude"), written(frame, tmp_path / "table.csv")
+    final = finish(finishing_of(plan, dataset))
+    data = prepared(plan, dataset, None)
+    again = predictions(loaded(final, tmp_path), data.test, data.features, ())
+    assert final.outcome["test"]["value"] == pytest.approx(
+        data.metric(data.test_y, again), rel=1e-3
+    )
+
+
+@pytest.mark.usefixtures("no_baselines")
+def test_the_matrix_of_very_many_classes_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finishing, "CONFUSED_CLASSES", 2)
+    frame = mixed("class")
+    final = finish(finishing_of(plan_of(frame, "class"), written(frame, tmp_path / "table.csv")))
+    assert final.outcome["confusion"] is None and final.outcome["scatter"] is None
 
 
 def test_the_refit_trains_for_the_winners_best_number_of_epochs_as_if_planned_so(
@@ -245,7 +306,7 @@ def test_the_refit_trains_for_the_winners_best_number_of_epochs_as_if_planned_so
     def refitted(planned: int, epochs: int) -> network.Weights:
         plan = plan_of(mixed(), epochs=planned)
         topology, recipe = Space.from_json(plan["space"]).decode(point(plan, **VALUES))
-        return refit(of.data, topology, recipe, {"seed": 4, "epochs": epochs})[2]
+        return refit(of.data, topology, recipe, {"seed": 4, "epochs": epochs}).weights
 
     planned, cut, longer = refitted(2, 2), refitted(30, 2), refitted(30, 3)
     for name, weight in planned.items():
@@ -411,7 +472,8 @@ def test_a_network_that_differs_from_the_trained_one_is_not_handed_over(
     name: str, exports: dict[str, Export]
 ) -> None:
     of, topology = exports[name], EXPORTS[name][1]
-    given = (of.data, of.preprocessor, topology, of.weights, of.scaler)
+    refitted = Refitted(preprocessor=of.preprocessor, scaler=of.scaler, weights=of.weights, seed=0)
+    given = (of.data, topology, refitted)
     finishing._check(of.model, *given)
     for name, change in (("hidden_1/kernel", 0.5), ("head/bias", np.nan)):
         weight = of.weights[name].copy()
@@ -463,5 +525,6 @@ def test_columns_may_have_any_names(
     weights = network.initial_weights(trained, topology, 0)
     scaler = None if data.target.classes else TargetScaler.fit(data.rest_y)
     model = exported(preprocessor, topology, weights, data.outputs, scaler)
-    finishing._check(model, named, preprocessor, topology, weights, scaler)
+    refitted = Refitted(preprocessor=preprocessor, scaler=scaler, weights=weights, seed=0)
+    finishing._check(model, named, topology, refitted)
     assert set(model.input) == {feature.name for feature in features}

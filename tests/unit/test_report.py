@@ -156,19 +156,21 @@ def test_a_regression_is_told_in_the_units_of_its_target() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "result", "words"),
+    ("value", "lead", "result", "words"),
     [
-        (0.99, 0.97, "wins", "It beats every simple model tried"),
-        (0.96, 0.90, "close", "so the lead may be chance"),
-        (0.95, 0.90, "loses", "It does not beat gradient boosting (95.0 %)"),
-        (0.94, 0.92, "loses", "small enough to be chance"),
-        (0.80, 0.70, "loses", "that simpler model is the better choice"),
-        (0.30, 0.20, "loses", "It does not beat always guessing the most common class"),
+        (0.99, (0.01, 0.07), "wins", "It beats every simple model tried"),
+        (0.96, (-0.01, 0.03), "close", "the lead is small enough to be chance"),
+        (0.95, (-0.01, 0.01), "loses", "It does not beat gradient boosting (95.0 %)"),
+        (0.94, (-0.03, 0.01), "loses", "difference is small enough to be chance"),
+        (0.80, (-0.2, -0.1), "loses", "that simpler model is the better choice"),
+        (0.30, (-0.8, -0.5), "loses", "It does not beat always guessing the most common class"),
     ],
 )
-def test_the_verdict_is_honest(value: float, low: float, result: str, words: str) -> None:
-    high = min(1.0, 2 * value - low)
-    found = summary.verdict(scored(test={"value": value, "low": low, "high": high, "rows": 30}))
+def test_the_verdict_is_honest(
+    value: float, lead: tuple[float, float], result: str, words: str
+) -> None:
+    test = {"value": value, "low": 0.2, "high": 1.0, "rows": 30}
+    found = summary.verdict(scored(test=test, leads={"boosting": lead, "linear": (-1, 1)}))
     assert found is not None
     assert found.result == result
     assert words in found.text.replace(NBSP, " ")
@@ -179,6 +181,12 @@ def test_how_the_score_was_obtained_names_splits_and_looks() -> None:
     assert page.has("30 rows were set aside as test rows before anything was fitted.")
     assert page.has("in cross-validation on the other 120 rows")
     assert page.has("looked at once")
+    assert not page.has("The simple models were fitted on") and not page.has("it had another")
+    sampled = page_of(scored(baseline_rows=50))
+    assert sampled.has("The simple models were fitted on 50 rows of them, a sample")
+    again = scored()
+    refitted = page_of(scored(best={**again.outcome["best"], "refit_seed": 99}))
+    assert refitted.has("that training diverged; it had another.")
     held_out = page_of(scored(own=plan(validation="holdout")))
     assert held_out.has("on 24 validation rows, after training on 96 others")
 
