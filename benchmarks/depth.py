@@ -42,7 +42,7 @@ def in_a_fresh_slot(
     from objectives.preprocessing import Arrays, Sizes
     from objectives.program import Fold
     from objectives.topology import Recipe, Topology
-    from objectives.training import Trainer, resident
+    from objectives.training import Problem, Trainer, resident
 
     began, times = time.perf_counter(), []
 
@@ -55,19 +55,15 @@ def in_a_fresh_slot(
     arrays = Arrays(
         numeric=table.x, dense=nothing.astype(np.float32), codes=nothing.astype(np.int32)
     )
+    fold = Fold(
+        tensors=resident(arrays), target=tf.constant(table.y), weights=tf.ones(rows),
+        train=table.train, valid=table.valid,
+    )  # fmt: skip
+    sizes = Sizes(numeric=table.x.shape[1], dense=0, codes=())
     Trainer().train(
-        topology=Topology(depth=depth, width=width, activation="relu", residual=residual),
-        recipe=Recipe(
-            learning_rate=1e-3, weight_decay=0.0, dropout=0.0, batch_size=32, epochs=epochs
-        ),
-        sizes=Sizes(numeric=table.x.shape[1], dense=0, codes=()),
-        outputs=table.classes,
-        folds=[
-            Fold(
-                tensors=resident(arrays), target=tf.constant(table.y), weights=tf.ones(rows),
-                train=table.train, valid=table.valid,
-            )
-        ],
+        Topology(depth=depth, width=width, activation="relu", residual=residual),
+        Recipe(learning_rate=1e-3, weight_decay=0.0, dropout=0.0, batch_size=32, epochs=epochs),
+        Problem(sizes=sizes, outputs=table.classes, folds=[fold]),
         evaluate=lambda index, outputs: (0.0, 0.0),
         maximise=True,
         seed=0,

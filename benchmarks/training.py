@@ -20,6 +20,8 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
+from topo_search.slot import configure_tensorflow
+
 TOPOLOGIES = [  # depth, width
     (1, 128), (2, 16), (3, 64), (4, 32), (5, 128), (6, 16),
     (1, 32), (2, 128), (3, 16), (4, 64), (5, 48), (6, 96),
@@ -88,7 +90,7 @@ def by_trainer(table: Table, depth: int, width: int) -> float:
     from objectives.preprocessing import Arrays, Sizes
     from objectives.program import Fold
     from objectives.topology import Recipe, Topology
-    from objectives.training import resident
+    from objectives.training import Problem, resident
 
     rows = len(table.y)
     arrays = Arrays(
@@ -105,16 +107,15 @@ def by_trainer(table: Table, depth: int, width: int) -> float:
         y = table.y[table.valid]
         return metrics.accuracy(y, outputs), metrics.log_loss(y, outputs)
 
+    sizes = Sizes(numeric=table.x.shape[1], dense=0, codes=())
     training = tabular.trainer().train(
-        topology=Topology(depth=depth, width=width, activation="relu"),
+        Topology(depth=depth, width=width, activation="relu"),
         # Ours rises, and falls along half a cosine: on the mean it is `model.fit`'s constant 1e-3.
-        recipe=Recipe(
+        Recipe(
             learning_rate=2e-3, weight_decay=1e-4, dropout=0.0, batch_size=table.batch,
             epochs=table.epochs,
         ),
-        sizes=Sizes(numeric=table.x.shape[1], dense=0, codes=()),
-        outputs=table.classes,
-        folds=[fold],
+        Problem(sizes=sizes, outputs=table.classes, folds=[fold]),
         evaluate=evaluate,
         maximise=True,
         seed=depth * 1000 + width,
@@ -129,8 +130,7 @@ def serve(side: str, name: str, connection: Connection) -> None:
     import tensorflow as tf
 
     if side == SIDES[2]:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        configure_tensorflow()
     table = table_named(name)
     tf.constant(0.0)  # TensorFlow's own start belongs to no trial.
     connection.send("ready")

@@ -107,18 +107,7 @@ def _refitted(data: Prepared, topology: Topology, recipe: Recipe, seed: int) -> 
     tensors = resident(preprocessor.transform(data.rest))
     split = Split(train=everything, test=everything[:0])
     fold, scaler = data.fold(tensors, data.rest_y, split, recipe)
-    training = trainer().train(
-        topology=topology,
-        recipe=recipe,
-        sizes=data.layout.sizes,
-        outputs=data.outputs,
-        folds=[fold],
-        evaluate=lambda index, outputs: (0.0, 0.0),  # There is nothing to validate on.
-        maximise=True,
-        seed=seed,
-        absolute=data.absolute,
-    )
-    weights = training.weights[0]
+    (weights,) = trainer().fit(topology, recipe, data.problem([fold]), seed=seed)
     return Refitted(preprocessor=preprocessor, scaler=scaler, weights=weights, seed=seed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from objectives.shared import packed, shared, unpacked
 from objectives.space import Space
 from objectives.table import Feature, Reading, Target, apply_reading, split_target
 from objectives.topology import Recipe
-from objectives.training import Trainer, resident
+from objectives.training import Problem, Trainer, resident
 
 
 def objective(assignment: Assignment, report: Report) -> Outcome:
@@ -37,16 +37,13 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
     topology, recipe = Space.from_json(assignment.plan["space"]).decode(assignment.parameters)
     folds = data.folds(recipe)
     training = trainer().train(
-        topology=topology,
-        recipe=recipe,
-        sizes=data.layout.sizes,
-        outputs=data.outputs,
-        folds=[fold for fold, _ in folds],
+        topology,
+        recipe,
+        data.problem([fold for fold, _ in folds]),
         evaluate=lambda index, outputs: data.score(*folds[index], outputs),
         maximise=data.metric.direction == "maximize",
         seed=assignment.seed,
         report=report,
-        absolute=data.absolute,
     )
     best = training.best_epoch - 1
     return Outcome(
@@ -96,11 +93,6 @@ class Prepared:
         return len(self.target.classes) or 1
 
     @property
-    def absolute(self) -> bool:
-        """Whether networks learn by absolute errors, as they are compared by them."""
-        return self.metric.name == "mae"
-
-    @property
     def rows(self) -> dict[str, int]:
         """How many rows train and validate a trial, test the winner, or were left out."""
         valid = len(self.validation[0].test)
@@ -124,6 +116,13 @@ class Prepared:
             self.fold(tensors, self.rest_y, split, recipe)
             for split, tensors in zip(self.validation, self.cache[recipe.variant], strict=True)
         ]
+
+    def problem(self, folds: Sequence[Fold]) -> Problem:
+        """Return what networks learn of training sets; by absolute errors if so compared."""
+        absolute = self.metric.name == "mae"
+        return Problem(
+            sizes=self.layout.sizes, outputs=self.outputs, folds=folds, absolute=absolute
+        )
 
     def _arrays(self, index: int, recipe: Recipe) -> dict[str, tf.Tensor]:
         """Return all rows but the test rows, preprocessed by a fold's training rows."""

@@ -26,6 +26,16 @@ ALIGNED = 64  # Bytes; where the memory of a tensor has to begin.
 
 
 @dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What networks learn: training sets of one shape, and what comes out."""
+
+    sizes: Sizes  # Widths of the arrays of `folds`.
+    outputs: int  # Classes, or 1 for a regression.
+    folds: Sequence[Fold]
+    absolute: bool = False  # Whether a regression learns by absolute instead of squared errors.
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """What a training gave."""
 
@@ -64,61 +74,69 @@ class Trainer:
         self._programs: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
         self._kept = kept
 
+    def fit(
+        self, topology: Topology, recipe: Recipe, problem: Problem, *, seed: int
+    ) -> list[network.Weights]:
+        """Train one network a fold for all of the recipe's epochs and return their weights.
+
+        Raises:
+            Diverged: Where a training loss is not finite.
+        """
+        program = self._program(topology, recipe, problem)
+        networks = Networks(program, topology, recipe, problem.folds, seed)
+        for _ in range(recipe.epochs):
+            networks.epoch()
+        return [program.named(state) for state in networks.states]
+
     def train(
         self,
-        *,
         topology: Topology,
         recipe: Recipe,
-        sizes: Sizes,
-        outputs: int,
-        folds: Sequence[Fold],
+        problem: Problem,
+        *,
         evaluate: Evaluate,
         maximise: bool,
         seed: int,
         report: Callable[[int, float], bool] = lambda step, value: True,
         patience: int | None = None,
-        absolute: bool = False,
     ) -> Training:
         """Train one network a fold, in lockstep, and keep the best epoch's weights.
 
         Args:
             topology: What to train.
             recipe: How.
-            sizes: Widths of the arrays of `folds`.
-            outputs: Classes, or 1 for a regression.
-            folds: Training sets of one shape.
+            problem: On what; its folds have validation rows.
             evaluate: Scores a fold's outputs: probabilities (rows, classes) or values (rows,).
             maximise: Whether a larger metric is better; ties are broken by the lower loss.
             seed: Of initial weights, order of rows and dropout.
             report: Called after each epoch with the best metric so far; tells whether to go on.
             patience: Epochs without a better score after which to stop; a fifth of the recipe's,
                 at least 10, by default.
-            absolute: Whether a regression is trained by absolute instead of squared errors.
 
         Raises:
             Diverged: Where the training loss or the validation loss is not finite.
         """
-        program = self._program(topology, recipe, sizes, outputs, absolute)
-        run = Run(program, topology, recipe, folds, seed)
+        program = self._program(topology, recipe, problem)
+        networks = Networks(program, topology, recipe, problem.folds, seed)
         values: list[float] = []
         losses: list[float] = []
         best: tuple[float, float] | None = None
-        best_epoch, kept, stopped = 0, run.states, False
+        best_epoch, kept, stopped = 0, networks.states, False
         patience = patience or max(10, recipe.epochs // 5)
         times: list[float] = []
         for epoch in range(1, recipe.epochs + 1):
             began = time.perf_counter()
-            scored = run.epoch()
+            scored = networks.epoch()
             times.append(time.perf_counter() - began)
-            scores = np.array([evaluate(index, output) for index, output in enumerate(scored)])
-            value, loss = scores.mean(axis=0).tolist() if scores.size else (math.nan, math.nan)
-            if scores.size and not math.isfinite(loss):
+            scores = [evaluate(index, output) for index, output in enumerate(scored)]
+            value, loss = np.mean(scores, axis=0).tolist()
+            if not math.isfinite(loss):
                 raise Diverged("The validation loss is not finite.")
             values.append(value)
             losses.append(loss)
             rank = (value if maximise else -value, -loss)
-            if best is None or rank > best or not scores.size:
-                best, best_epoch, kept = rank, epoch, run.states
+            if best is None or rank > best:
+                best, best_epoch, kept = rank, epoch, networks.states
             if not report(epoch, values[best_epoch - 1]):
                 stopped = True
                 break
@@ -133,20 +151,14 @@ class Trainer:
             epoch_seconds=statistics.median(times),
         )
 
-    def _program(
-        self,
-        topology: Topology,
-        recipe: Recipe,
-        sizes: Sizes,
-        outputs: int,
-        absolute: bool,
-    ) -> Program:
+    def _program(self, topology: Topology, recipe: Recipe, problem: Problem) -> Program:
         dropout = any(rate > 0 for rate in recipe.dropouts(topology.depth))
         # On a CPU XLA takes seconds to compile what it then runs at most a fifth faster
         # (benchmarks/README.md); the loop over a deep stack needs it.
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         compiled = on_gpu or network.is_deep(topology)
         topology = network.padded(topology)
+        sizes, outputs, absolute = problem.sizes, problem.outputs, problem.absolute
         key = (topology, sizes, outputs, dropout, compiled, absolute)
         program = self._programs.pop(key, None) or Program(
             topology, sizes, outputs, dropout=dropout, compiled=compiled, absolute=absolute
@@ -157,7 +169,7 @@ class Trainer:
         return program
 
 
-class Run:
+class Networks:
     """The networks of one trial, one a fold, taking turns on one program."""
 
     def __init__(

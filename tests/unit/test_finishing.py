@@ -254,15 +254,15 @@ def test_a_refit_that_diverges_begins_anew_with_other_weights(
 ) -> None:
     of = finished["class"]
     topology, recipe = Space.from_json(of.plan["space"]).decode(point(of.plan, **VALUES))
-    train, seeds = Trainer.train, []
+    fit, seeds = Trainer.fit, []
 
-    def diverging(trainer: Trainer, *, seed: int, **given: Any) -> Any:
+    def diverging(*problem: Any, seed: int) -> Any:
         seeds.append(seed)
         if len(seeds) < times:
             raise Diverged("The training loss is not finite.")
-        return train(trainer, seed=seed, **given)
+        return fit(*problem, seed=seed)
 
-    monkeypatch.setattr(Trainer, "train", diverging)
+    monkeypatch.setattr(Trainer, "fit", diverging)
     times = finishing.REFITS
     assert refit(of.data, topology, recipe, {"seed": 4, "epochs": 1}).seed == seeds[-1]
     assert seeds[0] == 4 and len(set(seeds)) == times

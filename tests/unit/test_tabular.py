@@ -65,8 +65,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
     kept: list[Training] = []
     train = Trainer.train
 
-    def spy(trainer: Trainer, **given: Any) -> Training:
-        kept.append(train(trainer, **given))
+    def spy(*problem: Any, **given: Any) -> Training:
+        kept.append(train(*problem, **given))
         return kept[-1]
 
     monkeypatch.setattr(Trainer, "train", spy)

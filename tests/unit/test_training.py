@@ -27,7 +27,7 @@ from objectives.program import Fold, Program, learning_rate
 from objectives.space import TableFacts, named_space
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED
 from objectives.topology import Recipe, Topology
-from objectives.training import Trainer, Training, resident
+from objectives.training import Problem, Trainer, Training, resident
 
 SIZES = Sizes(numeric=3, dense=2, codes=(40,))
 ROWS, BATCH, CLASSES = 48, 16, 3
@@ -93,18 +93,20 @@ def scripted(values: Sequence[float], losses: Sequence[float] | None = None) -> 
     return lambda index, outputs: next(calls, last)
 
 
-def train(trainer: Trainer, folds: Sequence[Fold] | None = None, **changed: Any) -> Training:
+def train(
+    trainer: Trainer,
+    folds: Sequence[Fold] | None = None,
+    *,
+    topology: Topology = TOPOLOGY,
+    recipe: Recipe = RECIPE,
+    sizes: Sizes = SIZES,
+    outputs: int = CLASSES,
+    **changed: Any,
+) -> Training:
     folds = [fold()] if folds is None else folds
-    given: dict[str, Any] = {
-        "topology": TOPOLOGY,
-        "recipe": RECIPE,
-        "sizes": SIZES,
-        "outputs": CLASSES,
-        "evaluate": scores(folds),
-        "maximise": True,
-        "seed": 7,
-    }
-    return trainer.train(folds=folds, **{**given, **changed})
+    problem = Problem(sizes=sizes, outputs=outputs, folds=folds)
+    given: dict[str, Any] = {"evaluate": scores(folds), "maximise": True, "seed": 7}
+    return trainer.train(topology, recipe, problem, **{**given, **changed})
 
 
 def fingerprint(of: Training) -> str:
@@ -580,7 +582,7 @@ def test_an_epoch_takes_every_training_row_once_and_fills_up_the_last_batch() ->
             return super().epoch(state, fold, order, *rest)
 
     program = Spy(TOPOLOGY, SIZES, CLASSES, dropout=False, compiled=False)
-    run = training.Run(program, TOPOLOGY, RECIPE, [data], 0)
+    run = training.Networks(program, TOPOLOGY, RECIPE, [data], 0)
     run.epoch()
     run.epoch()
     for order in orders:
@@ -601,7 +603,7 @@ def test_the_seed_and_the_fold_decide_initial_weights_and_the_order_of_rows() ->
 
     program = Spy(TOPOLOGY, SIZES, CLASSES, dropout=False, compiled=False)
     for seed in (0, 1, 0):
-        run = training.Run(program, TOPOLOGY, RECIPE, [fold(), fold()], seed)
+        run = training.Networks(program, TOPOLOGY, RECIPE, [fold(), fold()], seed)
         starts |= {state.flat.numpy().tobytes() for state in run.states}
         run.epoch()
     assert len(orders) == len(starts) == 4  # Two seeds, two folds.
@@ -639,14 +641,14 @@ def test_the_targets_of_validation_rows_never_touch_the_weights(trainer: Trainer
     assert (other["head/kernel"] != first["head/kernel"]).any()
 
 
-def test_without_validation_rows_the_last_epochs_weights_are_kept(trainer: Trainer) -> None:
+def test_without_validation_rows_every_epoch_is_trained(trainer: Trainer) -> None:
     recipe = replace(RECIPE, epochs=12)  # More than the patience.
     scored = train(trainer, recipe=recipe, evaluate=scripted(range(12)))
-    unscored = train(trainer, [replace(fold(), valid=fold().valid[:0])], recipe=recipe)
-    assert scored.best_epoch == unscored.best_epoch == 12
+    assert scored.best_epoch == 12
+    whole = Problem(sizes=SIZES, outputs=CLASSES, folds=[replace(fold(), valid=fold().valid[:0])])
+    (fitted,) = trainer.fit(TOPOLOGY, recipe, whole, seed=7)
     for name, weight in scored.weights[0].items():
-        np.testing.assert_allclose(unscored.weights[0][name], weight, rtol=1e-4, atol=1e-6)
-    assert all(math.isnan(value) for value in unscored.values)
+        np.testing.assert_allclose(fitted[name], weight, rtol=1e-4, atol=1e-6)
 
 
 def repeated(trainer: Trainer, seed: int) -> str:
