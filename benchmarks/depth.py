@@ -19,10 +19,14 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
+from surroundings import environment, heading, takes_json, write_json
 from training import Table, table_named
+
+from topo_search.machine import usable_cores
 
 ROOT = Path(__file__).parents[1]
 DEPTHS = {"iris": (10, 30, 100, 200, 300, 500, 700, 850, 1000), "digits": (10, 100, 300, 1000)}
@@ -73,7 +77,7 @@ def in_a_fresh_slot(
     sender.send((times, psutil.Process().memory_full_info().uss))
 
 
-def by_depth(name: str, depths: Sequence[int]) -> None:
+def by_depth(name: str, depths: Sequence[int]) -> list[dict[str, float]]:
     """Print what each depth costs on a table."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["topo_search.preload"])
@@ -101,9 +105,11 @@ def by_depth(name: str, depths: Sequence[int]) -> None:
         rest = ((seconds - base - slope * layers) ** 2).sum()
         r2 = 1 - rest / ((seconds - seconds.mean()) ** 2).sum()
         print(f"\n{1e6 * slope:.1f} µs a layer and epoch, R² {r2:.4f}.")
+    names = ("layers", "first_epoch", "epoch", "own_bytes")
+    return [dict(zip(names, row, strict=True)) for row in found[1:]]
 
 
-def whole_sweep(deepest: int) -> None:
+def whole_sweep(deepest: int) -> dict[str, Any]:
     """Print how long the real command takes for every depth in a row."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -125,17 +131,23 @@ def whole_sweep(deepest: int) -> None:
     print(f"\n## Every depth from 1 to {deepest:,} on iris, plain, 30 epochs at most, hold-out\n")
     print(f"{said['trials']['complete']:,} networks in {said['seconds']:.0f} s; ", end="")
     print(f"the whole command, refit and report with it, {wall:.0f} s.")
+    return {"trials": said["trials"], "seconds": said["seconds"], "wall": wall}
 
 
 def main() -> None:
     """Measure all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deepest", type=int, default=1000, help="Layers, 10 or more.")
-    deepest = parser.parse_args().deepest
+    takes_json(parser)
+    given = parser.parse_args()
+    raw: dict[str, Any] = {"about": environment(usable_cores())}
+    print(heading(raw["about"]))
     for name, depths in DEPTHS.items():
-        by_depth(name, [depth for depth in depths if depth <= deepest])
-    whole_sweep(deepest)
-    print(f"\nload {os.getloadavg()[0]:.1f}")
+        raw[name] = by_depth(name, [depth for depth in depths if depth <= given.deepest])
+    raw["sweep"] = whole_sweep(given.deepest)
+    raw["load"] = os.getloadavg()
+    write_json(given, raw)
+    print(f"\nload {raw['load'][0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ real command with the same two changes, takes it up and goes on; then the web se
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -29,7 +28,7 @@ from typing import Any
 import growth_fleet as fleet
 import growth_study
 from growth_fleet import Size, ninety_nine
-from surroundings import environment, heading, remove_server
+from surroundings import environment, heading, remove_server, takes_json, write_json
 
 from topo_search.machine import usable_cores
 from topo_search.settings import Settings, opened
@@ -55,8 +54,7 @@ def main() -> None:
                 raw["studies"] = of_studies(Path(folder), given)
                 print(f"\n{study_table(raw['studies'])}", flush=True)
     finally:
-        if given.json:
-            given.json.write_text(json.dumps(raw, indent=1), encoding="utf-8")
+        write_json(given, raw)
 
 
 def parsed() -> argparse.Namespace:
@@ -67,7 +65,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--parts", type=parts, default=["fleet", "study"])
     parser.add_argument("--sampler", choices=("tpe", "random"), default="tpe", help="Of the study.")
     parser.add_argument("--quick", action="store_true", help="A small version of all.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the raw numbers there.")
+    takes_json(parser)
     return parser.parse_args()
 
 

@@ -35,7 +35,15 @@ from typing import Any
 import psutil
 from service_fleet import Used, wait_for, worker
 from service_study import Ended, ended_since, fill, idle_times, make
-from surroundings import environment, heading, postmaster, remove_server, server_version
+from surroundings import (
+    environment,
+    heading,
+    postmaster,
+    remove_server,
+    server_version,
+    takes_json,
+    write_json,
+)
 
 from storage import studies
 from storage.connection import Storage
@@ -96,8 +104,7 @@ def main() -> None:
                 size = sizes[0] if given.quick else PACED_SIZE
                 raw["paced"].append(paced(bench, sampler, size))
         finally:  # What was measured before something went wrong is kept.
-            if given.json:
-                given.json.write_text(json.dumps(raw, indent=1), encoding="utf-8")
+            write_json(given, raw)
 
 
 def parsed() -> argparse.Namespace:
@@ -109,7 +116,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="40 trials after 100.")
     parser.add_argument("--trials", type=int, help="Of each worker, instead of 200.")
     parser.add_argument("--light", action="store_true", help="Slots do without TensorFlow.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the raw numbers there.")
+    takes_json(parser)
     given = parser.parse_args()
     if given.trials is not None and given.trials <= SKIPPED + 1:
         parser.error(f"Expected more than {SKIPPED + 1} trials.")

@@ -16,7 +16,6 @@ Prints Markdown.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import statistics
@@ -32,7 +31,7 @@ from typing import Any
 
 import psutil
 from packaging.requirements import Requirement
-from surroundings import environment, heading, remove_server
+from surroundings import environment, heading, remove_server, takes_json, write_json
 from throughput_world import JOBS, TARGET, write_table
 from web_world import IRIS, command, end
 
@@ -142,7 +141,7 @@ def installed() -> dict[str, tuple[int, str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="Once each, and a small table.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the raw numbers there.")
+    takes_json(parser)
     given = parser.parse_args()
     times, seconds = (1, 20.0) if given.quick else (5, 60.0)
     raw: dict[str, Any] = {"environment": environment(usable_cores())}
@@ -171,8 +170,7 @@ def main() -> None:
     for name, (size, needed_by) in sizes[:LISTED]:
         also = "" if needed_by.lower() in ("", name) else f", for {needed_by}"
         show(f"of it {name}{also}", "", f"{size / 1e6:,.0f} MB")
-    if given.json is not None:
-        given.json.write_text(json.dumps({**raw, "load": os.getloadavg()}), encoding="utf-8")
+    write_json(given, {**raw, "load": os.getloadavg()})
 
 
 if __name__ == "__main__":

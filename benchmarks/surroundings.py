@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import platform
 import shutil
@@ -49,6 +51,17 @@ def heading(about: dict[str, Any]) -> str:
         f"{about['cpu']}, {about['cores']} cores, {about['memory'] / 2**30:.0f} GiB; {versions}; "
         f"commit {about['commit']}, {about['date']}, load before {about['load_before'][0]:.1f}."
     )
+
+
+def takes_json(parser: argparse.ArgumentParser) -> None:
+    """Let a benchmark be asked for its raw numbers."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the raw numbers there.")
+
+
+def write_json(given: argparse.Namespace, raw: dict[str, Any]) -> None:
+    """Write the raw numbers where they were asked for."""
+    if given.json:
+        given.json.write_text(json.dumps(raw, indent=1), encoding="utf-8")
 
 
 def remove_server(home: Path) -> None:

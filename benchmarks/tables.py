@@ -18,8 +18,12 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
+from surroundings import environment, heading, takes_json, write_json
+
+from topo_search.machine import usable_cores
 
 HERE = Path(__file__).parent
 IRIS = HERE.parent / "examples" / "iris.csv"
@@ -97,7 +101,10 @@ def main() -> None:
     parser.add_argument("--timeout", default="8m")
     parser.add_argument("--seeds", type=int, default=5, help="Of Iris.")
     parser.add_argument("--trials", type=int, default=30, help="Of Iris.")
+    takes_json(parser)
     arguments = parser.parse_args()
+    raw: dict[str, Any] = {"about": environment(usable_cores()), "tables": {}}
+    print(f"{heading(raw['about'])}\n")
     print("| table | metric | target | test score | 95 % | linear | boosting "
           "| trials | wall s | peak GB |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|---|")
@@ -105,16 +112,19 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as text:
             folder = Path(text)
             if name == "iris":
-                iris(folder, arguments.seeds, arguments.trials)
+                raw["tables"][name] = iris(folder, arguments.seeds, arguments.trials)
             elif not DATA.is_dir():
                 print(f"| {name} | left out: no {DATA} |")
             else:
                 asked = [*command(name, folder), "--timeout", arguments.timeout]
-                show(name, TARGETS[name], *searched([*asked, "--trials", "200"], folder))
+                one = searched([*asked, "--trials", "200"], folder)
+                raw["tables"][name] = [one]  # What the command said, wall seconds, peak GB.
+                show(name, TARGETS[name], *one)
+        write_json(arguments, raw)
 
 
-def iris(folder: Path, seeds: int, trials: int) -> None:
-    """Print the median of Iris over its seeds."""
+def iris(folder: Path, seeds: int, trials: int) -> list[tuple[dict, float, float]]:
+    """Print the median of Iris over its seeds, and return each."""
     asked = [str(IRIS), "--target", "species", "--trials", str(trials), "--seed"]
     runs = [searched([*asked, str(seed)], folder) for seed in range(seeds)]
     scores = [found["test"]["value"] for found, _, _ in runs]
@@ -123,6 +133,7 @@ def iris(folder: Path, seeds: int, trials: int) -> None:
     show(f"iris, median of {seeds} seeds", 0.93, *middle)
     print(f"<!-- iris scores {scores}, median {statistics.median(scores):.3f}; "
           f"wall {walls[0]:.0f} to {walls[-1]:.0f} s -->")  # fmt: skip
+    return runs
 
 
 def show(name: str, target: float, found: dict, wall: float, peak: float) -> None:

@@ -57,7 +57,7 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 import throughput_study as ours
-from surroundings import family_cpu, postmaster, remove_server
+from surroundings import family_cpu, postmaster, remove_server, takes_json, write_json
 from throughput_report import HEAD, Measured, environment, heading, row
 from throughput_world import (
     JOBS,
@@ -121,8 +121,7 @@ def main() -> None:
                 raw["tables"].append({"job": asdict(job), "sides": {}})
                 table(bench, job, arguments.sides, folder, raw["tables"][-1])
         finally:  # What was measured before something went wrong is kept.
-            if arguments.json:
-                arguments.json.write_text(json.dumps(raw, indent=1), encoding="utf-8")
+            write_json(arguments, raw)
 
 
 def listed(known: Any) -> Callable[[str], list[str]]:
@@ -144,7 +143,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--sides", type=listed(SIDES), default=list(SIDES), help=", ".join(SIDES))
     parser.add_argument("--quick", action="store_true", help="4 networks, 2 rounds, 3 epochs.")
     parser.add_argument("--epochs", type=int, help="Instead of each table's; up to 10 is fair.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="Write the raw numbers there.")
+    takes_json(parser)
     return parser.parse_args()
 
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import platform
 import statistics
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
+from surroundings import environment, heading, takes_json, write_json
 
+from topo_search.machine import usable_cores
 from topo_search.slot import configure_tensorflow
 
 TOPOLOGIES = [  # depth, width
@@ -165,13 +167,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", default="iris,digits,adult-sized")
     parser.add_argument("--topologies", type=int, default=len(TOPOLOGIES))
+    takes_json(parser)
     arguments = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, ", end="")
-    print(f"Python {platform.python_version()}\n")
+    raw: dict[str, Any] = {"about": environment(usable_cores()), "tables": {}}
+    print(f"{heading(raw['about'])}\n")
     print("| table | how | seconds a trial, median | all | times faster | best | mean difference |")
     print("|---|---|---|---|---|---|---|")
     for name in arguments.tables.split(","):
         results = measured(name, TOPOLOGIES[: arguments.topologies])
+        raw["tables"][name] = results  # Seconds and score of each topology, by side.
+        write_json(arguments, raw)
         whole = sum(seconds for seconds, _ in results[SIDES[0]])
         for side in SIDES:
             seconds = [one for one, _ in results[side]]
