@@ -1,7 +1,8 @@
 """Depth: time to the first epoch, time of an epoch and memory by depth, and 1,000 depths in a row.
 
 Each depth in a fresh process that has TensorFlow loaded, with one thread, as a slot has. The whole
-sweep is the real command. Prints Markdown.
+sweep is the real command. Beside ours, `Sequential` and `model.fit` as people write them. Prints
+Markdown.
 
     python benchmarks/depth.py [--deepest 1000]
 """
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ ROOT = Path(__file__).parents[1]
 DEPTHS = {"iris": (10, 30, 100, 200, 300, 500, 700, 850, 1000), "digits": (10, 100, 300, 1000)}
 WIDTHS = {"iris": 4, "digits": 64}
 EPOCHS = {"iris": 12, "digits": 3}
+PLAIN = 100  # Layers; at 200 `Sequential` takes half a minute, at 1,000 many.
 
 
 def in_a_fresh_slot(
@@ -77,35 +79,60 @@ def in_a_fresh_slot(
     sender.send((times, psutil.Process().memory_full_info().uss))
 
 
+def sequential(sender: Connection, table: Table, depth: int, width: int) -> None:
+    """Send the seconds to the end of the first epoch of the same depth in plain Keras."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    began = time.perf_counter()
+    hidden = [keras.layers.Dense(width, activation="relu") for _ in range(depth)]
+    model = keras.Sequential([*hidden, keras.layers.Dense(table.classes, activation="softmax")])
+    model.compile("adamw", "sparse_categorical_crossentropy")
+    rows = table.train
+    model.fit(table.x[rows], table.y[rows], batch_size=32, epochs=1, verbose=0)
+    sender.send(time.perf_counter() - began)
+
+
+def in_a_process(method: str, target: Callable[..., None], *given: Any) -> Any:
+    """Return what a function sends from a fresh process."""
+    context = multiprocessing.get_context(method)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(sender, *given))
+    process.start()
+    sender.close()
+    received = receiver.recv()
+    process.join()
+    return received
+
+
 def by_depth(name: str, depths: Sequence[int]) -> list[dict[str, float]]:
     """Print what each depth costs on a table."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["topo_search.preload"])
+    multiprocessing.set_forkserver_preload(["topo_search.preload"])
     table = table_named(name)
     print(f"\n## {name}: {WIDTHS[name]} units, residual relu, batches of 32, one thread\n")
     print(
-        "| layers | to the end of the first epoch, s | an epoch after that, ms | own memory, MB |"
+        "| layers | to the end of the first epoch, s | `Sequential`, s "
+        "| an epoch after that, ms | own memory, MB |\n|---|---|---|---|---|"
     )
-    print("|---|---|---|---|")
     found = []
     for depth in (depths[0], *depths):  # The first start also imports TensorFlow.
-        receiver, sender = context.Pipe(duplex=False)
-        given = (sender, table, depth, WIDTHS[name], EPOCHS[name], True)
-        process = context.Process(target=in_a_fresh_slot, args=given)
-        process.start()
-        sender.close()
-        times, memory = receiver.recv()
-        process.join()
-        found.append((depth, times[0], float(np.median(np.diff(times))), memory))
-    for depth, first, epoch, memory in found[1:]:
-        print(f"| {depth:,} | {first:.2f} | {1000 * epoch:.1f} | {memory / 2**20:.0f} |")
+        width = WIDTHS[name]
+        asked = table, depth, width, EPOCHS[name], True
+        times, memory = in_a_process("forkserver", in_a_fresh_slot, *asked)
+        plain = in_a_process("spawn", sequential, *asked[:3]) if depth <= PLAIN else None
+        found.append((depth, times[0], float(np.median(np.diff(times))), memory, plain))
+    for depth, first, epoch, memory, plain in found[1:]:
+        print(
+            f"| {depth:,} | {first:.2f} | {'' if plain is None else f'{plain:.1f}'} "
+            f"| {1000 * epoch:.1f} | {memory / 2**20:.0f} |"
+        )
     if len(depths) > 4:
         layers, seconds = (np.array([row[k] for row in found[1:]]) for k in (0, 2))
         slope, base = np.polyfit(layers, seconds, 1)
         rest = ((seconds - base - slope * layers) ** 2).sum()
         r2 = 1 - rest / ((seconds - seconds.mean()) ** 2).sum()
         print(f"\n{1e6 * slope:.1f} µs a layer and epoch, R² {r2:.4f}.")
-    names = ("layers", "first_epoch", "epoch", "own_bytes")
+    names = ("layers", "first_epoch", "epoch", "own_bytes", "sequential_first_epoch")
     return [dict(zip(names, row, strict=True)) for row in found[1:]]
 
 
