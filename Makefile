@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser test-fleet test-benchmarks bench bench-quick clean
+.PHONY: demo test test-long bench bench-quick clean
 
 demo: .venv/installed
 	$(BIN)/topo-search search examples/iris.csv --target species --trials 30
@@ -16,17 +16,11 @@ test: .venv/tested
 	$(BIN)/mypy
 	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not fleet"
 
-# The web pages in a real browser: needs Chromium, which the variable CHROMIUM may name.
-test-browser: .venv/tested
-	$(BIN)/pytest -n 2 --dist loadfile -m browser
-
-# Fleets of real processes to which everything happens.
-test-fleet: .venv/tested
-	$(BIN)/pytest -n 4 --dist loadfile -m fleet
-
-# Each benchmark at its smallest size, so that none of them rots.
-test-benchmarks: .venv/tested
-	$(BIN)/pytest -n 3 -m benchmark
+# What takes long: pages in a real browser (Chromium, which the variable CHROMIUM may name), fleets of
+# real processes to which everything happens, each benchmark at its smallest. MARKS chooses.
+MARKS ?= browser or fleet or benchmark
+test-long: .venv/tested
+	$(BIN)/pytest -n 4 --dist loadfile -m "$(MARKS)"
 
 # A small version of each, in ten minutes; its figures say that it works, and no more.
 bench-quick: .venv/benched
