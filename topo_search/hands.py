@@ -15,6 +15,7 @@ from storage.errors import StorageError
 from storage.optuna_rows import State
 from topo_search import finish
 from topo_search.claims import Held
+from topo_search.outcomes import storable
 from topo_search.patience import Patience
 from topo_search.pool import Died, Slot
 from topo_search.slot import Ended, Reported
@@ -77,13 +78,29 @@ class Hands:
         """
         if slot.assignment is None:
             return
-        held, seconds = self.held.get(slot.assignment.trial), slot.seconds
+        held = self.held.get(slot.assignment.trial)
         if not isinstance(message, Reported):
             slot.assignment = None
         if isinstance(message, Ended) and (held is None or message.result is not None):
             go_on(slot)
         if held is None:
             return
+        try:
+            self._act(slot, held, message)
+        except (TypeError, ValueError) as error:
+            # Whoever took this trial over would not fare better: it is its own fault.
+            if isinstance(message, Reported):
+                slot.stop_trial()
+            reason = storable(f"what it said cannot be kept: {error}")
+            logger.error("%s: %s", held, reason, exc_info=True, extra=held.about)
+            self._fail(held, reason, None)
+
+    def _act(self, slot: Slot, held: Held, message: Reported | Ended | Died) -> None:
+        """Act on what was said of a trial in hand.
+
+        Raises:
+            TypeError, ValueError: It cannot be kept.
+        """
         match message:
             case Reported():
                 self._judge(slot, held, message)
@@ -97,7 +114,7 @@ class Hands:
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(diverged=True) if held.lease.kind == "trial":
-                self._end(held, "pruned", None, {"reason": "diverged", "seconds": seconds})
+                self._end(held, "pruned", None, {"reason": "diverged", "seconds": slot.seconds})
             case Ended():
                 self._fail(held, message.reason or "the loss is not finite", message.traceback)
 

@@ -25,6 +25,7 @@ from storage.connection import JoinedOptuna, Storage
 from storage.errors import StorageError
 from storage.leases import release
 from storage.optuna_rows import State
+from topo_search.outcomes import OURS
 
 
 class CrashError(Exception):
@@ -49,6 +50,7 @@ def test_a_trial_begins_running_with_all_its_parameters_and_attributes(storage: 
         "worker": "worker-1",
         "attempts": 1,
     }
+    assert trial.user_attrs.keys() < set(OURS)  # What an objective may not name its own.
 
 
 def test_beginning_again_is_the_same_trial(storage: Storage) -> None:

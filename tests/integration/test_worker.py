@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from stories import (
 
 from storage import claiming, events, studies, tables, trials
 from storage.connection import Storage
-from storage.rows import StudyRow
+from storage.rows import Lease, StudyRow
 from topo_search import forking, pool
 from topo_search.slot import NICENESS
 from topo_search.worker import Worker
@@ -139,6 +140,38 @@ def test_a_trial_that_raises_is_failed_at_once_with_reason_and_traceback(
     assert attributes["reason"] == "RuntimeError: no such layer"
     assert "in raises\n" in attributes["traceback"]
     assert len(list(folder.glob("tried-0-*"))) == 1
+
+
+def test_a_trial_that_says_what_cannot_be_kept_is_failed_and_the_worker_goes_on(
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = make_study(storage, folder, trials=3)
+    report, end = trials.report, trials.end
+
+    def report_of_the_first(of: Storage, lease: Lease, step: int, value: float) -> bool:
+        return report(of, lease, step if lease.unit else 2**31, value)
+
+    def end_of_the_second(of: Storage, lease: Lease, **how: Any) -> bool:
+        if lease.unit == 1 and how["state"] == "complete":
+            how["attributes"] = {"n" * 513: 1.0}
+        return end(of, lease, **how)
+
+    monkeypatch.setattr(trials, "report", report_of_the_first)
+    monkeypatch.setattr(trials, "end", end_of_the_second)
+    serve()
+    assert fates(storage, study) == ["FAIL", "FAIL", "COMPLETE"]
+    reasons = [trial.user_attrs.get("reason") for trial in optuna_trials(storage, study)]
+    kept = "what it said cannot be kept: Expected what the database can keep. It says: "
+    assert reasons == [
+        f"{kept}integer out of range.",
+        f"{kept}value too long for type character varying(512).",
+        None,
+    ]
+    assert f"Trial 0 of study {study.id}: {reasons[0]}" in caplog.text
 
 
 def test_a_trial_that_diverges_is_pruned(storage: Storage, folder: Path, serve: Serve) -> None:
