@@ -13,7 +13,8 @@ from stories import Serve, Step, appears, fates, go, make_study
 
 from objectives.objective import Finish
 from objectives.space import Space
-from storage import artifacts, finishing, leases, studies
+from storage import artifacts, finishing, leases, studies, trials
+from storage.check import violations
 from storage.connection import Storage
 from storage.rows import StudyRow
 from topo_search import finish
@@ -78,6 +79,22 @@ def test_a_cancelled_study_is_let_go_of(
     assert reasons == {"wrong target"}
     assert studies.get(storage, study.id).state == "cancelled"
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_running_trial_that_is_ended_by_other_means_keeps_no_study_open(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=2, fates={"0": "gated_twice"})
+
+    def somebody_ends_it(_: Worker) -> bool:
+        trials.optuna_study(storage, study).tell(0, 500.0)
+        return True
+
+    serve(appears(folder / "began-0-1"), somebody_ends_it, go(folder))
+    assert fates(storage, study) == ["COMPLETE"] * 2
+    assert [trial.value for trial in optuna_trials(storage, study)] == [500.0, 1.0]
+    assert studies.get(storage, study.id).state == "finished"
+    assert violations(storage) == []
 
 
 def test_a_deleted_study_is_let_go_of_and_the_others_go_on(
