@@ -38,7 +38,7 @@ def test_a_study_of_n_units_has_n_trials_each_ended_once(
     study = make_study(storage, folder, trials=7)
     one = serve(slots=2)
     assert fates(storage, study) == ["COMPLETE"] * 7
-    assert one.ended == 7
+    assert one.delivered == 7
     row = studies.get(storage, study.id)
     assert (row.state, row.reason) == ("finished", "all 7 trials done")
     assert row.outcome is not None
@@ -214,7 +214,7 @@ def test_the_first_end_of_a_trial_stands(
     one = serve(appears(folder / "began-0-1"), another_ends_it, go(folder))
     assert fates(storage, study) == ["COMPLETE"] * 2
     assert [trial.value for trial in optuna_trials(storage, study)] == [500.0, 1.0]
-    assert one.ended == 1
+    assert one.delivered == 1
     assert f"Trial 0 of study {study.id} had ended." in caplog.text
 
 
