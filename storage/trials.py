@@ -5,6 +5,7 @@ there is nothing between two steps for a crash to leave behind, and nothing a wo
 lease could still change, however late it wakes.
 """
 
+import json
 import math
 import uuid
 from collections.abc import Mapping
@@ -186,6 +187,26 @@ def with_trials() -> sa.Select[Any]:
         )
         .join(tables.study, tables.study.c.id == tables.lease.c.study)
         .outerjoin(tables.optuna_trial, trial.trial_id == tables.lease.c.trial_id)
+    )
+
+
+def has_begun(owner: str) -> sa.ColumnElement[bool]:
+    """Whether its owner began what a lease is of in this attempt: `begin` notes who, and which."""
+    lease, attribute = tables.lease.c, tables.optuna_attribute.c
+
+    def noted(key: str, text: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        return sa.exists().where(
+            attribute.trial_id == lease.trial_id,
+            attribute.key == key,
+            attribute.value_json == text,
+        )
+
+    return sa.or_(
+        lease.kind == "finish",  # It begins with the lease.
+        sa.and_(
+            noted("worker", sa.literal(json.dumps(owner))),
+            noted("attempts", sa.cast(lease.attempt, sa.Text)),
+        ),
     )
 
 

@@ -26,6 +26,8 @@ def done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
             raise StorageError("away")
         yield
 
+    for name in ("TOPO_SEARCH_STORAGE", "TOPO_SEARCH_STORAGE_FILE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TOPO_SEARCH_HOME", str(tmp_path))
     monkeypatch.setattr(forking, "warm_up", lambda log: steps.append("loads"))
     monkeypatch.setattr(settings, "opened", opened)
