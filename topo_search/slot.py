@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import signal
 import threading
 import traceback
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from objectives.objective import (
     objective_named,
 )
 from objectives.rungs import REDUCTION
+from topo_search.forking import ignore_signals
 from topo_search.outcomes import checked, storable
 
 LAST_STEP = 2**31 - 1  # What PostgreSQL keeps as an integer.
@@ -69,9 +69,7 @@ class Surroundings:
 
 def main(connection: Connection, surroundings: Surroundings) -> None:
     """Work for the supervisor at the other end of `connection` until it is closed."""
-    # Ctrl-C and a service manager's SIGTERM reach the whole group; the supervisor decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     # Training takes whatever nobody else needs: people at this machine, pages, the supervisor.
     os.nice(NICENESS)
     threading.Thread(target=end_with_parent, daemon=True).start()

@@ -42,7 +42,8 @@ def test_a_life_broken_at_any_step_is_healed(server: Server, database: str, kind
     for broken in [undisturbed, *walked]:
         assert broken["wrong"] is None, broken
         assert broken["values_as_drawn"], broken
-        # The first trial had been lost once before, the second before it began; what only lost its connection loses nothing.
+        # The first trial had been lost once before, the second before it began; what only lost
+        # its connection loses nothing.
         more = [now - before for now, before in zip(broken["attempts"], [2, 1, 1], strict=True)]
         if kind.startswith("killed"):
             assert min(more) >= 0 and sum(more) <= 1, broken
