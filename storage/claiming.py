@@ -32,7 +32,7 @@ from storage.rows import (
     why_left,
 )
 from storage.tables import MAX_ATTEMPTS
-from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
+from storage.trials import OUTCOMES, adopt_end, close, end_lease, has_begun, with_trials
 
 _UNDRAWN = Drawn(parameters={}, seed=0)
 
@@ -122,12 +122,12 @@ def _take_over(
                 return None, peek(connection, study_id)
             if found.trial_state in OUTCOMES:  # ended by other means, as optuna-dashboard's
                 adopt_end(connection, found)
-            elif found.attempt >= MAX_ATTEMPTS:
+            elif (attempts := _attempts(connection, found)) >= MAX_ATTEMPTS:
                 attributes = {"attempts": found.attempt, "reason": _why_given_up(found)}
                 close(connection, found, state="failed", attributes=attributes, token=uuid.uuid4())
             else:
                 _tell(connection, found, taker)
-                return hand_over(connection, found, taker), None
+                return hand_over(connection, found, taker, attempts), None
         pause_failing(storage, study_id)
 
 
@@ -212,7 +212,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
             return None
         if finishing.attempt < MAX_ATTEMPTS:
             _tell(connection, finishing, taker)
-            return hand_over(connection, finishing, taker)
+            return hand_over(connection, finishing, taker, finishing.attempt)
         end_lease(connection, finishing.id, "failed", token=uuid.uuid4())
         reason = f"finishing {_why_given_up(finishing)}; resume the study to try again"
         change(connection, study_id, state="paused", reason=reason)
@@ -283,6 +283,17 @@ def _tell(connection: sa.Connection, found: sa.Row[Any], taker: Taker) -> None:
     if lost is not None and found.attempt:  # Else it was handed back before anything was lost.
         taken = {"study": found.study, "trial": found.trial_number, "worker": taker.owner}
         events.record(connection, "trial taken over", text=lost, **taken)
+
+
+def _attempts(connection: sa.Connection, found: sa.Row[Any]) -> int:
+    """Return how many attempts at what was left behind count: one that never began does not."""
+    if found.owner is None:  # Whoever handed it back has seen to that.
+        return int(found.attempt)
+    lease = tables.lease.c
+    begun = connection.scalar(
+        sa.select(lease.id).where(lease.id == found.id, has_begun(found.owner))
+    )
+    return int(found.attempt) - (begun is None)
 
 
 def _why_given_up(found: sa.Row[Any]) -> str:

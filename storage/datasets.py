@@ -7,10 +7,11 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -27,6 +28,9 @@ ORPHANS_KEPT = timedelta(hours=24)
 
 CACHED = 5 * 2**30
 """Bytes of datasets that a machine keeps, the least recently used dropped."""
+
+CHUNK = 8 * 2**20
+"""Bytes that are fetched at once."""
 
 WAITED = 10.0
 """Seconds that a dataset is waited for which another process of the machine fetches."""
@@ -105,10 +109,21 @@ def _in_use() -> sa.ColumnElement[bool]:
     return sa.exists().where(sa.or_(study.dataset == sha256, study.test_dataset == sha256))
 
 
-def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
+def fetch(
+    storage: Storage,
+    sha256: str,
+    cache: Path,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Path:
     """Return a file in the folder `cache` that holds the dataset, fetched if it is not there.
 
     A file whose bytes have changed is replaced. Any number of processes may share the folder.
+
+    Args:
+        storage: Where the dataset is.
+        sha256: Of its bytes.
+        cache: The folder.
+        meanwhile: Called after each `CHUNK`, between transactions: all of them may take long.
 
     Raises:
         LookupError: No such dataset, or not with the bytes it had.
@@ -120,7 +135,7 @@ def fetch(storage: Storage, sha256: str, cache: Path) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with _locked(cache):
         if not _is_intact(path, sha256):  # Another process of this machine was faster.
-            _fetch(storage, sha256, path)
+            _fetch(storage, sha256, path, meanwhile)
     return path
 
 
@@ -158,25 +173,33 @@ def _kept(connection: sa.Connection, hashes: Collection[str]) -> set[str]:
     return set(connection.scalars(sa.select(sha256).where(sha256.in_(hashes))))
 
 
-def _fetch(storage: Storage, sha256: str, path: Path) -> None:
-    with storage.transaction() as connection:
-        data = connection.scalar(
-            sa.select(tables.dataset.c.bytes).where(tables.dataset.c.sha256 == sha256)
-        )
-    if data is None:
-        raise LookupError(f"Expected a dataset in the storage. Received {sha256}: not there.")
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise LookupError(f"Expected dataset {sha256} in the storage. Its bytes are others.")
-    cache = path.parent
-    _make_room(cache, len(data))
+def _fetch(storage: Storage, sha256: str, path: Path, meanwhile: Callable[[], None]) -> None:
+    cache, hashed = path.parent, hashlib.sha256()
+    size = _read(storage, sha256, sa.func.octet_length(tables.dataset.c.bytes))
+    _make_room(cache, size)
     handle, unfinished = tempfile.mkstemp(dir=cache, prefix=f".{sha256[:8]}-")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            for start in range(1, size + 1, CHUNK):
+                part = sa.func.substring(tables.dataset.c.bytes, start, CHUNK)
+                data = bytes(_read(storage, sha256, part))
+                hashed.update(data)
+                file.write(data)
+                meanwhile()
+        if hashed.hexdigest() != sha256:
+            raise LookupError(f"Expected dataset {sha256} in the storage. Its bytes are others.")
         os.replace(unfinished, path)
     except BaseException:
         os.unlink(unfinished)
         raise
+
+
+def _read(storage: Storage, sha256: str, what: sa.ColumnElement[Any]) -> Any:
+    with storage.transaction() as connection:
+        found = connection.scalar(sa.select(what).where(tables.dataset.c.sha256 == sha256))
+    if found is None:
+        raise LookupError(f"Expected a dataset in the storage. Received {sha256}: not there.")
+    return found
 
 
 @contextmanager

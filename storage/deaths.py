@@ -4,13 +4,12 @@ Silence alone proves no death, which is why leases run out; see `topo_search.nei
 does.
 """
 
-import json
-
 import sqlalchemy as sa
 
 from storage import events, notices, tables
 from storage.connection import Storage
 from storage.rows import NOW, vanished
+from storage.trials import has_begun
 from storage.workers import HERE
 
 
@@ -48,7 +47,7 @@ def _hand_back(connection: sa.Connection, owner: str) -> int:
     lease = tables.lease.c
     # Locked in the order of their ids, as everybody does who locks several.
     mine = (
-        sa.select(lease.id, sa.or_(lease.kind == "finish", _has_begun(owner)).label("begun"))
+        sa.select(lease.id, has_begun(owner).label("begun"))
         .where(lease.owner == owner, lease.ended_at.is_(None))
         .order_by(lease.id)
         .with_for_update()
@@ -66,20 +65,3 @@ def _hand_back(connection: sa.Connection, owner: str) -> int:
         )
     )
     return handed_back.rowcount
-
-
-def _has_begun(owner: str) -> sa.ColumnElement[bool]:
-    """Whether its owner began a lease's trial in this attempt: `trials.begin` notes both."""
-    lease, attribute = tables.lease.c, tables.optuna_attribute.c
-
-    def noted(key: str, text: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-        return sa.exists().where(
-            attribute.trial_id == lease.trial_id,
-            attribute.key == key,
-            attribute.value_json == text,
-        )
-
-    return sa.and_(
-        noted("worker", sa.literal(json.dumps(owner))),
-        noted("attempts", sa.cast(lease.attempt, sa.Text)),
-    )

@@ -46,6 +46,9 @@ def unavailable_as_storage_error(url: str) -> Iterator[None]:
     """Turn every way in which drivers say that the database is away into `StorageError`.
 
     Errors that trying again cannot mend, such as a broken constraint, pass as they are.
+
+    Raises:
+        ValueError: A value that the database cannot keep, such as a number out of range.
     """
     try:
         yield
@@ -59,6 +62,8 @@ def unavailable_as_storage_error(url: str) -> Iterator[None]:
         if not isinstance(root, sa.exc.DBAPIError) or root.orig is None:
             raise
         said = _first_line(root.orig)
+        if isinstance(root, sa.exc.DataError):
+            raise ValueError(f"Expected what the database can keep. It says: {said}.") from error
         if isinstance(root, sa.exc.OperationalError | sa.exc.InterfaceError):
             raise StorageError(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
         remedy = _REMEDIES_BY_CODE.get(getattr(root.orig, "pgcode", ""))

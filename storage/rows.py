@@ -254,8 +254,8 @@ def vanished(owner: str) -> str:
     return f"its worker {owner} vanished"
 
 
-def hand_over(connection: sa.Connection, found: sa.Row[Any], taker: Taker) -> Lease:
-    """Give a lease whose row the caller has locked to another."""
+def hand_over(connection: sa.Connection, found: sa.Row[Any], taker: Taker, attempts: int) -> Lease:
+    """Give a lease whose row the caller has locked to another, after so many attempts."""
     return to_lease(
         connection.execute(
             sa.update(tables.lease)
@@ -263,7 +263,7 @@ def hand_over(connection: sa.Connection, found: sa.Row[Any], taker: Taker) -> Le
             .values(
                 owner=taker.owner,
                 token=taker.token,
-                attempt=found.attempt + 1,
+                attempt=attempts + 1,
                 reason=why_left(found),
                 taken_at=NOW,
                 renewed_at=NOW,

@@ -5,6 +5,7 @@ there is nothing between two steps for a crash to leave behind, and nothing a wo
 lease could still change, however late it wakes.
 """
 
+import json
 import math
 import uuid
 from collections.abc import Mapping
@@ -40,18 +41,18 @@ def begin(storage: Storage, lease: Lease, distributions: Mapping[str, BaseDistri
         ValueError: A parameter has no distribution, or lies outside it.
     """
     with storage.transaction() as connection:
-        held = _hold(connection, lease)
-        if held is None or held.ended_at is not None or held.study_state not in OPEN:
-            raise LeaseLostError(
-                f"Expected the lease of unit {lease.unit} of study {lease.study}, open, to be this "
-                "worker's. Another took it over, or it has ended, or the study is paused; release "
-                "it and claim another."
-            )
-        if held.trial_number is None:
-            return _create(connection, held, held.parameters, distributions)[1]
-        again = {"worker": held.owner, "attempts": held.attempt}
-        optuna_rows.set_attributes(connection, held.trial_id, again)
-        return int(held.trial_number)
+        held = _hold_open(connection, lease)
+        if held is not None and held.study_state in OPEN:
+            if held.trial_number is None:
+                return _create(connection, held, held.parameters, distributions)[1]
+            again = {"worker": held.owner, "attempts": held.attempt}
+            optuna_rows.set_attributes(connection, held.trial_id, again)
+            return int(held.trial_number)
+    raise LeaseLostError(
+        f"Expected the lease of unit {lease.unit} of study {lease.study}, open, to be this "
+        "worker's. Another took it over, or it has ended, or the study is paused; release "
+        "it and claim another."
+    )
 
 
 def report(storage: Storage, lease: Lease, step: int, value: float) -> bool:
@@ -61,8 +62,8 @@ def report(storage: Storage, lease: Lease, step: int, value: float) -> bool:
         Whether the lease is still the caller's and its trial still running.
     """
     with storage.transaction() as connection:
-        held = _hold(connection, lease)
-        if held is None or held.ended_at is not None or held.trial_state in OUTCOMES:
+        held = _hold_open(connection, lease)
+        if held is None:
             return False
         if held.trial_id is None:
             raise ValueError(_not_begun(lease))
@@ -112,7 +113,8 @@ def end(
             close(connection, held, state=state, value=value, attributes=attributes or {})
             return True
     except UpdateFinishedTrialError:
-        _end_as_found(storage, lease)
+        with storage.transaction() as connection:
+            _hold_open(connection, lease)
         return False
 
 
@@ -188,6 +190,26 @@ def with_trials() -> sa.Select[Any]:
     )
 
 
+def has_begun(owner: str) -> sa.ColumnElement[bool]:
+    """Whether its owner began what a lease is of in this attempt: `begin` notes who, and which."""
+    lease, attribute = tables.lease.c, tables.optuna_attribute.c
+
+    def noted(key: str, text: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+        return sa.exists().where(
+            attribute.trial_id == lease.trial_id,
+            attribute.key == key,
+            attribute.value_json == text,
+        )
+
+    return sa.or_(
+        lease.kind == "finish",  # It begins with the lease.
+        sa.and_(
+            noted("worker", sa.literal(json.dumps(owner))),
+            noted("attempts", sa.cast(lease.attempt, sa.Text)),
+        ),
+    )
+
+
 def optuna_study(storage: Storage, row: StudyRow) -> optuna.Study:
     """Return the plain Optuna study, for every tool that knows Optuna."""
     return optuna.load_study(study_name=row.optuna_name, storage=storage.optuna)
@@ -204,6 +226,17 @@ def _hold(connection: sa.Connection, lease: Lease) -> sa.Row[Any] | None:
         )
         .with_for_update(of=tables.lease)
     ).one_or_none()
+
+
+def _hold_open(connection: sa.Connection, lease: Lease) -> sa.Row[Any] | None:
+    """Do as `_hold` while neither has ended; the end of a trial by other means is adopted."""
+    held = _hold(connection, lease)
+    if held is None or held.ended_at is not None:
+        return None
+    if held.trial_state in OUTCOMES:  # As by optuna-dashboard.
+        adopt_end(connection, held)
+        return None
+    return held
 
 
 def _create(
@@ -246,11 +279,3 @@ def _not_begun(lease: Lease) -> str:
         f"Expected a trial that has begun. Received that of unit {lease.unit} of study "
         f"{lease.study}, which has not: begin it first."
     )
-
-
-def _end_as_found(storage: Storage, lease: Lease) -> None:
-    """End the lease of a trial that was ended by other means, as optuna-dashboard's."""
-    with storage.transaction() as connection:
-        held = _hold(connection, lease)
-        if held is not None and held.ended_at is None and held.trial_state in OUTCOMES:
-            adopt_end(connection, held)

@@ -53,8 +53,23 @@ class Known:
     trains: Sequence[Trained]
 
 
-def heard(storage: Storage, worker: Worker, *, lease: float, state: State = "serving") -> None:
-    """Keep that a worker is there, or leaves; and which others have not been heard of for long."""
+def heard(
+    storage: Storage,
+    worker: Worker,
+    *,
+    lease: float,
+    state: State = "serving",
+    others_may_be_back: bool = False,
+) -> None:
+    """Keep that a worker is there, or leaves; and which others have not been heard of for long.
+
+    Args:
+        storage: Where it serves.
+        worker: The worker.
+        lease: Seconds; whoever is silent for two of them is lost.
+        state: What it does.
+        others_may_be_back: Whether others could not be heard of either: then nobody is lost now.
+    """
     told = {"version": worker.version, "device": worker.device, "slots": worker.slots}
     row = {"name": worker.name, "host": worker.host, **told, "state": state}
     with storage.transaction() as connection:
@@ -78,7 +93,8 @@ def heard(storage: Storage, worker: Worker, *, lease: float, state: State = "ser
             _forget(connection)
         elif before == "lost":
             events.record(connection, "worker back", worker=worker.name)
-        _find_lost(connection, lease)
+        if not others_may_be_back:
+            _find_lost(connection, lease)
 
 
 def known(storage: Storage) -> list[Known]:

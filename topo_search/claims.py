@@ -8,7 +8,7 @@ import math
 import time
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ class Claims:
         self.idle = all(self.refused.get(one.study, 0.0) == math.inf for one in found)
         found = [one for one in found if self.refused.get(one.study, 0.0) <= now]
         self._forget({one.study for one in found})
+        if self.persist.others_may_be_back:
+            found = [_without_left_behind(one) for one in found]
         for offer in found:
             self._serve(self._rows[offer.study])
         # What was left behind has been waiting for a lease, and its study with it.
@@ -135,16 +137,24 @@ class Claims:
             look=served.look_to_draw,
             lease=self.lease_seconds,
             token=uuid.uuid4(),
-            standing=None if offer.left_behind else offer.standing,
         )
         tries = itertools.count()
-        lease = self.persist(lambda: claim(again=next(tries) > 0))
+
+        def claim_once() -> Lease | None:
+            # Asked at each try: what was left behind may be its owner's again after an outage.
+            take_over = offer.left_behind and not self.persist.others_may_be_back
+            standing = None if take_over else offer.standing
+            return claim(again=next(tries) > 0, standing=standing)
+
+        lease = self.persist(claim_once)
         return None if lease is None else Held(lease=lease, served=served)
 
     def _serve(self, row: StudyRow) -> Served:
         """Return a study as it is served here; nothing is read of it yet."""
         if row.id not in self.serving:
-            self.serving[row.id] = Served(storage=self.storage, row=row, cache=self.cache)
+            self.serving[row.id] = Served(
+                storage=self.storage, row=row, cache=self.cache, meanwhile=self.persist.attend
+            )
         return self.serving[row.id]
 
     def _know(self, wanted: set[str]) -> None:
@@ -186,3 +196,10 @@ class Claims:
         """Let go of studies that are no longer open, with all they keep in memory."""
         for study in set(self.serving) - served - self.only:
             del self.serving[study]
+
+
+def _without_left_behind(offer: Offer) -> Offer:
+    """Return what an offer has for those who are not to take over anything."""
+    if not offer.left_behind:
+        return offer
+    return replace(offer, left_behind=False, claimable=offer.standing.units_left)

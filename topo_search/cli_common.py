@@ -43,7 +43,13 @@ def bad_options() -> Iterator[None]:
 def open_storage(
     given: dict[str, Any], *, warm: bool = False, upgrade: bool = False
 ) -> Iterator[tuple[Settings, Storage]]:
-    """Open the storage that the options and the environment name."""
+    """Open the storage that the options and the environment name.
+
+    Args:
+        given: The options.
+        warm: Whether slots will be started: then their libraries are loaded meanwhile.
+        upgrade: As `settings.opened` takes it.
+    """
     from topo_search.settings import Settings, opened
 
     given["where"] = given.pop("storage")
@@ -53,11 +59,14 @@ def open_storage(
         from topo_search import forking
 
         private_files.claim_home(settings.home)
-        forking.warm_up(settings.log)
+        if settings.storage is None:  # It takes as long to start; another may be away.
+            forking.warm_up(settings.log)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with opened(settings, upgrade=upgrade) as storage:
+        if warm:
+            forking.warm_up(settings.log)
         yield settings, storage
 
 

@@ -125,7 +125,7 @@ def worker(
         with monitored(serving, metrics_port):
             serving.run()
         if json_:
-            echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.ended})
+            echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.delivered})
         if serving.draining and (until_idle or signal.SIGINT in serving.asked):
             sys.exit(INTERRUPTED)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, finishing, studies
 from storage.finishing import Look
 from storage.rows import Lease
+from topo_search.attributes import loss_of
 from topo_search.serving import Served
 
 logger = logging.getLogger(__name__)
@@ -30,12 +30,6 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
         return (sign * (trial.value or 0.0), loss_of(trial), trial.number)
 
     return sorted((t for t in trials if t.state == TrialState.COMPLETE), key=rank)
-
-
-def loss_of(trial: FrozenTrial) -> float:
-    """Return a trial's validation loss at its best epoch; infinite where it has none."""
-    losses, epoch = trial.user_attrs.get("losses"), trial.user_attrs.get("best_epoch")
-    return float(losses[epoch - 1]) if losses and epoch else math.inf
 
 
 def best_of(study: optuna.Study) -> dict[str, Any] | None:

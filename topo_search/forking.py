@@ -6,17 +6,17 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
 PRELOAD = "topo_search.preload"
-LONGEST_START = 5.0  # Seconds in which a fork server that ends at once is tried again.
+TRIES = 10  # To start a process; one that is dying may be met more than once.
 LONGEST_LOG = 10 * 2**20  # Bytes of what was printed, until a new file is begun; one is kept.
+GROUP_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # From a terminal, or a service manager.
 STARTING = threading.Lock()  # To start a process changes, for a moment, what all threads share.
 
 
@@ -50,40 +50,45 @@ def start(process: BaseProcess, log: Path | None, preload: Sequence[str] | None 
     Raises:
         OSError: Where no fork server lives long enough.
     """
-    deadline = time.monotonic() + LONGEST_START
-    while True:
+    for _ in range(TRIES):
         try:
             warm_up(log, preload)
             with STARTING, _without_main():
                 process.start()
             return
         except (EOFError, ConnectionError) as error:
-            if time.monotonic() > deadline:
-                raise OSError("The fork server ends whenever it is started.") from error
-            threading.Event().wait(0.05)
+            failed = error
+            threading.Event().wait(0.1)
+    raise OSError("The fork server ends whenever it is started.") from failed
 
 
 @contextmanager
 def _starting(log: Path | None) -> Iterator[None]:
     """Start processes quietly, deaf to the terminal, without the user's script and folder."""
-    with _deaf_to_signals(), _printing_to(log), _without_main(), _without_folder():
-        yield
+    with _printing_to(log), _without_main(), _without_folder():
+        resource_tracker.ensure_running()  # To start it lets signals through.
+        with _holding_signals():
+            yield
 
 
 @contextmanager
-def _deaf_to_signals() -> Iterator[None]:
-    """Keep Ctrl-C and SIGTERM, which reach the whole process group, from the fork server."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread may change handlers; slots make themselves deaf anyway.
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def _holding_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM, which reach the whole process group, wait until the block's end.
+
+    What is started meanwhile, and what that forks, lets them wait until it says otherwise.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def ignore_signals() -> None:
+    """Leave Ctrl-C and SIGTERM to the parent; for processes of the fork server."""
+    for number in GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, GROUP_SIGNALS)
 
 
 @contextmanager

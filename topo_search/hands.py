@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from storage.errors import StorageError
 from storage.optuna_rows import State
 from topo_search import finish
 from topo_search.claims import Held
+from topo_search.outcomes import storable
 from topo_search.patience import Patience
 from topo_search.pool import Died, Slot
 from topo_search.slot import Ended, Reported
@@ -34,8 +36,20 @@ class Hands:
         """
         self.persist, self.storage, self.refuse = persist, persist.storage, refuse
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
+        self._at_hand: Held | None = None  # What is being handed out, or delivered.
         self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
         self.slots_lost = 0  # Slots that died at work.
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is a trial or a result that would be lost with this process."""
+        return bool(self.held) or self._at_hand is not None
+
+    @property
+    def leased(self) -> list[Held]:
+        """What it has leases of, what is just being handed out among it."""
+        at_hand = self._at_hand
+        return [*self.held.values(), *([at_hand] if at_hand is not None else [])]
 
     def of(self, slot: Slot) -> Held | None:
         """Return what a slot trains; None where it trains nothing, or what has been dropped."""
@@ -44,10 +58,11 @@ class Hands:
     def start(self, slot: Slot, held: Held) -> None:
         """Hand a leased trial, or the finishing of a study, to a slot."""
         try:
-            if held.lease.kind == "finish":
-                self._start_finish(slot, held)
-            else:
-                self._start_trial(slot, held)
+            with self._having(held):
+                if held.lease.kind == "finish":
+                    self._start_finish(slot, held)
+                else:
+                    self._start_trial(slot, held)
         except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
             self.persist(partial(leases.release, self.storage, held.lease))
         except (LookupError, TypeError, ValueError, OSError) as error:
@@ -58,6 +73,14 @@ class Hands:
             self.persist(partial(leases.release, self.storage, held.lease, reason=str(error)))
             reason = f"cannot be served here now: {error}"
             self.refuse(held.lease.study, reason)
+
+    @contextmanager
+    def _having(self, held: Held) -> Iterator[None]:
+        self._at_hand = held
+        try:
+            yield
+        finally:
+            self._at_hand = None
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
         assignment = self.persist(partial(held.served.assignment, held.lease))
@@ -77,13 +100,30 @@ class Hands:
         """
         if slot.assignment is None:
             return
-        held, seconds = self.held.get(slot.assignment.trial), slot.seconds
+        held = self.held.get(slot.assignment.trial)
         if not isinstance(message, Reported):
             slot.assignment = None
         if isinstance(message, Ended) and (held is None or message.result is not None):
             go_on(slot)
         if held is None:
             return
+        try:
+            with self._having(held):
+                self._act(slot, held, message)
+        except (TypeError, ValueError) as error:
+            # Whoever took this trial over would not fare better: it is its own fault.
+            if isinstance(message, Reported):
+                slot.stop_trial()
+            reason = storable(f"what it said cannot be kept: {error}")
+            logger.error("%s: %s", held, reason, exc_info=True, extra=held.about)
+            self._fail(held, reason, None)
+
+    def _act(self, slot: Slot, held: Held, message: Reported | Ended | Died) -> None:
+        """Act on what was said of a trial in hand.
+
+        Raises:
+            TypeError, ValueError: It cannot be kept.
+        """
         match message:
             case Reported():
                 self._judge(slot, held, message)
@@ -97,7 +137,7 @@ class Hands:
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(diverged=True) if held.lease.kind == "trial":
-                self._end(held, "pruned", None, {"reason": "diverged", "seconds": seconds})
+                self._end(held, "pruned", None, {"reason": "diverged", "seconds": slot.seconds})
             case Ended():
                 self._fail(held, message.reason or "the loss is not finite", message.traceback)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from storage.connection import Storage
 from storage.errors import StorageError, unavailable_as_storage_error
+from storage.leases import LEASE
 
 logger = logging.getLogger(__name__)
 
@@ -23,22 +24,49 @@ Value = TypeVar("Value")
 class Patience:
     """Calls the database until it answers; slots train on meanwhile."""
 
-    def __init__(self, storage: Storage, meanwhile: Callable[[], None]) -> None:
-        """Make patience with a storage, which calls `meanwhile` before every new try."""
-        self.storage, self.meanwhile = storage, meanwhile
-        self.until = float("inf")  # When the worker stops, on this machine's monotonic clock.
+    def __init__(
+        self,
+        storage: Storage,
+        meanwhile: Callable[[], None],
+        *,
+        holds: Callable[[], bool] = lambda: False,
+        lease: float = LEASE,
+    ) -> None:
+        """Make patience with a storage.
+
+        Args:
+            storage: What is called.
+            meanwhile: Called before every new try; what it asks of the database is tried once.
+            holds: Whether anything would be lost by giving up: then no outage is too long.
+            lease: Seconds until a lease must be renewed.
+        """
+        self.storage, self.meanwhile, self.holds = storage, meanwhile, holds
+        self.lease_seconds = lease
         self.answered_at = time.monotonic()  # When the database last answered.
+        self._until = float("inf")  # When the worker stops, on this machine's monotonic clock.
+        self._away_at = float("-inf")  # When it last did not answer, in an outage worth the name.
+        self._attending = False
 
     @property
-    def ended(self) -> bool:
+    def over(self) -> bool:
         """Whether there is no more waiting."""
-        return time.monotonic() >= self.until
+        return time.monotonic() >= self._until
+
+    def give_up_at(self, moment: float) -> None:
+        """Wait until then at most, on this machine's monotonic clock."""
+        self._until = moment
+
+    @property
+    def others_may_be_back(self) -> bool:
+        """Whether workers that are silent may have been cut off, as this one was, a lease ago."""
+        return time.monotonic() - self._away_at < self.lease_seconds
 
     def __call__(self, call: Callable[[], Value]) -> Value:
         """Return what `call` returns, trying again for as long as the database is away.
 
         Raises:
-            StorageError: The database is away and the worker is to stop, or has been for too long.
+            StorageError: The database is away and the worker is to stop, or has been for too long
+                with nothing held.
         """
         since = time.monotonic()
         pause = 0.1
@@ -49,10 +77,26 @@ class Patience:
                 self.answered_at = time.monotonic()
                 return value
             except StorageError as error:
-                if self.ended or time.monotonic() - since > LONGEST_OUTAGE:
+                seconds = time.monotonic() - since
+                if seconds > self.lease_seconds / 3:
+                    self._away_at = time.monotonic()
+                too_long = seconds > LONGEST_OUTAGE and not self.holds()
+                if self._attending or self.over or too_long:
                     raise
                 logger.warning("%s Trying again.", error)
-                self.meanwhile()
+                self.attend()
                 # Up to twice as long for some as for others: a fleet does not come back as one.
                 threading.Event().wait(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    def attend(self) -> None:
+        """Do what cannot wait for the end of a long call; what then fails is tried later."""
+        if self._attending:
+            return
+        self._attending = True
+        try:
+            self.meanwhile()
+        except StorageError as error:
+            logger.debug("%s", error)
+        finally:
+            self._attending = False

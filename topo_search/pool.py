@@ -82,7 +82,7 @@ class Slot:
 
     def kill(self, reason: str, *, again: bool = True) -> None:
         """End it at once; its assignment then comes back as `Died` with this reason."""
-        self.killed_for = Died(reason=reason, again=again)
+        self.killed_for = self.killed_for or Died(reason=reason, again=again)  # The first stands.
         if self.process.pid is not None:
             _kill(self.process.pid)
 

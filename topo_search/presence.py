@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from functools import partial
 
 from storage import workers
 from storage.errors import StorageError
@@ -31,16 +30,21 @@ class Presence:
 
     def tell(self, state: workers.State = "serving") -> None:
         """Say that it is there, and in which state."""
-        self.persist(self._heard(state))
+        self.persist(lambda: self._heard(state))
 
     def leave(self) -> bool:
         """Say that it is gone; if nobody hears it now (False), it is found lost later."""
         try:
-            self._heard("left")()
+            self._heard("left")
         except StorageError:
             return False
         return True
 
-    def _heard(self, state: workers.State) -> partial[None]:
-        storage = self.persist.storage
-        return partial(workers.heard, storage, self.worker, lease=self.lease_seconds, state=state)
+    def _heard(self, state: workers.State) -> None:
+        workers.heard(
+            self.persist.storage,
+            self.worker,
+            lease=self.lease_seconds,
+            state=state,
+            others_may_be_back=self.persist.others_may_be_back,
+        )

@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.space import Space
 from objectives.topology import Topology
+from topo_search import attributes
 from topo_search.plain import csv_text, plain, records
 
 CURVES = 8  # Best trials whose learning curves are kept.
@@ -25,9 +26,9 @@ _STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-_WHOLE = ("trial", "depth", "weights", "epochs", "best_epoch", "attempts")
-_REAL = ("value", "loss", "seconds")
-_TEXT = ("state", "topology", "worker", "reason")
+_WHOLE = ("trial", *attributes.WHOLE)
+_REAL = ("value", "loss", *attributes.REAL)
+_TEXT = ("state", *attributes.TEXT)
 _COLUMNS = (
     *("trial", "state", "value", "loss", "topology", "depth", "weights"),
     *("seconds", "epochs", "best_epoch", "attempts", "worker", "reason"),
@@ -187,14 +188,11 @@ def _trials(trials: Iterable[FrozenTrial]) -> pd.DataFrame:
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
-    attributes = trial.user_attrs
-    taken = (*_WHOLE, "seconds", *_TEXT)
-    row = {name: attributes[name] for name in taken if name in attributes}
+    row = attributes.described(trial.user_attrs)
     row |= {f"param.{name}": value for name, value in trial.params.items()}
     row |= {"trial": trial.number, "state": _STATES[trial.state], "value": _value(trial)}
-    losses, epoch = attributes.get("losses") or [], attributes.get("best_epoch")
-    if losses:
-        row["loss"] = losses[min(epoch or len(losses), len(losses)) - 1]
+    if math.isfinite(loss := attributes.loss_of(trial)):
+        row["loss"] = loss
     return row
 
 
@@ -231,8 +229,9 @@ def _curves(trials: list[FrozenTrial], best: Iterable[int]) -> pd.DataFrame:
     rows = []
     of_number = {trial.number: trial.user_attrs for trial in trials}
     for number in best:
-        curve, losses = (of_number[number].get(name) or [] for name in ("curve", "losses"))
-        losses = [*losses, *[None] * (len(curve) - len(losses))]
+        said = (of_number[number].get(name) for name in ("curve", "losses"))
+        curve, losses = map(attributes.numbers, said)
+        losses = [*losses, *[math.nan] * (len(curve) - len(losses))]
         rows += [
             {"trial": number, "epoch": epoch, "value": value, "loss": loss}
             for epoch, (value, loss) in enumerate(zip(curve, losses, strict=False), start=1)

@@ -40,6 +40,7 @@ class Served:
     storage: Storage
     row: StudyRow
     cache: Path  # Folder of datasets on this machine.
+    meanwhile: Callable[[], None] = lambda: None  # Called while a dataset is fetched.
 
     @property
     def plan(self) -> Mapping[str, Any]:
@@ -103,7 +104,9 @@ class Served:
     def datasets(self) -> tuple[Path | None, Path | None]:
         """Return the files with the dataset's bytes and with those of a test file, if any."""
         dataset, test = (
-            None if sha256 is None else datasets.fetch(self.storage, sha256, self.cache)
+            None
+            if sha256 is None
+            else datasets.fetch(self.storage, sha256, self.cache, self.meanwhile)
             for sha256 in (self.row.dataset, self.row.test_dataset)
         )
         return dataset, test

@@ -6,11 +6,9 @@ when it is told to, and at once when its supervisor is gone.
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
-import signal
 import threading
 import traceback
 from dataclasses import dataclass, replace
@@ -26,7 +24,10 @@ from objectives.objective import (
     objective_named,
 )
 from objectives.rungs import REDUCTION
+from topo_search.forking import ignore_signals
+from topo_search.outcomes import checked, storable
 
+LAST_STEP = 2**31 - 1  # What PostgreSQL keeps as an integer.
 NICENESS = 10  # Of 19; a ninth of the share of a core that others have who want it.
 
 
@@ -68,9 +69,7 @@ class Surroundings:
 
 def main(connection: Connection, surroundings: Surroundings) -> None:
     """Work for the supervisor at the other end of `connection` until it is closed."""
-    # Ctrl-C and a service manager's SIGTERM reach the whole group; the supervisor decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_signals()
     # Training takes whatever nobody else needs: people at this machine, pages, the supervisor.
     os.nice(NICENESS)
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -106,7 +105,8 @@ def work(message: Assignment | Finish, connection: Connection) -> Ended:
         return Ended(trial=trial, diverged=True)
     except Exception as error:  # Whatever an objective raises is that trial's failure.
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")[:500]
-        return Ended(trial=trial, reason=reason, traceback=traceback.format_exc()[-20_000:])
+        told = storable(traceback.format_exc()[-20_000:])
+        return Ended(trial=trial, reason=storable(reason), traceback=told)
 
 
 class Reports:
@@ -119,8 +119,13 @@ class Reports:
         """Return whether to go on after a step.
 
         Raises:
+            ValueError: No such step can be kept.
             Diverged: Where the value is not finite.
         """
+        if not 1 <= step <= LAST_STEP:
+            raise ValueError(
+                f"Expected a step from 1 to {LAST_STEP}. Received {step}: report 1 after the first."
+            )
         if not math.isfinite(value):
             raise Diverged(f"The value at step {step} is {value}.")
         try:
@@ -135,25 +140,6 @@ class Reports:
         except (EOFError, OSError):  # The supervisor closed the pipe.
             raise SystemExit from None
         return True
-
-
-def checked(outcome: object) -> Outcome:
-    """Return what an objective returned as plain numbers, JSON and bytes, which can be kept.
-
-    Raises:
-        TypeError, ValueError: Where it is no outcome, or cannot be kept.
-    """
-    if not isinstance(outcome, Outcome):
-        raise TypeError(f"Expected an Outcome from the objective. Received: {outcome!r}.")
-    if not isinstance(outcome.weights, bytes | None):
-        received = type(outcome.weights).__name__
-        raise TypeError(f"Expected bytes as weights. Received: {received}.")
-    return Outcome(
-        value=float(outcome.value),
-        metrics={str(name): float(value) for name, value in outcome.metrics.items()},
-        weights=outcome.weights,
-        attributes=json.loads(json.dumps(dict(outcome.attributes))),
-    )
 
 
 def end_with_parent() -> None:

@@ -70,7 +70,9 @@ class Worker:
         self.storage, self.until_idle, self.lease_seconds = storage, until_idle, lease
         self.trial_timeout, self.on_tick = trial_timeout, on_tick
         self.count = slots or usable_slots(slots_per_gpu)
-        self.persist = Patience(storage, self._show)
+        self.persist = Patience(
+            storage, self._meanwhile, holds=lambda: self.hands.holds, lease=lease
+        )
         self.presence = Presence(self.persist, slots=self.count, lease=lease)
         self.name = self.presence.worker.name
         self.neighbours = Neighbours(self.persist, home, self.name)
@@ -95,7 +97,9 @@ class Worker:
         self.turned_at = time.monotonic()
         self.asked: list[int] = []  # Signals that asked it to end.
         self.draining, self.longest_drain = False, drain
-        self._due = dict.fromkeys(("poll", "watch", "renewal", "presence", "tidying"), 0.0)
+        self._due = dict.fromkeys(
+            ("poll", "watch", "limits", "renewal", "presence", "meanwhile", "tidying"), 0.0
+        )
 
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
@@ -107,6 +111,7 @@ class Worker:
                 while not self._through():
                     self.turned_at = time.monotonic()
                     self._tell()
+                    self._renew()  # First: others take what has run out, as does this one.
                     self._hand_out()
                     for slot, message in self.pool.messages(TICK, self.listener.sources):
                         self.hands.take(slot, message, self._go_on)
@@ -114,7 +119,6 @@ class Worker:
                             self._due["poll"] = 0.0
                     if self.listener.heard():
                         self._due["poll"] = 0.0
-                    self._renew()
                     self._watch()
                     self._tidy()
                     self._show()
@@ -124,14 +128,14 @@ class Worker:
     def drain(self) -> None:
         """Take nothing new and let running trials end; called again, stop at once."""
         if self.draining:
-            self.persist.until = 0.0
+            self.persist.give_up_at(0.0)
         elif self.longest_drain is not None:
-            self.persist.until = time.monotonic() + self.longest_drain
+            self.persist.give_up_at(time.monotonic() + self.longest_drain)
         self.draining = True
         self._due["presence"] = 0.0
 
     @property
-    def ended(self) -> int:
+    def delivered(self) -> int:
         """How many trials it delivered the end of."""
         return self.hands.outcomes.total()
 
@@ -143,7 +147,7 @@ class Worker:
     @property
     def stopping(self) -> bool:
         """Whether it stops at once."""
-        return self.persist.ended
+        return self.persist.over
 
     def _hand_out(self) -> None:
         """Give every idle slot a trial, then claim one ahead while all of them train."""
@@ -181,7 +185,7 @@ class Worker:
 
     def _renew(self) -> None:
         """Renew all leases in one statement; drop trials that others have taken over."""
-        held = [*self.held.values(), *([self.ahead] if self.ahead else [])]
+        held = [*self.hands.leased, *([self.ahead] if self.ahead else [])]
         timed = any(one.served.row.seconds is not None for one in held)
         # Renewing is what counts a study's time.
         every = WATCH if timed else self.lease_seconds / 3
@@ -199,9 +203,9 @@ class Worker:
 
     def _watch(self) -> None:
         """End what takes too much memory or too long."""
+        self._limit()
         if not self._is_due("watch", WATCH):
             return
-        self.pool.watch_memory()
         spent = {
             served.row.id
             for served in {one.served.row.id: one.served for one in self.held.values()}.values()
@@ -209,13 +213,34 @@ class Worker:
         }
         for slot in self.pool.slots:
             held = self.hands.of(slot)
+            if held is not None and held.lease.kind == "trial" and held.lease.study in spent:
+                self.hands.prune(slot, held, "the study's time is up")
+                slot.kill("the study's time is up")  # Its next report may be long in coming.
+
+    def _limit(self) -> None:
+        """End slots that take too much memory or too long, which needs no database."""
+        if not self._is_due("limits", WATCH):
+            return
+        self.pool.watch_memory()
+        for slot in self.pool.slots:
+            held = self.hands.of(slot)
             if slot.idle or (held is not None and held.lease.kind == "finish"):
                 continue
             if self.trial_timeout is not None and slot.seconds > self.trial_timeout:
                 slot.kill(f"took longer than {self.trial_timeout:g} s", again=False)
-            elif held is not None and held.lease.study in spent:
-                self.hands.prune(slot, held, "the study's time is up")
-                slot.kill("the study's time is up")  # Its next report may be long in coming.
+
+    def _meanwhile(self) -> None:
+        """Do what cannot wait for the end of a long call of the database."""
+        self._limit()
+        self._show()
+        if not self._is_due("meanwhile", self.lease_seconds / 6):
+            return
+        try:
+            self._tell()
+            self._renew()
+        except StorageError:
+            self._due.update(presence=0.0, renewal=0.0)  # At once when the database is back.
+            raise
 
     def _tidy(self) -> None:
         """Delete what this machine has of datasets that were deleted."""

@@ -52,6 +52,13 @@ def gated(assignment: Assignment, report: Report) -> Outcome:
     return Outcome(value=float(assignment.parameters["x"]))
 
 
+def gated_twice(assignment: Assignment, report: Report) -> Outcome:
+    """Do as `gated`, and report once more when the gate is open."""
+    outcome = gated(assignment, report)
+    report(3, outcome.value)
+    return outcome
+
+
 def bad_first(assignment: Assignment, report: Report) -> Outcome:
     """Report badly at the first rung and brilliantly ever after, without waiting for verdicts."""
     for step in rungs(assignment.plan["epochs"]):
@@ -114,6 +121,7 @@ FATES: dict[str, Callable[[Assignment, Report], Outcome]] = {
         *(
             quick,
             gated,
+            gated_twice,
             bad_first,
             dies_twice,
             dies,

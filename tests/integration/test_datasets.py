@@ -1,8 +1,10 @@
 import hashlib
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,37 @@ def test_bytes_come_back_as_they_were(storage: Storage, tmp_path: Path) -> None:
     sha256 = datasets.put(storage, DATA, "table.csv")
     assert sha256 == hashlib.sha256(DATA).hexdigest()
     assert datasets.fetch(storage, sha256, tmp_path / "cache").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("size", [0, 7, 8, 20])
+def test_bytes_are_fetched_a_part_at_a_time_and_the_caller_is_heard_of_between(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(datasets, "CHUNK", 4)
+    data = bytes(range(size))
+    sha256 = datasets.put(storage, data, "table.csv")
+    parts: list[int] = []
+
+    def meanwhile() -> None:
+        parts.append(storage.engine.pool.checkedout())  # type: ignore[attr-defined]
+
+    assert datasets.fetch(storage, sha256, tmp_path, meanwhile).read_bytes() == data
+    assert parts == [0] * math.ceil(size / 4)
+
+
+def test_a_dataset_that_is_deleted_while_it_is_fetched_leaves_nothing_behind(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "CHUNK", 4)
+    sha256 = datasets.put(storage, DATA, "table.csv")
+
+    def somebody_deletes_it() -> None:
+        with storage.transaction() as connection:
+            connection.exec_driver_sql("DELETE FROM topo_dataset")
+
+    with pytest.raises(LookupError, match=f"{sha256}: not there"):
+        datasets.fetch(storage, sha256, tmp_path, somebody_deletes_it)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_bytes_are_kept_once(storage: Storage) -> None:
@@ -121,9 +154,9 @@ def test_a_machine_fetches_a_dataset_once(
     sha256 = datasets.put(storage, DATA, "table.csv")
     real, fetched, start = datasets._fetch, list[str](), threading.Barrier(4)
 
-    def counted(storage: Storage, sha256: str, path: Path) -> None:
+    def counted(storage: Storage, sha256: str, *where: Any) -> None:
         fetched.append(sha256)
-        real(storage, sha256, path)
+        real(storage, sha256, *where)
 
     def fetch(_: int) -> Path:
         start.wait()

@@ -201,7 +201,7 @@ def test_nobody_takes_over_until_the_server_has_been_up_for_one_lease(storage: S
 
 def test_one_of_many_takes_over(storage: Storage, database_url: str) -> None:
     study = make_study(storage, trials=1)
-    let_expire(storage, claimed(storage, study).id)
+    let_expire(storage, begun(storage, study).id)
     start = threading.Barrier(6)
 
     def take(owner: str) -> Lease | None:
@@ -256,6 +256,7 @@ def test_a_unit_lost_three_times_fails_with_the_reason(storage: Storage) -> None
     lease = begun(storage, study, "a")
     for attempt, owner in ((2, "b"), (3, "c")):
         lease = take_over(storage, study, lease, owner)
+        trials.begin(storage, lease, DISTRIBUTIONS)
         assert lease.attempt == attempt
     let_expire(storage, lease.id)
     assert claimed(storage, study, "d").unit == 1
@@ -267,12 +268,27 @@ def test_a_unit_lost_three_times_fails_with_the_reason(storage: Storage) -> None
     assert not trials.end(storage, lease, state="complete", value=1.0)
 
 
-def test_a_unit_lost_three_times_before_it_began_still_has_its_trial(storage: Storage) -> None:
-    study = make_study(storage, trials=1)
+def test_silence_counts_no_attempt_that_never_began(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
     lease = claimed(storage, study, "a")
-    for owner in "bc":
+    for owner in "bcd":
         lease = take_over(storage, study, lease, owner)
-    release(storage, lease, spent=True, reason="killed: signal 11")
+        assert lease.attempt == 1
+    assert lease.reason == "its worker c vanished"
+    trials.begin(storage, lease, DISTRIBUTIONS)
+    for owner in "efg":  # Begun before, but not in these attempts.
+        lease = take_over(storage, study, lease, owner)
+        assert lease.attempt == 2
+    trials.begin(storage, lease, DISTRIBUTIONS)
+    assert trials.end(storage, lease, state="complete", value=1.0)
+    assert optuna_trials(storage, study)[0].user_attrs["attempts"] == 2
+
+
+def test_a_unit_spent_three_times_before_it_began_still_has_its_trial(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    for owner in "abc":
+        lease = claimed(storage, study, owner)
+        release(storage, lease, spent=True, reason="killed: signal 11")
     assert claim(storage, study.id, "d", draw) is None
     [trial] = optuna_trials(storage, study)
     assert (trial.number, trial.state.name) == (0, "FAIL")
@@ -512,6 +528,7 @@ def test_a_crash_while_giving_up_leaves_it_to_the_next(
     lease = begun(storage, study)
     for owner in "bc":
         lease = take_over(storage, study, lease, owner)
+        trials.begin(storage, lease, DISTRIBUTIONS)
     let_expire(storage, lease.id)
     with monkeypatch.context() as patched, pytest.raises(CrashError):
         patched.setattr(f"storage.{step}", _crash)

@@ -132,7 +132,7 @@ def test_what_a_killed_worker_held_goes_on_at_once_and_in_its_order(
     assert (home / "shared" / name).is_dir()
     go(folder)(None)  # type: ignore[arg-type]
     mine = serve()
-    assert mine.ended == 4
+    assert mine.delivered == 4
     assert fates(storage, study) == ["COMPLETE"] * 5
     assert numbers_and_units(storage, study) == [(n, n) for n in range(5)]
     attempts = [trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)]
@@ -170,7 +170,7 @@ def test_a_neighbour_that_lives_keeps_what_it_has(
     def it_still_has_them(one: Worker) -> bool:
         found = [lease.unit for lease in owned(storage, study) if lease.owner == name]
         assert found == [0, 1]
-        return one.ended == 2  # All the others.
+        return one.delivered == 2  # All the others.
 
     serve(it_still_has_them, go(folder))
     assert neighbour.wait(DEADLINE) == 0
@@ -367,7 +367,7 @@ def test_a_database_that_is_away_ends_a_worker_only_when_patience_does(
     join("dead").leave(owing=True)
     outage.begin()
     persist = Patience(storage, lambda: None)
-    persist.until = 0.0
+    persist.give_up_at(0.0)
     with pytest.raises(StorageError, match="PostgreSQL at"):
         Neighbours(persist, home, "another").bury_the_dead()
     outage.ends(None)  # type: ignore[arg-type]

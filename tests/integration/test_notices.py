@@ -233,7 +233,7 @@ def test_a_worker_that_draws_again_and_listens_needs_two_connections(
     def they_are_counted(one: Worker) -> bool:
         with watcher.connect() as connection:
             seen.append(connection.scalar(count) - 1)
-        return one.ended == 6
+        return one.delivered == 6
 
     serve(they_are_counted, slots=2)
     watcher.dispose()

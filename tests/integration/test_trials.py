@@ -25,6 +25,7 @@ from storage.connection import JoinedOptuna, Storage
 from storage.errors import StorageError
 from storage.leases import release
 from storage.optuna_rows import State
+from topo_search.outcomes import OURS
 
 
 class CrashError(Exception):
@@ -49,6 +50,7 @@ def test_a_trial_begins_running_with_all_its_parameters_and_attributes(storage: 
         "worker": "worker-1",
         "attempts": 1,
     }
+    assert trial.user_attrs.keys() < set(OURS)  # What an objective may not name its own.
 
 
 def test_beginning_again_is_the_same_trial(storage: Storage) -> None:
@@ -188,6 +190,20 @@ def test_a_trial_ended_by_other_means_keeps_that_end_and_heals_its_lease(
     [trial] = optuna_trials(storage, study)
     assert (trial.state.name, "late" in trial.user_attrs) == ("FAIL", False)
     assert ended_leases(storage, study) == [(0, "failed")]
+
+
+def test_a_trial_ended_by_other_means_can_neither_report_nor_begin_again(
+    storage: Storage,
+) -> None:
+    study = make_study(storage)
+    leases = [begun(storage, study) for _ in range(2)]
+    for number in range(2):
+        trials.optuna_study(storage, study).tell(number, 0.25)
+    assert not trials.report(storage, leases[0], 3, 0.5)
+    with pytest.raises(trials.LeaseLostError):
+        trials.begin(storage, leases[1], DISTRIBUTIONS)
+    assert ended_leases(storage, study) == [(0, "complete"), (1, "complete")]
+    assert [trial.intermediate_values for trial in optuna_trials(storage, study)] == [{}, {}]
 
 
 def test_times_of_a_trial_are_the_databases_and_not_this_machines(

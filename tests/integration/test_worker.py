@@ -1,11 +1,13 @@
 """What a worker with real slots makes of trials, over a real database."""
 
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +25,7 @@ from stories import (
 
 from storage import claiming, events, studies, tables, trials
 from storage.connection import Storage
-from storage.rows import StudyRow
+from storage.rows import Lease, StudyRow
 from topo_search import forking, pool
 from topo_search.slot import NICENESS
 from topo_search.worker import Worker
@@ -37,7 +39,7 @@ def test_a_study_of_n_units_has_n_trials_each_ended_once(
     study = make_study(storage, folder, trials=7)
     one = serve(slots=2)
     assert fates(storage, study) == ["COMPLETE"] * 7
-    assert one.ended == 7
+    assert one.delivered == 7
     row = studies.get(storage, study.id)
     assert (row.state, row.reason) == ("finished", "all 7 trials done")
     assert row.outcome is not None
@@ -141,6 +143,38 @@ def test_a_trial_that_raises_is_failed_at_once_with_reason_and_traceback(
     assert len(list(folder.glob("tried-0-*"))) == 1
 
 
+def test_a_trial_that_says_what_cannot_be_kept_is_failed_and_the_worker_goes_on(
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    study = make_study(storage, folder, trials=3)
+    report, end = trials.report, trials.end
+
+    def report_of_the_first(of: Storage, lease: Lease, step: int, value: float) -> bool:
+        return report(of, lease, step if lease.unit else 2**31, value)
+
+    def end_of_the_second(of: Storage, lease: Lease, **how: Any) -> bool:
+        if lease.unit == 1 and how["state"] == "complete":
+            how["attributes"] = {"n" * 513: 1.0}
+        return end(of, lease, **how)
+
+    monkeypatch.setattr(trials, "report", report_of_the_first)
+    monkeypatch.setattr(trials, "end", end_of_the_second)
+    serve()
+    assert fates(storage, study) == ["FAIL", "FAIL", "COMPLETE"]
+    reasons = [trial.user_attrs.get("reason") for trial in optuna_trials(storage, study)]
+    kept = "what it said cannot be kept: Expected what the database can keep. It says: "
+    assert reasons == [
+        f"{kept}integer out of range.",
+        f"{kept}value too long for type character varying(512).",
+        None,
+    ]
+    assert f"Trial 0 of study {study.id}: {reasons[0]}" in caplog.text
+
+
 def test_a_trial_that_diverges_is_pruned(storage: Storage, folder: Path, serve: Serve) -> None:
     study = make_study(storage, folder, trials=3, fates={"0": "diverges", "1": "is_not_a_number"})
     serve()
@@ -176,12 +210,13 @@ def test_the_first_end_of_a_trial_stands(
         taken = claiming.claim(storage, study.id, "another", lambda unit: None)
         assert taken is not None and taken.id == held.lease.id
         assert trials.end(storage, taken, state="complete", value=500.0)
+        one._due["renewal"] = math.inf  # It hears of it when it delivers its own, and not before.
         return True
 
     one = serve(appears(folder / "began-0-1"), another_ends_it, go(folder))
     assert fates(storage, study) == ["COMPLETE"] * 2
     assert [trial.value for trial in optuna_trials(storage, study)] == [500.0, 1.0]
-    assert one.ended == 1
+    assert one.delivered == 1
     assert f"Trial 0 of study {study.id} had ended." in caplog.text
 
 

@@ -5,13 +5,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
+import sqlalchemy as sa
 from optuna.trial import TrialState
 from rich.console import Console
 from stored_studies import let_expire, optuna_trials
@@ -31,11 +35,11 @@ from stories import (
 )
 
 from objectives.space import Space
-from storage import claiming, leases, studies, trials
+from storage import claiming, leases, studies, tables, trials, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import Drawn
-from topo_search import pool
+from topo_search import claims, patience, pool, worker
 from topo_search.live import View
 from topo_search.serving import Served
 from topo_search.worker import Worker
@@ -101,6 +105,146 @@ def test_a_database_that_goes_away_while_parameters_are_drawn_is_waited_for(
     assert fates(storage, study) == ["COMPLETE"] * 2
 
 
+def test_limits_hold_while_the_database_is_away(
+    storage: Storage, folder: Path, serve: Serve, outage: Outage
+) -> None:
+    study = make_study(storage, folder, trials=2, fates={"0": "gated"})
+
+    def its_time_is_up(one: Worker) -> bool:
+        one.trial_timeout = 1e-9
+        return True
+
+    def its_slot_is_ended(one: Worker) -> bool:
+        one.trial_timeout = None
+        return not lives(pid_in(folder / "began-0-1"))
+
+    waits = appears(folder / "began-0-1")
+    serve(
+        waits, outage.begins, its_time_is_up, outage.is_waited_out, its_slot_is_ended, outage.ends
+    )
+    assert fates(storage, study) == ["FAIL", "COMPLETE"]
+    reason = optuna_trials(storage, study)[0].user_attrs["reason"]
+    assert reason == "took longer than 1e-09 s"
+
+
+def test_own_leases_are_renewed_before_others_are_looked_for(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_study(storage, folder, trials=1, fates={"0": "gated"})
+    asked: list[str] = []
+    for module, name in ((leases, "renew"), (claims, "offers")):
+        told = partial(_telling, asked, getattr(module, name), name)
+        monkeypatch.setattr(module, name, told)
+
+    def both_are_due(one: Worker) -> bool:
+        asked.clear()
+        one._due.update(renewal=0.0, poll=0.0)
+        return True
+
+    def both_are_asked_for(_: Worker) -> bool:
+        return len(asked) > 1
+
+    serve(appears(folder / "began-0-1"), both_are_due, both_are_asked_for, go(folder), slots=2)
+    assert asked[:2] == ["renew", "offers"]
+
+
+def _telling(asked: list[str], call: Callable[..., Any], name: str, *args: Any, **how: Any) -> Any:
+    asked.append(name)
+    return call(*args, **how)
+
+
+def test_after_a_long_outage_others_may_come_back_to_their_trials(
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    outage: Outage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "POLL", 0.0)
+    later = [0.0]
+    passing = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(later))
+    monkeypatch.setattr(patience, "time", passing)
+    study = make_study(storage, folder, trials=3, fates={"1": "gated"})
+    distributions = Space.from_json(study.plan["space"]).distributions()
+    draw = lambda unit: Drawn(parameters={"x": unit}, seed=1)  # noqa: E731
+    other = workers.Worker(name="another", host="h", version="1", device="cores", slots=1)
+    workers.heard(storage, other, lease=60.0)
+    its = claiming.claim(storage, study.id, "another", draw)
+    assert its is not None
+    trials.begin(storage, its, distributions)
+
+    def a_long_time_passes(_: Worker) -> bool:
+        later.append(2000.0)
+        outage.tries = 0  # It is to be waited out for as long again.
+        return True
+
+    def the_other_was_cut_off_as_well(_: Worker) -> bool:
+        let_expire(storage, its.id)
+        with storage.transaction() as connection:
+            mine = sa.update(tables.worker).where(tables.worker.c.name == "another")
+            long_ago = sa.func.now() - sa.text("interval '1 hour'")
+            connection.execute(mine.values(seen_at=long_ago, state="serving"))
+        return True
+
+    turns: list[int] = []
+
+    def all_others_are_through(one: Worker) -> bool:
+        turns.append(one.delivered)
+        return turns[-3:] == [2, 2, 2]
+
+    def it_comes_back(_: Worker) -> bool:
+        states = {known.worker.name: known.state for known in workers.known(storage)}
+        assert states["another"] == "serving"
+        return trials.end(storage, its, state="complete", value=500.0)
+
+    serve(
+        appears(folder / "began-1-1"),
+        *(outage.begins, go(folder), outage.is_waited_out, a_long_time_passes),
+        *(outage.is_waited_out, outage.ends, the_other_was_cut_off_as_well),
+        *(all_others_are_through, it_comes_back),
+        prepared=tells_often,
+    )
+    assert fates(storage, study) == ["COMPLETE"] * 3
+    assert [trial.value for trial in optuna_trials(storage, study)] == [500.0, 1.0, 2.0]
+
+
+def tells_often(one: Worker) -> bool:
+    """Have it look for the lost at every turn, a moment of silence being enough."""
+    one.lease_seconds = one.presence.lease_seconds = 0.01
+    return True
+
+
+def test_what_is_left_behind_is_taken_over_once_its_owner_had_time_to_come_back(
+    storage: Storage, folder: Path, serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = [0.0]
+    passing = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(later))
+    monkeypatch.setattr(patience, "time", passing)
+    study = make_study(storage, folder, trials=2, fates={"1": "gated"})
+    draw = lambda unit: Drawn(parameters={"x": unit}, seed=1)  # noqa: E731
+    its = claiming.claim(storage, study.id, "another", draw)
+    assert its is not None
+
+    def time_passes(_: Worker) -> bool:
+        later.append(100.0)
+        outage.tries = 0
+        return True
+
+    def the_other_vanishes(_: Worker) -> bool:
+        let_expire(storage, its.id)
+        return True
+
+    def ours_is_through(one: Worker) -> bool:
+        return one.delivered == 1
+
+    serve(
+        appears(folder / "began-1-1"),
+        *(outage.begins, go(folder), outage.is_waited_out, time_passes),
+        *(outage.is_waited_out, outage.ends, the_other_vanishes, ours_is_through, time_passes),
+    )
+    assert fates(storage, study) == ["COMPLETE"] * 2
+
+
 # Leaving.
 
 
@@ -112,7 +256,7 @@ def test_the_first_signal_drains(storage: Storage, folder: Path, serve: Serve) -
         return one.ahead is not None
 
     def one_slot_is_idle_for_a_turn(one: Worker) -> bool:
-        turns.append(one.ended)
+        turns.append(one.delivered)
         return turns[-2:] == [1, 1]
 
     first = serve(
@@ -125,7 +269,7 @@ def test_the_first_signal_drains(storage: Storage, folder: Path, serve: Serve) -
         go(folder),
         slots=2,
     )
-    assert (first.draining, first.stopping, first.ended) == (True, False, 2)
+    assert (first.draining, first.stopping, first.delivered) == (True, False, 2)
     assert fates(storage, study) == ["COMPLETE"] * 2  # And none has begun beside them.
     (ahead,) = leases.open_leases(storage, study.id)
     assert (ahead.unit, ahead.owner, ahead.attempt) == (2, None, 0)
@@ -140,7 +284,7 @@ def test_the_second_signal_stops_at_once_and_hands_the_leases_back(
     study = make_study(storage, folder, trials=3, fates={"rest": "gated"})
     both = [appears(folder / f"began-{x}-1") for x in (0, 1)]
     first = serve(*both, sends(signal.SIGTERM), sends(signal.SIGINT), slots=2)
-    assert first.stopping and first.ended == 0
+    assert first.stopping and first.delivered == 0
     assert not [trace for trace in folder.glob("began-*") if lives(pid_in(trace))]
     free = leases.open_leases(storage, study.id)
     assert {(lease.owner, lease.attempt) for lease in free} == {(None, 0)}
@@ -218,7 +362,7 @@ def test_two_workers_one_of_them_in_a_users_script_end_exactly_the_budget(
     mine = serve(both_are_at_it, go(folder))
     assert another.wait(DEADLINE) == 0
     assert fates(storage, study) == ["COMPLETE"] * 30
-    assert 0 < mine.ended < 30
+    assert 0 < mine.delivered < 30
     assert len({trial.user_attrs["worker"] for trial in optuna_trials(storage, study)}) == 2
     # Slots do not run a user's script again, though it has no guard.
     assert (folder / "script").read_text() == "was run\n"
@@ -237,7 +381,7 @@ def test_when_a_worker_is_killed_its_processes_end_and_another_takes_its_trials_
     wait_until(lambda: not any(lives(child.pid) for child in children), "its processes end")
     go(folder)(None)  # type: ignore[arg-type]
     mine = serve()
-    assert mine.ended == 4
+    assert mine.delivered == 4
     assert fates(storage, study) == ["COMPLETE"] * 4
     attempts = [trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)]
     assert attempts[:2] == [2, 2] and attempts[3] == 1

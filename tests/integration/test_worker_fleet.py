@@ -30,7 +30,7 @@ def test_a_worker_with_a_tag_serves_only_studies_that_have_it(
     tagged = make_study(storage, folder, trials=2, tags=["gpu", "big"])
     other, plain = (make_study(storage, folder, trials=2, tags=tags) for tags in (["x"], []))
     one = serve(tags=["gpu"])
-    assert one.ended == 2
+    assert one.delivered == 2
     assert fates(storage, tagged) == ["COMPLETE"] * 2
     assert [studies.get(storage, row.id).drawn for row in (other, plain)] == [0, 0]
     serve()  # A worker without one serves all.
@@ -86,7 +86,7 @@ def test_a_drain_that_takes_too_long_hands_back_what_runs(
 ) -> None:
     study = make_study(storage, folder, trials=2, fates={"0": "gated"})
     first = serve(appears(folder / "began-0-1"), sends(signal.SIGTERM), drain=0.5)
-    assert (first.draining, first.ended) == (True, 0)
+    assert (first.draining, first.delivered) == (True, 0)
     (lease, *_) = leases.open_leases(storage, study.id)
     assert (lease.unit, lease.owner, lease.attempt) == (0, None, 0)
     go(folder)(first)

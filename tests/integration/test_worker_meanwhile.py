@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from stored_studies import ended_leases, let_expire, optuna_trials
@@ -13,7 +14,8 @@ from stories import Serve, Step, appears, fates, go, make_study
 
 from objectives.objective import Finish
 from objectives.space import Space
-from storage import artifacts, finishing, leases, studies
+from storage import artifacts, datasets, finishing, leases, studies, trials
+from storage.check import violations
 from storage.connection import Storage
 from storage.rows import StudyRow
 from topo_search import finish
@@ -50,7 +52,7 @@ def test_a_paused_study_ends_what_runs_and_begins_nothing(
         return True
 
     one = serve(appears(folder / "began-0-1"), has_claimed_ahead, somebody_pauses, go(folder))
-    assert one.ended == 1
+    assert one.delivered == 1
     assert [trial.state.name for trial in optuna_trials(storage, study)] == ["COMPLETE"]
     (ahead,) = leases.open_leases(storage, study.id)
     assert (ahead.unit, ahead.owner, ahead.attempt) == (1, None, 0)
@@ -71,13 +73,29 @@ def test_a_cancelled_study_is_let_go_of(
 
     waits = appears(folder / "began-0-1")
     one = serve(waits, has_claimed_ahead, somebody_cancels, renewal_is_due, holds_nothing)
-    assert one.ended == 0
+    assert one.delivered == 0
     # The one claimed ahead had not begun; its unit was drawn, so it has a trial all the same.
     assert fates(storage, study) == ["FAIL"] * 2
     reasons = {trial.user_attrs["reason"] for trial in optuna_trials(storage, study)}
     assert reasons == {"wrong target"}
     assert studies.get(storage, study.id).state == "cancelled"
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_a_running_trial_that_is_ended_by_other_means_keeps_no_study_open(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=2, fates={"0": "gated_twice"})
+
+    def somebody_ends_it(_: Worker) -> bool:
+        trials.optuna_study(storage, study).tell(0, 500.0)
+        return True
+
+    serve(appears(folder / "began-0-1"), somebody_ends_it, go(folder))
+    assert fates(storage, study) == ["COMPLETE"] * 2
+    assert [trial.value for trial in optuna_trials(storage, study)] == [500.0, 1.0]
+    assert studies.get(storage, study.id).state == "finished"
+    assert violations(storage) == []
 
 
 def test_a_deleted_study_is_let_go_of_and_the_others_go_on(
@@ -98,7 +116,7 @@ def test_a_deleted_study_is_let_go_of_and_the_others_go_on(
     waits = appears(folder / "began-0-1")
     steps = (somebody_deletes, another_study_comes, renewal_is_due, holds_nothing, go(folder))
     one = serve(waits, has_claimed_ahead, *steps)
-    assert one.ended == 2
+    assert one.delivered == 2
     assert fates(storage, other[0]) == ["COMPLETE"] * 2
     assert [row.id for row in studies.list_studies(storage)] == [other[0].id]
 
@@ -132,6 +150,25 @@ def small_study(storage: Storage) -> StudyRow:
 def the_table_is_shared(one: Worker) -> bool:
     """Tell whether its slots have one copy of what was read."""
     return any(one.neighbours.own.glob("*/rest_y.npy"))
+
+
+def test_a_lease_is_renewed_while_its_dataset_is_fetched(
+    storage: Storage, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(storage)
+    monkeypatch.setattr(datasets, "CHUNK", 100)
+    renew, renewed = leases.renew, list[set[UUID]]()
+    held: list[int] = []
+
+    def renew_and_tell(*args: Any, **options: Any) -> set[UUID]:
+        renewed.append(renew(*args, **options))
+        held.append(len(leases.open_leases(storage)) - len(optuna_trials(storage, study)))
+        return renewed[-1]
+
+    monkeypatch.setattr(leases, "renew", renew_and_tell)
+    serve()
+    assert (len(renewed[0]), held[0]) == (1, 1)  # Before its trial began.
+    assert fates(storage, study) == ["COMPLETE"]
 
 
 def finishing_is_killed(times: int) -> Step:

@@ -58,6 +58,13 @@ def test_nobody_is_lost_while_the_server_has_just_started(storage: Storage) -> N
     assert {known.state for known in workers.known(storage)} == {"serving"}
 
 
+def test_nobody_is_lost_while_others_may_have_been_cut_off_as_well(storage: Storage) -> None:
+    workers.heard(storage, worker("a"), lease=LEASE)
+    silent_for(storage, "a", 10.0)
+    workers.heard(storage, worker("b"), lease=SHORT, others_may_be_back=True)
+    assert {known.state for known in workers.known(storage)} == {"serving"}
+
+
 def test_what_a_worker_trains_and_has_ended_is_known(storage: Storage) -> None:
     workers.heard(storage, worker("a"), lease=LEASE)
     study = make_study(storage, trials=5)

@@ -136,7 +136,8 @@ def survive_the_terminal() -> str:
 def surroundings() -> dict[str, Any]:
     streams = [os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)]
     roots = sorted({name.split(".")[0] for name in sys.modules})
-    return {"nice": os.nice(0), "streams": streams, "modules": roots}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return {"nice": os.nice(0), "streams": streams, "modules": roots, "blocked": blocked}
 
 
 def print_something() -> None:
@@ -209,6 +210,7 @@ def test_a_child_is_quiet_and_in_the_background(children: Children) -> None:
     found = children(surroundings, seconds=LONG, memory=256 * MB)
     assert found["nice"] > os.nice(0)
     assert found["streams"] == ["/dev/null"] * 2
+    assert not found["blocked"]  # What it starts can be ended as usual.
 
 
 def test_a_child_is_deaf_to_the_terminal_whoever_started_the_fork_server(

@@ -1,8 +1,13 @@
 """Which trial wins."""
 
+import math
+from typing import Any
+
+import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from topo_search.finish import loss_of, ranked
+from topo_search.attributes import loss_of
+from topo_search.finish import ranked
 
 
 def trial(number: int, value: float | None, loss: float | None = None) -> FrozenTrial:
@@ -35,3 +40,25 @@ def test_only_complete_trials_can_win() -> None:
 
 def test_the_loss_is_the_best_epochs() -> None:
     assert loss_of(trial(0, 0.9, 0.25)) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("losses", "epoch"),
+    [
+        (0.3, 1),
+        ("0.3", 1),
+        ({"1": 0.3}, 1),
+        (["0.3"], 1),
+        ([None], 1),
+        ([math.nan], 1),
+        ([0.3], 2),
+        ([0.3], 0),
+        ([0.3], -1),
+        ([0.3], "1"),
+        ([0.3], None),
+        (None, 1),
+    ],
+)
+def test_whatever_is_no_list_of_losses_with_that_epoch_is_no_loss(losses: Any, epoch: Any) -> None:
+    said = {"losses": losses, "best_epoch": epoch}
+    assert loss_of(create_trial(value=1.0, user_attrs=said)) == math.inf

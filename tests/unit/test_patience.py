@@ -1,5 +1,6 @@
 """How often, and for how long, a database that is away is asked again."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,3 +39,67 @@ def test_what_asking_again_cannot_mend_is_raised_at_once() -> None:
 
     with pytest.raises(ValueError, match="no such parameter"):
         Patience(STORAGE, lambda: pytest.fail("asked again"))(call)
+
+
+class Clock:
+    """Time that passes when the database is asked in vain."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        waits = SimpleNamespace(wait=lambda seconds: None)
+        monkeypatch.setattr(patience, "threading", SimpleNamespace(Event=lambda: waits))
+        monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: self.now))
+
+    def away(self, *seconds: float) -> Callable[[], None]:
+        """Return a call that fails so often, each time after so long, and then gets through."""
+        left = list(seconds)
+
+        def call() -> None:
+            if left:
+                self.now += left.pop(0)
+                raise StorageError("away")
+
+        return call
+
+
+def test_after_an_outage_others_have_one_lease_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    persist = Patience(STORAGE, lambda: None, lease=60.0)
+    persist(clock.away(10.0, 9.0))
+    assert not persist.others_may_be_back
+    persist(clock.away(10.0, 11.0))
+    clock.now += 59.0
+    assert persist.others_may_be_back
+    clock.now += 1.0
+    assert not persist.others_may_be_back
+
+
+def test_a_worker_gives_up_only_while_it_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    held = [True]
+    persist = Patience(STORAGE, lambda: None, holds=lambda: bool(held))
+    persist(clock.away(*[1800.0] * 5))
+    persist.give_up_at(clock.now)
+    with pytest.raises(StorageError):
+        persist(clock.away(1.0))
+    persist.give_up_at(float("inf"))
+    held.clear()
+    with pytest.raises(StorageError):
+        persist(clock.away(1800.0, 1801.0))
+
+
+def test_what_is_asked_meanwhile_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    asked: list[str] = []
+
+    def meanwhile() -> None:
+        asked.append("asked")
+        persist.attend()  # Does nothing: it is at it.
+        persist(clock.away(1.0, 1.0))
+        asked.append("answered")
+
+    persist = Patience(STORAGE, meanwhile)
+    persist(clock.away(1.0, 1.0))
+    assert asked == ["asked"] * 2

@@ -68,6 +68,16 @@ def test_ties_go_to_the_lower_loss_of_the_best_epoch_then_to_the_earlier(directi
     assert list(found.leaderboard["trial"]) == [2, 3, 1, 0]
 
 
+def test_attributes_of_an_own_objective_that_are_not_what_they_are_called_are_left_out() -> None:
+    wrong = {"losses": 0.3, "best_epoch": "last", "curve": {}, "depth": "deep", "seconds": []}
+    found = made_of([scored(0.5, **wrong, weights=1.5, topology=3), scored(0.25, depth=2.0)])
+    first, second = (row for _, row in found.trials.iterrows())
+    assert first[["loss", "best_epoch", "depth", "seconds", "weights"]].isna().all()
+    assert (first["topology"], second["depth"]) == ("", 2)
+    assert list(found.leaderboard["trial"]) == [0, 1]
+    assert found.curves.empty
+
+
 def test_only_complete_trials_with_a_finite_score_are_ranked() -> None:
     pruned = create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.2, 3: 0.99})
     found = made_of([scored(0.5), scored(math.inf), pruned, create_trial(state=TrialState.FAIL)])

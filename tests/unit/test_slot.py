@@ -149,6 +149,27 @@ def test_an_error_without_words_or_with_many_makes_one_line(run: Slot) -> None:
     assert run(raising(ValueError("first\nsecond"))).reason == "ValueError: first"
 
 
+def test_what_is_said_of_a_failure_can_be_kept(run: Slot) -> None:
+    ended = run(raising(ValueError("no\0 \udc80 layer")))
+    assert ended.reason == r"ValueError: no\x00 \udc80 layer"
+    assert ended.traceback is not None
+    assert ended.traceback.endswith(f"{ended.reason}\n")
+
+
+@pytest.mark.parametrize("step", [0, -1, 2**31, math.nan])
+def test_a_step_that_cannot_be_kept_fails_its_trial(
+    run: Slot, pipe: tuple[Connection, Connection], step: Any
+) -> None:
+    def objective(assignment: Assignment, report: Report) -> Outcome:
+        assert report(1, 0.5)
+        report(step, 0.5)
+        return Outcome(value=1.0)
+
+    said = f"ValueError: Expected a step from 1 to 2147483647. Received {step}: report 1 after the"
+    assert str(run(objective).reason).startswith(said)
+    assert [message.step for message in received(pipe[0])] == [1]
+
+
 @pytest.mark.parametrize(
     ("result", "said"),
     [
@@ -156,6 +177,12 @@ def test_an_error_without_words_or_with_many_makes_one_line(run: Slot) -> None:
         (0.5, "Expected an Outcome from the objective. Received: 0.5."),
         (Outcome(value="high"), "could not convert string to float"),  # type: ignore[arg-type]
         (Outcome(value=1.0, attributes={"model": object()}), "not JSON serializable"),
+        (Outcome(value=1.0, metrics={"worker": 1.0}), "Received 'worker': give it another name."),
+        (Outcome(value=1.0, attributes={"seed": 1}), "other than lease, unit, seed, worker"),
+        (Outcome(value=1.0, metrics={"m" * 513: 1.0}), "at most 512 characters. Received one of"),
+        (Outcome(value=1.0, metrics={"m\0": 1.0}), r"Received 'm\x00'; leave these out."),
+        (Outcome(value=1.0, attributes={"a": [{"b\udc80": 1}]}), r"Received 'b\udc80'; leave"),
+        (Outcome(value=1.0, attributes={"a": [{"b": "c\0"}]}), r"Received 'c\x00'; leave"),
         (Outcome(value=1.0, weights="text"), "Expected bytes as weights. Received: str."),  # type: ignore[arg-type]
     ],
 )

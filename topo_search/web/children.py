@@ -13,7 +13,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import resource
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -252,9 +251,7 @@ def settle(log: Path | None) -> None:
     Args:
         log: File to print to; None to drop what is printed.
     """
-    # Ctrl-C and a service manager's SIGTERM reach the whole group; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    forking.ignore_signals()
     threading.Thread(target=slot.end_with_parent, daemon=True).start()
     os.nice(LESS_URGENT)
     slot.print_to(log or Path(os.devnull))

@@ -69,7 +69,7 @@ def main(told: dict[str, Any]) -> None:
 
     def tell(one: worker.Worker) -> None:
         """Keep a file that says what the worker holds."""
-        said = {"name": one.name, "held": len(one.held), "ended": one.ended}
+        said = {"name": one.name, "held": len(one.held), "ended": one.delivered}
         said["slots"] = [slot.process.pid for slot in one.pool.slots]
         if last != [said]:
             last[:] = [said]
