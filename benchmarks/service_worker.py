@@ -25,8 +25,7 @@ import sqlalchemy as sa
 from optuna.storages import _cached_storage
 from sqlalchemy.engine.default import DefaultDialect
 
-from storage import claiming
-from storage.connection import JoinedOptuna
+from storage import claiming, optuna_rows
 from topo_search import cli, forking
 from topo_search.claims import Claims
 from topo_search.hands import Hands
@@ -110,9 +109,10 @@ def keep_accounts(accounts: Accounts, first: int, last: int) -> None:
         (Sampler, "draw", "sampler"),
         (Served, "prunes", "judging"),
         (_cached_storage._CachedStorage, "get_all_trials", "reading trials"),
-        (JoinedOptuna, "create_new_trial", "Optuna's statements"),
-        (JoinedOptuna, "set_trial_intermediate_value", "Optuna's statements"),
-        (JoinedOptuna, "set_trial_state_values", "Optuna's statements"),
+        (optuna_rows, "create", "Optuna's rows"),
+        (optuna_rows, "set_report", "Optuna's rows"),
+        (optuna_rows, "set_attributes", "Optuna's rows"),
+        (optuna_rows, "set_end", "Optuna's rows"),
         (Patience, "__call__", "our statements"),
         (Connection, "send", "pipe"),
         (Connection, "recv", "pipe"),

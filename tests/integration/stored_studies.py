@@ -3,6 +3,7 @@
 import multiprocessing
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import sqlalchemy as sa
@@ -99,6 +100,14 @@ def _fork(count: int, work: Callable[..., None], args: tuple[object, ...]) -> No
 def _start(start: Any, work: Callable[..., None], *args: object) -> None:
     start.wait()
     work(*args)
+
+
+def waits_for_a_lock(connection: sa.Connection, other: Future[Any]) -> bool:
+    """Wait until somebody waits for a lock; tell whether it is the other, who is not through."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    while not other.done() and not connection.exec_driver_sql(waiting).scalar_one():
+        pass
+    return not other.done()
 
 
 def optuna_trials(storage: Storage, study: StudyRow) -> list[FrozenTrial]:

@@ -1,12 +1,12 @@
 import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import optuna
 import pytest
 import sqlalchemy as sa
-from stored_studies import begun, claimed, let_expire, make_study, run_to_the_end
+from stored_studies import begun, claimed, let_expire, make_study, run_to_the_end, waits_for_a_lock
 
 from storage import artifacts, datasets, events, finishing, leases, retention, studies, tables
 from storage.check import violations
@@ -40,14 +40,6 @@ def hashes(storage: Storage) -> set[str]:
 
 def ids(storage: Storage) -> set[str]:
     return {row.id for row in studies.list_studies(storage)}
-
-
-def waits_for_a_lock(connection: sa.Connection, other: Future[Any]) -> bool:
-    """Wait until somebody waits for a lock; tell whether it is the other, who is not through."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    while not other.done() and not connection.exec_driver_sql(waiting).scalar_one():
-        pass
-    return not other.done()
 
 
 def test_whatever_happens_to_a_study_puts_its_expiry_off(storage: Storage) -> None:
