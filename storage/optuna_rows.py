@@ -36,7 +36,7 @@ _SET_ATTRIBUTES = _ATTRIBUTE.on_conflict_do_update(
 )
 _SET_PARAMETERS = sa.insert(tables.optuna_parameter)
 _TRIAL = TrialModel.__table__
-_OF_STUDY = sa.bindparam("of_study")
+_OF_STUDY = sa.bindparam("of_study", type_=sa.Integer)
 _LOCK_STUDY = (
     sa.select(tables.optuna_study).where(tables.optuna_study.c.study_id == _OF_STUDY)
 ).with_for_update()
