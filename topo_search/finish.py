@@ -8,13 +8,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.objective import Final, Finish, Outcome
-from storage import artifacts, finishing, studies
+from storage import artifacts, finishing
+from storage.connection import Storage
 from storage.finishing import Look
-from storage.rows import Lease
+from storage.leading import leading
+from storage.rows import Lease, StudyRow
 from topo_search.serving import Served
 
 logger = logging.getLogger(__name__)
@@ -38,9 +39,9 @@ def loss_of(trial: FrozenTrial) -> float:
     return float(losses[epoch - 1]) if losses and epoch else math.inf
 
 
-def best_of(study: optuna.Study) -> dict[str, Any] | None:
-    """Return the best complete trial as JSON, None where there is none."""
-    best = next(iter(ranked(study.get_trials(deepcopy=False), study.direction.name.lower())), None)
+def best_of(storage: Storage, row: StudyRow) -> dict[str, Any] | None:
+    """Return the best complete trial of a study as JSON, None where there is none."""
+    best = next(iter(ranked(leading(storage, row), row.plan["direction"])), None)
     if best is None:
         return None
     return {
@@ -112,8 +113,4 @@ def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
 
 def is_time_up(served: Served) -> bool:
     """Tell whether a study's time is spent and it has something to show for it."""
-    try:
-        row = studies.get(served.storage, served.row.id)
-    except LookupError:
-        return True  # Deleted: there is nothing left to train for.
-    return row.time_is_spent and best_of(served.study) is not None
+    return finishing.is_time_up(served.storage, served.row.id)

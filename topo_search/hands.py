@@ -159,7 +159,7 @@ class Hands:
     # The end of a study.
 
     def _start_finish(self, slot: Slot, held: Held) -> None:
-        winner = self.persist(lambda: finish.best_of(held.served.study))
+        winner = self.persist(lambda: finish.best_of(self.storage, held.served.row))
         if winner is None or held.served.space.name == "own":
             outcome = {"best": winner}
             self.persist(partial(finishing.finish, self.storage, held.lease, outcome))

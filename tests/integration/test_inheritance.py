@@ -204,7 +204,7 @@ def test_a_child_whose_own_trials_are_all_pruned_is_finished_with_a_known_one(
         assert trials.end(storage, lease, state="pruned", value=0.0)
     last = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
     assert last is not None and last.kind == "finish"
-    best = best_of(served.study)
+    best = best_of(storage, child)
     assert best is not None and best["value"] == 4.0
 
 
