@@ -34,8 +34,28 @@ _ATTRIBUTE = postgresql.insert(tables.optuna_attribute)
 _SET_ATTRIBUTES = _ATTRIBUTE.on_conflict_do_update(
     index_elements=["trial_id", "key"], set_={"value_json": _ATTRIBUTE.excluded.value_json}
 )
+_REPORT = postgresql.insert(TrialIntermediateValueModel.__table__)
+_SET_REPORT = _REPORT.on_conflict_do_update(
+    index_elements=["trial_id", "step"],
+    set_={
+        name: _REPORT.excluded[name] for name in ("intermediate_value", "intermediate_value_type")
+    },
+)
+_VALUE = postgresql.insert(TrialValueModel.__table__)
+_SET_VALUE = _VALUE.on_conflict_do_update(
+    index_elements=["trial_id", "objective"],
+    set_={name: _VALUE.excluded[name] for name in ("value", "value_type")},
+)
 _SET_PARAMETERS = sa.insert(tables.optuna_parameter)
 _TRIAL = TrialModel.__table__
+_END = (
+    sa.update(_TRIAL)
+    .where(
+        _TRIAL.c.trial_id == sa.bindparam("ended_id", type_=sa.Integer),
+        _TRIAL.c.state.in_((TrialState.RUNNING, TrialState.WAITING)),
+    )
+    .values(state=sa.bindparam("ended_as", type_=_TRIAL.c.state.type), datetime_complete=_NOW)
+)
 _OF_STUDY = sa.bindparam("of_study", type_=sa.Integer)
 _LOCK_STUDY = (
     sa.select(tables.optuna_study).where(tables.optuna_study.c.study_id == _OF_STUDY)
@@ -79,12 +99,7 @@ def set_report(connection: sa.Connection, trial_id: int, step: int, value: float
     """Do as Optuna's `set_trial_intermediate_value`, in one statement."""
     stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
     reported = {"intermediate_value": stored, "intermediate_value_type": kind}
-    upsert = postgresql.insert(TrialIntermediateValueModel.__table__).values(
-        trial_id=trial_id, step=step, **reported
-    )
-    connection.execute(
-        upsert.on_conflict_do_update(index_elements=["trial_id", "step"], set_=reported)
-    )
+    connection.execute(_SET_REPORT, {"trial_id": trial_id, "step": step, **reported})
 
 
 def set_end(connection: sa.Connection, trial_id: int, state: State, value: float | None) -> None:
@@ -93,23 +108,13 @@ def set_end(connection: sa.Connection, trial_id: int, state: State, value: float
     Raises:
         UpdateFinishedTrialError: The trial has ended.
     """
-    trial = tables.optuna_trial.c
-    ended = connection.execute(
-        sa.update(tables.optuna_trial)
-        .where(trial.trial_id == trial_id, trial.state.in_(("RUNNING", "WAITING")))
-        .values(state=STATES[state].name, datetime_complete=_NOW)
-    )
+    ended = connection.execute(_END, {"ended_id": trial_id, "ended_as": STATES[state]})
     if ended.rowcount == 0:
         raise UpdateFinishedTrialError(f"Trial {trial_id} has ended.")
     if value is not None:
         stored, kind = TrialValueModel.value_to_stored_repr(value)
-        reached = {"value": stored, "value_type": kind}
-        upsert = postgresql.insert(TrialValueModel.__table__).values(
-            trial_id=trial_id, objective=0, **reached
-        )
-        connection.execute(
-            upsert.on_conflict_do_update(index_elements=["trial_id", "objective"], set_=reached)
-        )
+        reached = {"trial_id": trial_id, "objective": 0, "value": stored, "value_type": kind}
+        connection.execute(_SET_VALUE, reached)
 
 
 def set_attributes(connection: sa.Connection, trial_id: int, attributes: Mapping[str, Any]) -> None:
