@@ -15,6 +15,7 @@ from storage.errors import StorageError, unavailable_as_storage_error
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 5.0  # Seconds between two tries to reach the database.
+TELL = 60.0  # Seconds until it is told again that the database is away.
 LONGEST_OUTAGE = 3600.0  # Seconds until a worker gives up; its service manager starts it again.
 
 Value = TypeVar("Value")
@@ -41,17 +42,22 @@ class Patience:
             StorageError: The database is away and the worker is to stop, or has been for too long.
         """
         since = time.monotonic()
-        pause = 0.1
+        pause, told_at = 0.1, float("-inf")
         while True:
             try:
                 with unavailable_as_storage_error(self.storage.url):
                     value = call()
                 self.answered_at = time.monotonic()
+                if told_at >= since:
+                    away = self.answered_at - since
+                    logger.warning("PostgreSQL answers again after %.0f s.", away)
                 return value
             except StorageError as error:
                 if self.ended or time.monotonic() - since > LONGEST_OUTAGE:
                     raise
-                logger.warning("%s Trying again.", error)
+                if time.monotonic() - told_at >= TELL:
+                    told_at = time.monotonic()
+                    logger.warning("%s Trying again.", error)
                 self.meanwhile()
                 # Up to twice as long for some as for others: a fleet does not come back as one.
                 threading.Event().wait(pause * random.uniform(0.5, 1))
