@@ -6,7 +6,6 @@ import sqlalchemy as sa
 
 from storage import datasets, studies, tables
 from storage.connection import Storage
-from storage.datasets import ORPHANS_KEPT as ORPHANS_KEPT
 from storage.rows import EXPIRES_AT, NOW, OPEN, is_free, lock_if_there
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.objective import Final, Finish, Outcome
-from storage import artifacts, finishing
+from storage import artifacts, datasets, finishing
 from storage.connection import Storage
 from storage.finishing import Look
 from storage.leading import leading
@@ -97,7 +97,7 @@ def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
     """
     if outcome.weights is None:
         return
-    if len(outcome.weights) > artifacts.MAX_BYTES:
+    if len(outcome.weights) > datasets.MAX_BYTES:
         logger.warning("The weights of trial %d are too many to be kept.", number)
         return
     try:

@@ -18,6 +18,7 @@ from stored_studies import (
     in_processes,
     let_expire,
     make_study,
+    open_leases,
     optuna_trials,
     run_to_the_end,
     take_over,
@@ -27,7 +28,7 @@ from storage import claiming, finishing, optuna_rows, studies, tables, trials
 from storage.check import violations
 from storage.claiming import claim
 from storage.connection import Storage, connect
-from storage.leases import open_leases, release, renew
+from storage.leases import release, renew
 from storage.offers import offers
 from storage.progress import progress_of
 from storage.rows import Drawn, Lease, StudyRow

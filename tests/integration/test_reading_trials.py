@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from stored_studies import begun, make_study
+from stored_studies import begun, make_study, open_leases
 
 from storage import seen, studies, trials
 from storage.connection import Storage
-from storage.leases import open_leases
 from storage.rows import StudyRow
 from storage.seen import Seen
 

@@ -170,13 +170,13 @@ def test_an_upload_waits_a_day_for_its_study(storage: Storage) -> None:
     make_study(storage, dataset=used, test_dataset=test)
     datasets.put(storage, b"waits", "w.csv")
     again = datasets.put(storage, b"again", "a.csv")
-    grow_older(storage, retention.ORPHANS_KEPT - HOUR)
+    grow_older(storage, datasets.ORPHANS_KEPT - HOUR)
     assert sweep(storage) == NOTHING
     datasets.put(storage, b"again", "a.csv")
     grow_older(storage, 2 * HOUR)
     assert sweep(storage) == Swept(studies=0, datasets=1)
     assert hashes(storage) == {used, test, again}
-    grow_older(storage, 2 * retention.ORPHANS_KEPT)
+    grow_older(storage, 2 * datasets.ORPHANS_KEPT)
     assert sweep(storage) == Swept(studies=0, datasets=1)
     assert hashes(storage) == {used, test}
 
@@ -207,7 +207,7 @@ def test_the_last_of_several_studies_takes_its_dataset_along_at_once(storage: St
 
 def test_a_study_made_while_its_dataset_is_swept_away_is_refused(storage: Storage) -> None:
     sha256 = datasets.put(storage, b"a,b", "t.csv")
-    grow_older(storage, 2 * retention.ORPHANS_KEPT)
+    grow_older(storage, 2 * datasets.ORPHANS_KEPT)
     with ThreadPoolExecutor(1) as pool:
         with storage.transaction() as connection:
             assert datasets.drop_not_needed(connection, [sha256]) == 1
@@ -220,7 +220,7 @@ def test_a_study_made_while_its_dataset_is_swept_away_is_refused(storage: Storag
 
 def test_an_upload_of_what_is_swept_away_meanwhile_is_kept(storage: Storage) -> None:
     sha256 = datasets.put(storage, b"a,b", "t.csv")
-    grow_older(storage, 2 * retention.ORPHANS_KEPT)
+    grow_older(storage, 2 * datasets.ORPHANS_KEPT)
     with ThreadPoolExecutor(1) as pool:
         with storage.transaction() as connection:
             assert datasets.drop_not_needed(connection, [sha256]) == 1
