@@ -36,6 +36,7 @@ class Hands:
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
         self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
         self.slots_lost = 0  # Slots that died at work.
+        self.leases_lost = 0  # To others, or ended by them, as with their study.
 
     def of(self, slot: Slot) -> Held | None:
         """Return what a slot trains; None where it trains nothing, or what has been dropped."""
@@ -105,8 +106,7 @@ class Hands:
         """Keep a report; where it is not good enough, end the trial with its value."""
         step, value = report.step, report.value
         if not self.persist(partial(trials.report, self.storage, held.lease, step, value)):
-            slot.stop_trial()
-            self.drop(held)
+            self.lose(slot, held)
         elif self.persist(partial(held.served.prunes, held.number, step, value)):
             self.prune(slot, held, f"pruned at step {step}")
 
@@ -174,6 +174,12 @@ class Hands:
             self.persist(partial(finish.keep, held.served, held.lease, final))
         except ValueError as error:
             self._fail(held, str(error), None)
+        self.drop(held)
+
+    def lose(self, slot: Slot, held: Held) -> None:
+        """Let go of what others took over, or ended, while a slot was at work on it."""
+        self.leases_lost += 1
+        slot.stop_trial()
         self.drop(held)
 
     def drop(self, held: Held) -> None:
