@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages import _cached_storage
 from sqlalchemy.engine.default import DefaultDialect
 
 from storage import claiming, optuna_rows
+from storage.seen import Seen
 from topo_search import cli, forking
 from topo_search.claims import Claims
 from topo_search.hands import Hands
@@ -108,7 +108,7 @@ def keep_accounts(accounts: Accounts, first: int, last: int) -> None:
     charged: list[tuple[Any, str, str]] = [
         (Sampler, "draw", "sampler"),
         (Served, "prunes", "judging"),
-        (_cached_storage._CachedStorage, "get_all_trials", "reading trials"),
+        (Seen, "look", "reading trials"),
         (optuna_rows, "create", "Optuna's rows"),
         (optuna_rows, "set_report", "Optuna's rows"),
         (optuna_rows, "set_attributes", "Optuna's rows"),
