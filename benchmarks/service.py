@@ -188,7 +188,7 @@ def served(
 def accounts_table(measured: Sequence[dict[str, Any]]) -> str:
     """Return where the time of a trial goes in the supervisor, and its statements."""
     kinds = (
-        *("sampler", "reading trials", "judging", "Optuna's statements", "our statements"),
+        *("sampler", "reading trials", "judging", "Optuna's rows", "our statements"),
         *("pipe", "the worker itself", "idle"),
     )
     names = [f"{one['sampler']}, {one['before']:,}" for one in measured]

@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from optuna.storages import _cached_storage
 from sqlalchemy.engine.default import DefaultDialect
 
-from storage import claiming
-from storage.connection import JoinedOptuna
+from storage import claiming, optuna_rows
+from storage.seen import Seen
 from topo_search import cli, forking
 from topo_search.claims import Claims
 from topo_search.hands import Hands
@@ -109,10 +108,11 @@ def keep_accounts(accounts: Accounts, first: int, last: int) -> None:
     charged: list[tuple[Any, str, str]] = [
         (Sampler, "draw", "sampler"),
         (Served, "prunes", "judging"),
-        (_cached_storage._CachedStorage, "get_all_trials", "reading trials"),
-        (JoinedOptuna, "create_new_trial", "Optuna's statements"),
-        (JoinedOptuna, "set_trial_intermediate_value", "Optuna's statements"),
-        (JoinedOptuna, "set_trial_state_values", "Optuna's statements"),
+        (Seen, "look", "reading trials"),
+        (optuna_rows, "create", "Optuna's rows"),
+        (optuna_rows, "set_report", "Optuna's rows"),
+        (optuna_rows, "set_attributes", "Optuna's rows"),
+        (optuna_rows, "set_end", "Optuna's rows"),
         (Patience, "__call__", "our statements"),
         (Connection, "send", "pipe"),
         (Connection, "recv", "pipe"),

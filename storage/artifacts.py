@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from storage import tables
 from storage.connection import Storage
-from storage.datasets import MAX_BYTES as MAX_BYTES
+from storage.datasets import MAX_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from storage.connection import Storage
-from storage.tables import MAX_ATTEMPTS
+from storage.tables import MAX_ATTEMPTS, OF_STUDY
+
+# A look that a study inherited tells of the one that took it (`studies.delete`). Of old versions it
+# does not; then it is known by being older than its study, where it is.
+INHERITED = f"k.purpose LIKE '%{OF_STUDY}________'"
 
 RULES = {
     "as many units as were drawn, numbered from 0": """
@@ -67,10 +71,11 @@ RULES = {
         SELECT id AS study, drawn || ' of ' || trials || ' trials' AS what
         FROM topo_study WHERE state = 'finished' AND drawn < trials
         AND (seconds IS NULL OR spent_seconds < seconds)""",
-    "one look for each finishing that scored": """
+    "one look for each finishing that scored": f"""
         SELECT s.id AS study, s.looks || ' looks, ' || s.done || ' finishings' AS what
         FROM (SELECT s.id,
-                (SELECT count(*) FROM topo_look k WHERE k.study = s.id) AS looks,
+                (SELECT count(*) FROM topo_look k WHERE k.study = s.id
+                 AND NOT {INHERITED} AND k.at >= s.created_at) AS looks,
                 (SELECT count(*) FROM topo_lease l
                  WHERE l.study = s.id AND l.kind = 'finish' AND l.outcome = 'done') AS done
               FROM topo_study s) s

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from storage import events, tables
 from storage.connection import Storage
 from storage.failures import pause_failing
+from storage.finishing import has_complete
 from storage.leases import LEASE, release
 from storage.rows import (
     LEASE_COLUMNS,
@@ -222,10 +223,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
 
 def _start_finish(connection: sa.Connection, study: Standing, taker: Taker) -> Lease | None:
     """Begin the finishing of a locked study; one in which no trial came through just ends."""
-    trial = tables.optuna_trial.c
-    # Of the study's own trials, or of those it began with.
-    complete = sa.exists().where(trial.study_id == study.optuna_study_id, trial.state == "COMPLETE")
-    if not connection.scalar(sa.select(complete)):
+    if not has_complete(connection, study):
         reason = f"{study.why_through}, none of them complete"
         change(connection, study.id, state="finished", reason=reason, ended_at=NOW)
         events.record(connection, "study finished", study=study.id, text=reason)

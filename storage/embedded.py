@@ -218,7 +218,12 @@ class _Server:
                 self._run("pg_ctl", *arguments)
             except RuntimeError as error:
                 logger.warning("The private server was left running. %s", error)
-            wait_until(lambda: not self.alive(), EXIT_SECONDS)
+        if not wait_until(lambda: not self.alive(), EXIT_SECONDS):
+            logger.warning(
+                "A process of the private server in %s was left running. Stop it where it was "
+                "started: pg_ctl stop -D %s",
+                *(self.place, self.data),
+            )
         if self.socket.parent != self.place:
             with suppress(OSError):
                 self.socket.rmdir()
@@ -227,7 +232,8 @@ class _Server:
         """Tell whether postmaster.pid names our server, not whoever has its id today or here."""
         with suppress(FileNotFoundError, IndexError, ValueError, psutil.Error):
             pid = int((self.data / "postmaster.pid").read_text().split()[0])
-            return self.data.samefile(psutil.Process(pid).cwd())
+            # Unlike its directory, root may read this without CAP_SYS_PTRACE, as in a container.
+            return f"unix_socket_directories={self.socket}" in psutil.Process(pid).cmdline()
         return False
 
     def log_end(self) -> str:

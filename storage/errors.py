@@ -8,8 +8,12 @@ from contextlib import contextmanager
 import optuna
 import sqlalchemy as sa
 
-# What libpq's message holds, and what to do about it.
+# What libpq's message holds, and what to do about it; the first that it holds counts.
 _REMEDIES = {
+    "root certificate file": "Name the file with the server's root certificate in the URL: "
+    "?sslmode=verify-full&sslrootcert=FILE; or sslrootcert=system for those of this machine.",
+    "certificate verify failed": "Let sslrootcert in the URL name the certificate that signed the "
+    "server's; one that is out of date is renewed on the server.",
     "password authentication failed": "Check the user and the password in the URL.",
     "no password supplied": "Put the password into the URL: postgresql://user:password@host/name",
     "does not exist": "Create it (createdb, createuser), or correct the URL.",
@@ -18,6 +22,13 @@ _REMEDIES = {
     "No such file or directory": "Start the server, or check the socket's folder in the URL.",
     "timeout expired": "Check the host, the port and the firewall between here and there.",
     "no pg_hba.conf entry": "Let this machine in: add it to pg_hba.conf on the server.",
+    "No space left on device": "Make room on the server's disk; or delete studies that nobody "
+    "needs: topo-search delete ID --yes",
+    "too many connections for role": "Raise the user's limit: ALTER ROLE the user CONNECTION LIMIT "
+    "-1, or to 3 for every worker.",
+    "no more connections allowed": "Raise max_client_conn of PgBouncer: 3 for every worker.",
+    "query_wait_timeout": "Raise default_pool_size of PgBouncer: all its connections to PostgreSQL "
+    "were in use for too long.",
     "too many clients": "Raise max_connections on the server: 3 for every worker.",
     "remaining connection slots": "Raise max_connections on the server: 3 for every worker.",
     "canceling statement": "Try again: others were in the way for too long.",

@@ -54,18 +54,54 @@ def latest(
     *,
     study: str | None = None,
     kinds: Collection[Kind] | None = None,
-    after: int = 0,
     count: int = 100,
 ) -> list[Event]:
-    """Return the last `count` events, oldest first; of a study or some kinds, or after an id."""
-    query = sa.select(*_COLUMNS).where(tables.event.c.id > after)
+    """Return the last `count` events, oldest first; of a study or some kinds."""
+    query = _select(study, kinds).order_by(tables.event.c.id.desc()).limit(count)
+    with storage.transaction() as connection:
+        rows = connection.execute(query).all()
+    return [Event(**row._mapping) for row in reversed(rows)]
+
+
+def following(
+    storage: Storage, after: int, *, study: str | None = None, count: int = 100
+) -> list[Event]:
+    """Return the first `count` events after that of an id, in an order that misses none.
+
+    Ids are given when an event is recorded, and events are there when its transaction is through:
+    a lower id may come later. So they come in the order of their transactions, and not before all
+    earlier transactions are through.
+
+    Args:
+        storage: Where they are.
+        after: The id of the last event of the answer before; 0 at first.
+        study: Only of this one.
+        count: At most so many.
+    """
+    event = tables.event.c
+    # In transactions from now backwards, as their numbers, of 32 bits, begin anew.
+    age = sa.func.age(sa.literal_column("topo_event.xmin"), type_=sa.Integer)
+    active = sa.text("age(pg_snapshot_xmin(pg_current_snapshot())::xid)")
+    last = tables.event.alias("last")
+    known = sa.func.age(sa.literal_column("last.xmin"), type_=sa.Integer)
+    since = sa.select(known).where(last.c.id == after).scalar_subquery()
+    # Of an event that was forgotten, or of none, the transaction is not known.
+    later = sa.case(
+        (since.is_(None), event.id > after),
+        else_=sa.tuple_(-age, event.id) > sa.tuple_(-since, after),
+    )
+    query = _select(study, None).where(later, age > active).order_by(age.desc(), event.id)
+    with storage.transaction() as connection:
+        return [Event(**row._mapping) for row in connection.execute(query.limit(count))]
+
+
+def _select(study: str | None, kinds: Collection[Kind] | None) -> sa.Select[Any]:
+    query = sa.select(*_COLUMNS)
     if study is not None:
         query = query.where(tables.event.c.study == study)
     if kinds is not None:
         query = query.where(tables.event.c.kind.in_(kinds))
-    with storage.transaction() as connection:
-        rows = connection.execute(query.order_by(tables.event.c.id.desc()).limit(count)).all()
-    return [Event(**row._mapping) for row in reversed(rows)]
+    return query
 
 
 def forget(connection: sa.Connection) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storage import events, tables
 from storage.artifacts import insert_artifact
 from storage.connection import Storage
-from storage.rows import Lease, change, lock_if_there
+from storage.rows import Lease, Standing, change, lock_if_there, peek
 from storage.trials import end_lease
 
 
@@ -109,6 +109,21 @@ def finish(
             events.record(connection, "study finished", study=study.id, text=reason)
         change(connection, study.id, **changes)
         return True
+
+
+def is_time_up(storage: Storage, study_id: str) -> bool:
+    """Tell whether a study's time is spent and a trial of it is complete, or it was deleted."""
+    with storage.transaction() as connection:
+        study = peek(connection, study_id)
+        # Deleted: there is nothing left to train for.
+        return study is None or (study.time_is_spent and has_complete(connection, study))
+
+
+def has_complete(connection: sa.Connection, study: Standing) -> bool:
+    """Tell whether a trial is complete: of the study's own, or of those that it began with."""
+    trial = tables.optuna_trial.c
+    complete = sa.exists().where(trial.study_id == study.optuna_study_id, trial.state == "COMPLETE")
+    return bool(connection.scalar(sa.select(complete)))
 
 
 def _has_open_lease(connection: sa.Connection, study_id: str) -> bool:

@@ -12,12 +12,10 @@ import sqlalchemy as sa
 from storage import notices, tables
 from storage.connection import Storage
 from storage.rows import (
-    LEASE_COLUMNS,
     NOW,
     Lease,
     seconds_from_now,
     tick,
-    to_lease,
 )
 
 LEASE = 60.0
@@ -90,17 +88,3 @@ def release(
         if released.rowcount:
             notices.announce(connection)
         return released.rowcount == 1
-
-
-def open_leases(
-    storage: Storage, study_id: str | None = None, owner: str | None = None
-) -> list[Lease]:
-    """Return the leases that have not ended, of one study or of one owner where given."""
-    query = sa.select(*LEASE_COLUMNS).where(tables.lease.c.ended_at.is_(None))
-    if study_id is not None:
-        query = query.where(tables.lease.c.study == study_id)
-    if owner is not None:
-        query = query.where(tables.lease.c.owner == owner)
-    with storage.transaction() as connection:
-        ordered = query.order_by(tables.lease.c.study, tables.lease.c.unit)
-        return [to_lease(row) for row in connection.execute(ordered)]

@@ -56,7 +56,8 @@ class QuickRDBStorage(RDBStorage):
             ]
 
 
-_report = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+report_of = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
+value_of = models.TrialValueModel.stored_repr_to_value
 
 
 def _trials(session: orm.Session, found: _Rows) -> Iterator[FrozenTrial]:
@@ -77,7 +78,7 @@ def _trials(session: orm.Session, found: _Rows) -> Iterator[FrozenTrial]:
     for row in found:
         trial_id = row.trial_id
         written = parameters[trial_id]
-        distributions = _distributions(tuple((name, kind) for _, name, _, kind in written))
+        distributions = distributions_of(tuple((name, kind) for _, name, _, kind in written))
         yield FrozenTrial(
             number=row.number,
             state=row.state,
@@ -95,7 +96,7 @@ def _trials(session: orm.Session, found: _Rows) -> Iterator[FrozenTrial]:
             user_attrs=_attributes(attributes[trial_id]),
             system_attrs=_attributes(system[trial_id]),
             intermediate_values={
-                step: _report(value, kind) for _, step, value, kind in reports[trial_id]
+                step: report_of(value, kind) for _, step, value, kind in reports[trial_id]
             },
             trial_id=trial_id,
         )
@@ -114,7 +115,7 @@ def _of(session: orm.Session, ids: Sequence[int], model: Any, *names: str) -> di
 
 
 @lru_cache(maxsize=10_000)
-def _distributions(written: tuple[tuple[str, str], ...]) -> dict[str, BaseDistribution]:
+def distributions_of(written: tuple[tuple[str, str], ...]) -> dict[str, BaseDistribution]:
     """Return the distributions of a trial's parameters; trials that have the same share them."""
     return {name: _distribution(text) for name, text in written}
 
@@ -133,8 +134,7 @@ def _any(ids: Collection[int]) -> Any:
 
 
 def _values(rows: _Rows) -> list[float] | None:
-    stored = models.TrialValueModel.stored_repr_to_value
-    return [stored(value, kind) for _, _, value, kind in sorted(rows, key=itemgetter(1))] or None
+    return [value_of(value, kind) for _, _, value, kind in sorted(rows, key=itemgetter(1))] or None
 
 
 def _local(moment: datetime.datetime | None) -> datetime.datetime | None:

@@ -6,7 +6,6 @@ import sqlalchemy as sa
 
 from storage import datasets, studies, tables
 from storage.connection import Storage
-from storage.datasets import ORPHANS_KEPT as ORPHANS_KEPT
 from storage.rows import EXPIRES_AT, NOW, OPEN, is_free, lock_if_there
 
 
@@ -86,7 +85,7 @@ def _has_expired() -> sa.ColumnElement[bool]:
 
 def _delete_expired(storage: Storage, study_id: str) -> bool:
     with storage.transaction() as connection:
-        study = lock_if_there(connection, study_id, skip_locked=True)
+        study = lock_if_there(connection, study_id, to_delete=True, skip_locked=True)
         # Asked again, now that nobody can change it: it may have been resumed meanwhile.
         still = sa.select(_has_expired()).where(tables.study.c.id == study_id)
         if study is None or not connection.scalar(still):

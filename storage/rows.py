@@ -149,27 +149,36 @@ class Taker:
 LEASE_COLUMNS = [tables.lease.c[column.name] for column in fields(Lease)]
 
 
-def lock(connection: sa.Connection, study_id: str) -> StudyRow:
+def lock(connection: sa.Connection, study_id: str, *, to_delete: bool = False) -> StudyRow:
     """Lock a study until the transaction's end and return it as it then stands.
+
+    Args:
+        connection: Whose transaction it is.
+        study_id: The study.
+        to_delete: Whether nobody may refer to it meanwhile, as a study that begins with it does.
 
     Raises:
         LookupError: No such study.
     """
-    study = lock_if_there(connection, study_id)
+    study = lock_if_there(connection, study_id, to_delete=to_delete)
     if study is None:
         raise LookupError(f"Expected the id of a study. Received {study_id!r}.")
     return study
 
 
 def lock_if_there(
-    connection: sa.Connection, study_id: str, *, skip_locked: bool = False
+    connection: sa.Connection,
+    study_id: str,
+    *,
+    to_delete: bool = False,
+    skip_locked: bool = False,
 ) -> StudyRow | None:
     """Do as `lock`, or return None where there is no such study, or another has locked it."""
     row = connection.execute(
-        # NO KEY UPDATE: rows that refer to the study can be added meanwhile.
+        # NO KEY UPDATE lets rows that refer to the study be added meanwhile, UPDATE has them wait.
         sa.select(*STUDY_COLUMNS)
         .where(tables.study.c.id == study_id)
-        .with_for_update(key_share=True, skip_locked=skip_locked)
+        .with_for_update(key_share=not to_delete, skip_locked=skip_locked)
     ).one_or_none()
     return None if row is None else to_study(row)
 

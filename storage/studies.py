@@ -224,7 +224,7 @@ def delete(storage: Storage, study_id: str) -> None:
         LookupError: No such study.
     """
     with storage.transaction() as connection:
-        delete_locked(connection, lock(connection, study_id))
+        delete_locked(connection, lock(connection, study_id, to_delete=True))
 
 
 def delete_locked(connection: sa.Connection, study: StudyRow, why: str | None = None) -> None:
@@ -243,8 +243,13 @@ def _leave_looks_to_children(connection: sa.Connection, study: StudyRow) -> None
     """Let the studies that began with this one keep its looks at the rows that are theirs, too."""
     look, child = tables.look.c, tables.study.c
     columns = ["at", "purpose", "trial_number", "value"]
+    # Its own from now on say whose they were; those that it inherited do so already.
+    whose = sa.case(
+        (look.purpose.contains(tables.OF_STUDY), look.purpose),
+        else_=look.purpose + tables.OF_STUDY + study.id,
+    )
     left = (
-        sa.select(child.id, *(look[name] for name in columns))
+        sa.select(child.id, look.at, whose, look.trial_number, look.value)
         .join_from(tables.study, tables.look, look.study == child.parent)
         .where(child.parent == study.id)
     )

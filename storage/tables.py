@@ -10,6 +10,9 @@ from sqlalchemy.dialects import postgresql
 MAX_ATTEMPTS = 3
 """How many workers may lose one unit before it is given up."""
 
+OF_STUDY = " of study "
+"""Between the purpose of a look and the deleted study that took it, whose children inherit it."""
+
 STUDY_STATES = ("created", "running", "paused", "finished", "cancelled")
 WORKER_STATES = ("serving", "draining", "left", "lost")
 LEASE_KINDS = ("trial", "finish")

@@ -215,17 +215,21 @@ def optuna_study(storage: Storage, row: StudyRow) -> optuna.Study:
     return optuna.load_study(study_name=row.optuna_name, storage=storage.optuna)
 
 
+# Built once: a trial is held for every report of it, and building this takes longer than asking it.
+_HOLD = (
+    with_trials()
+    .where(
+        tables.lease.c.id == sa.bindparam("held_id", type_=sa.Uuid),
+        tables.lease.c.token == sa.bindparam("held_token", type_=sa.Uuid),
+        tables.lease.c.kind == "trial",
+    )
+    .with_for_update(of=tables.lease)
+)
+
+
 def _hold(connection: sa.Connection, lease: Lease) -> sa.Row[Any] | None:
     """Lock the lease of a trial until the transaction's end, if its token still opens it."""
-    return connection.execute(
-        with_trials()
-        .where(
-            tables.lease.c.id == lease.id,
-            tables.lease.c.token == lease.token,
-            tables.lease.c.kind == "trial",
-        )
-        .with_for_update(of=tables.lease)
-    ).one_or_none()
+    return connection.execute(_HOLD, {"held_id": lease.id, "held_token": lease.token}).one_or_none()
 
 
 def _hold_open(connection: sa.Connection, lease: Lease) -> sa.Row[Any] | None:

@@ -98,8 +98,11 @@ class Claims:
             found = [_without_left_behind(one) for one in found]
         for offer in found:
             self._serve(self._rows[offer.study])
-        # What was left behind has been waiting for a lease, and its study with it.
-        turn = lambda one: (not one.left_behind, self._turns.get(one.study, 0))  # noqa: E731
+
+        def turn(offer: Offer) -> tuple[bool, int]:
+            # What was left behind has been waiting for a lease, and its study with it.
+            return not offer.left_behind, self._turns.get(offer.study, 0)
+
         for offer in sorted(found, key=turn):
             if not offer.claimable:
                 continue

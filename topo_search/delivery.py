@@ -74,7 +74,7 @@ def status(storage: Storage, row: StudyRow) -> dict[str, Any]:
         "state": row.state,
         "reason": row.reason,
         "trials": {name: getattr(progress, name) for name in names},
-        "best": best_of(trials.optuna_study(storage, row)),
+        "best": best_of(storage, row),
     }
 
 
@@ -97,7 +97,7 @@ def to_json(
             "rows": outcome.get("rows"),
             "trials": {name: getattr(progress, name) for name in counted},
             "seconds": row.spent_seconds,
-            "best": outcome.get("best") or best_of(trials.optuna_study(storage, row)),
+            "best": outcome.get("best") or best_of(storage, row),
             "test": {name: test[name] for name in named} if test else None,
             "baselines": outcome.get("baselines"),
             "report": None if report is None else str(report),

@@ -7,14 +7,19 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.objective import Final, Finish, Outcome
-from storage import artifacts, finishing, studies
+from storage import artifacts, datasets, finishing
+from storage.connection import Storage
 from storage.finishing import Look
+<<<<<<< HEAD
 from storage.rows import Lease
 from topo_search.attributes import loss_of
+=======
+from storage.leading import leading
+from storage.rows import Lease, StudyRow
+>>>>>>> wt-ops
 from topo_search.serving import Served
 
 logger = logging.getLogger(__name__)
@@ -32,9 +37,21 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
     return sorted((t for t in trials if t.state == TrialState.COMPLETE), key=rank)
 
 
+<<<<<<< HEAD
 def best_of(study: optuna.Study) -> dict[str, Any] | None:
     """Return the best complete trial as JSON, None where there is none."""
     best = next(iter(ranked(study.get_trials(deepcopy=False), study.direction.name.lower())), None)
+=======
+def loss_of(trial: FrozenTrial) -> float:
+    """Return a trial's validation loss at its best epoch; infinite where it has none."""
+    losses, epoch = trial.user_attrs.get("losses"), trial.user_attrs.get("best_epoch")
+    return float(losses[epoch - 1]) if losses and epoch else math.inf
+
+
+def best_of(storage: Storage, row: StudyRow) -> dict[str, Any] | None:
+    """Return the best complete trial of a study as JSON, None where there is none."""
+    best = next(iter(ranked(leading(storage, row), row.plan["direction"])), None)
+>>>>>>> wt-ops
     if best is None:
         return None
     return {
@@ -90,7 +107,7 @@ def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
     """
     if outcome.weights is None:
         return
-    if len(outcome.weights) > artifacts.MAX_BYTES:
+    if len(outcome.weights) > datasets.MAX_BYTES:
         logger.warning("The weights of trial %d are too many to be kept.", number)
         return
     try:
@@ -106,8 +123,4 @@ def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
 
 def is_time_up(served: Served) -> bool:
     """Tell whether a study's time is spent and it has something to show for it."""
-    try:
-        row = studies.get(served.storage, served.row.id)
-    except LookupError:
-        return True  # Deleted: there is nothing left to train for.
-    return row.time_is_spent and best_of(served.study) is not None
+    return finishing.is_time_up(served.storage, served.row.id)

@@ -39,6 +39,7 @@ class Hands:
         self._at_hand: Held | None = None  # What is being handed out, or delivered.
         self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
         self.slots_lost = 0  # Slots that died at work.
+        self.leases_lost = 0  # To others, or ended by them, as with their study.
 
     @property
     def holds(self) -> bool:
@@ -145,8 +146,7 @@ class Hands:
         """Keep a report; where it is not good enough, end the trial with its value."""
         step, value = report.step, report.value
         if not self.persist(partial(trials.report, self.storage, held.lease, step, value)):
-            slot.stop_trial()
-            self.drop(held)
+            self.lose(slot, held)
         elif self.persist(partial(held.served.prunes, held.number, step, value)):
             self.prune(slot, held, f"pruned at step {step}")
 
@@ -199,7 +199,7 @@ class Hands:
     # The end of a study.
 
     def _start_finish(self, slot: Slot, held: Held) -> None:
-        winner = self.persist(lambda: finish.best_of(held.served.study))
+        winner = self.persist(lambda: finish.best_of(self.storage, held.served.row))
         if winner is None or held.served.space.name == "own":
             outcome = {"best": winner}
             self.persist(partial(finishing.finish, self.storage, held.lease, outcome))
@@ -214,6 +214,12 @@ class Hands:
             self.persist(partial(finish.keep, held.served, held.lease, final))
         except ValueError as error:
             self._fail(held, str(error), None)
+        self.drop(held)
+
+    def lose(self, slot: Slot, held: Held) -> None:
+        """Let go of what others took over, or ended, while a slot was at work on it."""
+        self.leases_lost += 1
+        slot.stop_trial()
         self.drop(held)
 
     def drop(self, held: Held) -> None:

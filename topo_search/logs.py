@@ -14,10 +14,10 @@ _CONTROL |= {code: f"\\u{code:04x}" for code in (*range(0x202C, 0x202F), *range(
 
 
 class PlainLines(logging.Formatter):
-    """Writes a record as a line with the time before it, and a traceback indented below it."""
+    """Writes a record as a line with date, time and level, and a traceback indented below it."""
 
     def __init__(self, masked: Callable[[str], str] = str) -> None:
-        super().__init__("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+        super().__init__("%(asctime)s %(levelname).1s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
         self.masked = masked
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802

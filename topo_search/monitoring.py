@@ -51,6 +51,11 @@ class WorkerMetrics(Collector):
         yield CounterMetricFamily(
             "topo_search_slots_lost", "Slots that died at work.", value=worker.hands.slots_lost
         )
+        yield CounterMetricFamily(
+            "topo_search_leases_lost",
+            "Leases that others took over or ended while a slot here was at work.",
+            value=worker.hands.leases_lost,
+        )
 
 
 def sickness(worker: Worker) -> str | None:

@@ -16,6 +16,7 @@ from storage.leases import LEASE
 logger = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 5.0  # Seconds between two tries to reach the database.
+TELL = 60.0  # Seconds until it is told again that the database is away.
 LONGEST_OUTAGE = 3600.0  # Seconds until a worker gives up; its service manager starts it again.
 
 Value = TypeVar("Value")
@@ -69,12 +70,15 @@ class Patience:
                 with nothing held.
         """
         since = time.monotonic()
-        pause = 0.1
+        pause, told_at = 0.1, float("-inf")
         while True:
             try:
                 with unavailable_as_storage_error(self.storage.url):
                     value = call()
                 self.answered_at = time.monotonic()
+                if told_at >= since:
+                    away = self.answered_at - since
+                    logger.warning("PostgreSQL answers again after %.0f s.", away)
                 return value
             except StorageError as error:
                 seconds = time.monotonic() - since
@@ -83,8 +87,15 @@ class Patience:
                 too_long = seconds > LONGEST_OUTAGE and not self.holds()
                 if self._attending or self.over or too_long:
                     raise
+<<<<<<< HEAD
                 logger.warning("%s Trying again.", error)
                 self.attend()
+=======
+                if time.monotonic() - told_at >= TELL:
+                    told_at = time.monotonic()
+                    logger.warning("%s Trying again.", error)
+                self.meanwhile()
+>>>>>>> wt-ops
                 # Up to twice as long for some as for others: a fleet does not come back as one.
                 threading.Event().wait(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, LONGEST_PAUSE)

@@ -18,6 +18,7 @@ from objectives.space import Space
 from storage import datasets, trials
 from storage.connection import Storage
 from storage.rows import Drawn, Lease, StudyRow
+from storage.seen import Seen
 from topo_search.halving import Halving
 from topo_search.sampling import Sampler
 
@@ -25,7 +26,7 @@ REPORTS_KEPT = 1.0  # Seconds until the reports of other workers are looked at a
 
 
 @dataclass
-class _Seen:
+class _Looked:
     """The trials of a study as they were at the last look."""
 
     trials: list[FrozenTrial] = field(default_factory=list)  # By number.
@@ -71,7 +72,7 @@ class Served:
     def look(self) -> None:
         """Read the trials that later draws and verdicts go by."""
         seen, halving = self._seen, self._halving
-        seen.trials = self.study.get_trials(deepcopy=False)
+        seen.trials = self._reader.look()
         seen.until = time.monotonic() + REPORTS_KEPT
         for trial in seen.trials[seen.settled :]:
             halving.note(trial.number, trial.intermediate_values)
@@ -133,8 +134,12 @@ class Served:
         return self._halving.prunes(number, step, value)
 
     @cached_property
-    def _seen(self) -> _Seen:
-        return _Seen()
+    def _reader(self) -> Seen:
+        return Seen(self.storage, self.row.optuna_study_id)
+
+    @cached_property
+    def _seen(self) -> _Looked:
+        return _Looked()
 
     @cached_property
     def _halving(self) -> Halving:

@@ -198,8 +198,7 @@ class Worker:
         for slot in self.pool.slots:
             mine = self.hands.of(slot)
             if mine is not None and mine.lease.id not in kept:
-                slot.stop_trial()
-                self.hands.drop(mine)
+                self.hands.lose(slot, mine)
 
     def _watch(self) -> None:
         """End what takes too much memory or too long."""

@@ -3,6 +3,7 @@
 import multiprocessing
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from optuna.trial import FrozenTrial
 from storage import studies, tables, trials
 from storage.claiming import claim
 from storage.connection import Storage
-from storage.rows import Drawn, Lease, StudyRow
+from storage.rows import LEASE_COLUMNS, Drawn, Lease, StudyRow, to_lease
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1000.0)}
 
@@ -99,6 +100,28 @@ def _fork(count: int, work: Callable[..., None], args: tuple[object, ...]) -> No
 def _start(start: Any, work: Callable[..., None], *args: object) -> None:
     start.wait()
     work(*args)
+
+
+def waits_for_a_lock(connection: sa.Connection, other: Future[Any]) -> bool:
+    """Wait until somebody waits for a lock; tell whether it is the other, who is not through."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    while not other.done() and not connection.exec_driver_sql(waiting).scalar_one():
+        pass
+    return not other.done()
+
+
+def open_leases(
+    storage: Storage, study_id: str | None = None, owner: str | None = None
+) -> list[Lease]:
+    """Return the leases that have not ended, of one study or of one owner where given."""
+    query = sa.select(*LEASE_COLUMNS).where(tables.lease.c.ended_at.is_(None))
+    if study_id is not None:
+        query = query.where(tables.lease.c.study == study_id)
+    if owner is not None:
+        query = query.where(tables.lease.c.owner == owner)
+    with storage.transaction() as connection:
+        ordered = query.order_by(tables.lease.c.study, tables.lease.c.unit)
+        return [to_lease(row) for row in connection.execute(ordered)]
 
 
 def optuna_trials(storage: Storage, study: StudyRow) -> list[FrozenTrial]:

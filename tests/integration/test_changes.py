@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from stored_studies import DISTRIBUTIONS, begun, claimed, make_study, run_to_the_end, take_over
+from stored_studies import (
+    DISTRIBUTIONS,
+    begun,
+    claimed,
+    make_study,
+    open_leases,
+    run_to_the_end,
+    take_over,
+)
 
 from storage import changes, finishing, leases, studies, tables, trials
 from storage.changes import mark
@@ -93,7 +101,7 @@ def test_ends_and_beginnings_between_two_looks_are_not_missed(storage: Storage) 
             "FROM topo_lease WHERE ended_at IS NULL"
         )
     assert mark(storage, study.id) != before
-    assert [lease.id for lease in leases.open_leases(storage)] == [running.id]
+    assert [lease.id for lease in open_leases(storage)] == [running.id]
 
 
 @pytest.mark.parametrize("analysed", [True, False])

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg2
@@ -56,10 +57,12 @@ except Exception as error:
 class User:
     """A process that uses the server of a home until told to leave."""
 
-    def __init__(self, home: Path, *, uid: int | None = None, leave: str = "exit") -> None:
+    def __init__(
+        self, home: Path, *, uid: int | None = None, leave: str = "exit", under: Sequence[str] = ()
+    ) -> None:
         arguments = [str(home), str(os.geteuid() if uid is None else uid), leave]
         self.process = subprocess.Popen(
-            [sys.executable, "-c", USER, *arguments],
+            [*under, sys.executable, "-c", USER, *arguments],
             cwd="/",
             text=True,
             stdin=subprocess.PIPE,
@@ -90,8 +93,8 @@ def users() -> Iterator[ExitStack]:
         yield stack
 
 
-def use(users: ExitStack, home: Path, *, uid: int | None = None, leave: str = "exit") -> User:
-    user = User(home, uid=uid, leave=leave)
+def use(users: ExitStack, home: Path, **how: Any) -> User:
+    user = User(home, **how)
     users.callback(user.leave)
     return user
 
@@ -374,6 +377,32 @@ def test_a_killed_user_does_not_keep_it_alive(home: Path, users: ExitStack) -> N
     killed.kill()
     assert not is_stopped(home)
     last.leave()
+    assert is_stopped(home)
+
+
+def test_root_that_may_not_look_into_others_processes_stops_it(
+    home: Path, users: ExitStack
+) -> None:
+    without = ("setpriv", "--bounding-set", "-sys_ptrace")  # As Docker starts containers.
+    if not ROOT or not shutil.which("setpriv") or subprocess.run([*without, "true"]).returncode:
+        pytest.skip("to give up CAP_SYS_PTRACE takes root and setpriv")
+    user = use(users, home, under=without)
+    assert user.answer().startswith("postgresql")
+    user.leave()
+    assert is_stopped(home)
+
+
+def test_a_server_that_is_left_running_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(embedded, "EXIT_SECONDS", 0.1)
+        patched.setattr(embedded._Server, "_pid_is_ours", lambda _: False)
+        with serve(home):
+            pass
+    assert "was left running. Stop it where it was started" in caplog.text
+    with serve(home):
+        pass
     assert is_stopped(home)
 
 

@@ -1,14 +1,17 @@
 """Studies that begin with the trials of another."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import optuna
 import pytest
-from stored_studies import optuna_trials
+import sqlalchemy as sa
+from stored_studies import optuna_trials, waits_for_a_lock
 
 from objectives.space import Space
-from storage import claiming, finishing, studies, trials
+from storage import claiming, finishing, retention, studies, tables, trials
 from storage.check import violations
 from storage.connection import Storage
 from storage.finishing import Look
@@ -130,7 +133,55 @@ def test_looks_outlive_the_studies_that_took_them(storage: Storage, parent: Stud
     assert studies.get(storage, grandchild.id).parent == parent.id
     assert len(finishing.looks(storage, grandchild.id)) == 1
     studies.delete(storage, parent.id)
-    assert len(finishing.looks(storage, grandchild.id)) == 1, "the rows have been looked at"
+    [look] = finishing.looks(storage, grandchild.id)
+    assert look.purpose == f"score the winner of study {parent.id}", "the rows have been looked at"
+    great = child_of(storage, grandchild)
+    studies.delete(storage, grandchild.id)
+    assert [one.purpose for one in finishing.looks(storage, great.id)] == [look.purpose]
+
+
+def test_looks_that_are_left_to_children_break_no_rule_and_excuse_no_other(
+    storage: Storage, parent: StudyRow
+) -> None:
+    child = child_of(storage, parent)
+    with storage.transaction() as connection:  # As one that the parent took after its child began.
+        connection.execute(sa.update(tables.look).values(at=sa.func.now()))
+    studies.delete(storage, parent.id)
+    assert len(finishing.looks(storage, child.id)) == 1
+    assert violations(storage) == []
+    with storage.transaction() as connection:
+        connection.execute(sa.insert(tables.look).values(study=child.id, purpose="peep"))
+    assert [wrong.what for wrong in violations(storage)] == ["1 looks, 0 finishings"]
+
+
+@pytest.mark.parametrize("how", ["deleted", "expired"])
+def test_no_study_begins_with_one_that_is_being_deleted(
+    storage: Storage, parent: StudyRow, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    begins = ThreadPoolExecutor(1)
+    creations: list[Future[StudyRow]] = []
+    real = studies._leave_looks_to_children
+
+    def meanwhile(connection: sa.Connection, study: StudyRow) -> None:
+        real(connection, study)
+        creations.append(begins.submit(child_of, storage, parent))
+        assert waits_for_a_lock(connection, creations[0])
+
+    monkeypatch.setattr(studies, "_leave_looks_to_children", meanwhile)
+    with begins:
+        if how == "deleted":
+            studies.delete(storage, parent.id)
+        else:
+            with storage.transaction() as connection:
+                old = sa.text("now() - interval '9 days'")
+                times = ("created_at", "last_active_at", "ended_at", "resumed_at")
+                keep = timedelta(days=1)
+                changes = {**dict.fromkeys(times, old), "keep": keep}
+                connection.execute(sa.update(tables.study).values(changes))
+            assert retention.sweep(storage).studies == 1
+        with pytest.raises(LookupError, match="deleted meanwhile"):
+            creations[0].result()
+    assert studies.list_studies(storage) == []
 
 
 def test_only_the_best_trials_are_taken_over(
@@ -204,7 +255,7 @@ def test_a_child_whose_own_trials_are_all_pruned_is_finished_with_a_known_one(
         assert trials.end(storage, lease, state="pruned", value=0.0)
     last = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
     assert last is not None and last.kind == "finish"
-    best = best_of(served.study)
+    best = best_of(storage, child)
     assert best is not None and best["value"] == 4.0
 
 

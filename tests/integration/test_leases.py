@@ -18,6 +18,7 @@ from stored_studies import (
     in_processes,
     let_expire,
     make_study,
+    open_leases,
     optuna_trials,
     run_to_the_end,
     take_over,
@@ -26,8 +27,8 @@ from stored_studies import (
 from storage import claiming, finishing, optuna_rows, studies, tables, trials
 from storage.check import violations
 from storage.claiming import claim
-from storage.connection import JoinedOptuna, Storage, connect
-from storage.leases import open_leases, release, renew
+from storage.connection import Storage, connect
+from storage.leases import release, renew
 from storage.offers import offers
 from storage.progress import progress_of
 from storage.rows import Drawn, Lease, StudyRow
@@ -451,8 +452,6 @@ def _crash_at_random(monkeypatch: pytest.MonkeyPatch, chance: random.Random) -> 
     for module, names in (*steps, (claiming, "tick insert_lease hand_over close")):
         for name in names.split():
             monkeypatch.setattr(module, name, breakable(getattr(module, name)))
-    real = JoinedOptuna.create_new_trial
-    monkeypatch.setattr(JoinedOptuna, "create_new_trial", breakable(real))
 
 
 def _work_and_crash(url: str, study_id: str, owner: str) -> list[int]:

@@ -20,6 +20,7 @@ from stored_studies import (
     ended_leases,
     in_processes,
     let_expire,
+    open_leases,
     optuna_trials,
     run_to_the_end,
 )
@@ -88,7 +89,7 @@ def start(database_url: str, home: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 def owned(storage: Storage, study: StudyRow) -> list[Lease]:
-    return [lease for lease in leases.open_leases(storage, study.id) if lease.owner]
+    return [lease for lease in open_leases(storage, study.id) if lease.owner]
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -355,7 +356,7 @@ def test_any_number_may_start_at_once(
     assert files(home) == []
     for name in ("a", "b", "c"):
         assert kinds(storage, name) == ["worker joined", "worker lost"]
-    found = leases.open_leases(storage, study.id)
+    found = open_leases(storage, study.id)
     assert [(lease.owner, lease.attempt) for lease in found] == [(None, 1), (None, 0)] * 3
     assert len({lease.token for lease in found}) == 6
 
@@ -390,7 +391,7 @@ def test_only_an_attempt_that_had_begun_counts(storage: Storage) -> None:
     listener = Listener(storage)
     listener.begin()
     assert deaths.bury(storage, "dead")
-    found = leases.open_leases(storage, study.id)
+    found = open_leases(storage, study.id)
     assert [(lease.attempt, lease.reason) for lease in found] == [
         (1, "its worker earlier vanished"),
         (1, "its worker dead vanished"),

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from stored_studies import begun, make_study
+from stored_studies import begun, make_study, open_leases
 
-from storage import trials
+from storage import seen, studies, trials
 from storage.connection import Storage
 from storage.rows import StudyRow
+from storage.seen import Seen
 
 
 @pytest.fixture
@@ -61,3 +62,46 @@ def test_trials_are_those_that_optuna_reads(storage: Storage, row: StudyRow) -> 
 def test_a_study_that_is_not_there_is_refused(storage: Storage) -> None:
     with pytest.raises(KeyError):
         storage.backend._get_trials(12345, None, set(), -1)
+
+
+def bare(found: list[FrozenTrial]) -> list[dict[str, Any]]:
+    """Return of some trials what draws and verdicts go by."""
+    none = {"_datetime_start": None, "datetime_complete": None, "_user_attrs": {}}
+    return [one | none | {"_system_attrs": {}} for one in told(found)]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 2_000])
+def test_what_draws_go_by_is_as_optuna_reads_it(
+    storage: Storage, row: StudyRow, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(seen, "_READ", seen._READ.limit(at_once))
+    monkeypatch.setattr(seen, "AT_ONCE", at_once)
+
+    def expected() -> list[dict[str, Any]]:
+        return bare(RDBStorage._get_trials(storage.backend, row.optuna_study_id, None, set(), -1))
+
+    looks = Seen(storage, row.optuna_study_id)
+    assert bare(looks.look()) == expected() and len(expected()) == 5
+    running, later = open_leases(storage, row.id)[-1], begun(storage, row)
+    trials.report(storage, running, 4, 0.25)
+    assert bare(looks.look()) == expected() and len(expected()) == 6
+    assert trials.end(storage, running, state="complete", value=0.1 + 0.2)
+    assert bare(looks.look()) == expected()
+    before = looks.look()
+    assert trials.end(storage, later, state="pruned")
+    after = looks.look()
+    assert bare(after) == expected()
+    assert [now is then for now, then in zip(after, before, strict=True)] == [True] * 5 + [False]
+
+
+def test_of_a_study_without_trials_none_are_seen(storage: Storage) -> None:
+    looks = Seen(storage, make_study(storage).optuna_study_id)
+    assert looks.look() == [] == looks.look()
+
+
+def test_a_study_that_is_deleted_is_seen_no_more(storage: Storage, row: StudyRow) -> None:
+    looks = Seen(storage, row.optuna_study_id)
+    looks.look()
+    studies.delete(storage, row.id)
+    with pytest.raises(LookupError, match="has been deleted"):
+        looks.look()

@@ -1,12 +1,12 @@
 import uuid
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import optuna
 import pytest
 import sqlalchemy as sa
-from stored_studies import begun, claimed, let_expire, make_study, run_to_the_end
+from stored_studies import begun, claimed, let_expire, make_study, run_to_the_end, waits_for_a_lock
 
 from storage import artifacts, datasets, events, finishing, leases, retention, studies, tables
 from storage.check import violations
@@ -40,14 +40,6 @@ def hashes(storage: Storage) -> set[str]:
 
 def ids(storage: Storage) -> set[str]:
     return {row.id for row in studies.list_studies(storage)}
-
-
-def waits_for_a_lock(connection: sa.Connection, other: Future[Any]) -> bool:
-    """Wait until somebody waits for a lock; tell whether it is the other, who is not through."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    while not other.done() and not connection.exec_driver_sql(waiting).scalar_one():
-        pass
-    return not other.done()
 
 
 def test_whatever_happens_to_a_study_puts_its_expiry_off(storage: Storage) -> None:
@@ -178,13 +170,13 @@ def test_an_upload_waits_a_day_for_its_study(storage: Storage) -> None:
     make_study(storage, dataset=used, test_dataset=test)
     datasets.put(storage, b"waits", "w.csv")
     again = datasets.put(storage, b"again", "a.csv")
-    grow_older(storage, retention.ORPHANS_KEPT - HOUR)
+    grow_older(storage, datasets.ORPHANS_KEPT - HOUR)
     assert sweep(storage) == NOTHING
     datasets.put(storage, b"again", "a.csv")
     grow_older(storage, 2 * HOUR)
     assert sweep(storage) == Swept(studies=0, datasets=1)
     assert hashes(storage) == {used, test, again}
-    grow_older(storage, 2 * retention.ORPHANS_KEPT)
+    grow_older(storage, 2 * datasets.ORPHANS_KEPT)
     assert sweep(storage) == Swept(studies=0, datasets=1)
     assert hashes(storage) == {used, test}
 
@@ -215,7 +207,7 @@ def test_the_last_of_several_studies_takes_its_dataset_along_at_once(storage: St
 
 def test_a_study_made_while_its_dataset_is_swept_away_is_refused(storage: Storage) -> None:
     sha256 = datasets.put(storage, b"a,b", "t.csv")
-    grow_older(storage, 2 * retention.ORPHANS_KEPT)
+    grow_older(storage, 2 * datasets.ORPHANS_KEPT)
     with ThreadPoolExecutor(1) as pool:
         with storage.transaction() as connection:
             assert datasets.drop_not_needed(connection, [sha256]) == 1
@@ -228,7 +220,7 @@ def test_a_study_made_while_its_dataset_is_swept_away_is_refused(storage: Storag
 
 def test_an_upload_of_what_is_swept_away_meanwhile_is_kept(storage: Storage) -> None:
     sha256 = datasets.put(storage, b"a,b", "t.csv")
-    grow_older(storage, 2 * retention.ORPHANS_KEPT)
+    grow_older(storage, 2 * datasets.ORPHANS_KEPT)
     with ThreadPoolExecutor(1) as pool:
         with storage.transaction() as connection:
             assert datasets.drop_not_needed(connection, [sha256]) == 1

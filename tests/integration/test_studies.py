@@ -13,6 +13,7 @@ from stored_studies import (
     draw,
     ended_leases,
     make_study,
+    open_leases,
     optuna_trials,
     run_to_the_end,
     take_over,
@@ -23,7 +24,7 @@ from storage.check import violations
 from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.finishing import Look
-from storage.leases import open_leases, renew
+from storage.leases import renew
 from storage.progress import Progress, progress_of
 from storage.rows import Lease
 from storage.studies import StudyRow

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from stored_studies import (
     make_study,
     optuna_trials,
     take_over,
+    waits_for_a_lock,
 )
 
 from storage import finishing, optuna_rows, tables, trials
@@ -51,6 +53,33 @@ def test_a_trial_begins_running_with_all_its_parameters_and_attributes(storage: 
         "attempts": 1,
     }
     assert trial.user_attrs.keys() < set(OURS)  # What an objective may not name its own.
+
+
+def test_trials_of_plain_optuna_meanwhile_are_counted(storage: Storage) -> None:
+    study = make_study(storage, trials=20)
+    plain, units = trials.optuna_study(storage, study), [claimed(storage, study) for _ in range(20)]
+    with ThreadPoolExecutor(3) as pool:
+        ours = pool.map(lambda lease: trials.begin(storage, lease, DISTRIBUTIONS), units)
+        theirs = pool.map(lambda _: plain.ask().number, range(20))
+        numbers = [*ours, *theirs]
+    assert sorted(numbers) == [*range(40)]
+    assert [trial.number for trial in optuna_trials(storage, study)] == [*range(40)]
+
+
+def test_a_trial_is_numbered_after_the_one_that_it_waited_for(storage: Storage) -> None:
+    study = make_study(storage)
+    lease = claimed(storage, study)
+    with ThreadPoolExecutor(1) as pool:
+        with storage.transaction() as connection:
+            JoinedOptuna(connection).create_new_trial(study.optuna_study_id)
+            ours = pool.submit(trials.begin, storage, lease, DISTRIBUTIONS)
+            assert waits_for_a_lock(connection, ours)
+        assert ours.result() == 1
+
+
+def test_no_trial_begins_in_an_optuna_study_that_is_gone(storage: Storage) -> None:
+    with pytest.raises(LookupError, match="has been deleted"), storage.transaction() as connection:
+        optuna_rows.create(connection, 0, {}, {})
 
 
 def test_beginning_again_is_the_same_trial(storage: Storage) -> None:
@@ -242,7 +271,7 @@ def _after(target: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 BEGIN_STEPS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before the trial": lambda m: m.setattr(trials, "_create", _crash),
-    "after the trial is created": lambda m: _after(JoinedOptuna, "create_new_trial", m),
+    "after the trial is created": lambda m: _after(optuna_rows, "create", m),
     "before its attributes": lambda m: m.setattr(optuna_rows, "set_attributes", _crash),
     "after its attributes": lambda m: _after(optuna_rows, "set_attributes", m),
     "after the lease is noted": lambda m: _after(trials, "_create", m),
@@ -335,17 +364,16 @@ def test_a_connection_cut_while_a_trial_begins_is_a_storage_error_and_leaves_not
 ) -> None:
     study = make_study(storage)
     lease = claimed(storage, study)
-    real = JoinedOptuna.create_new_trial
+    real = optuna_rows.create
 
-    def cut(self: JoinedOptuna, *args: Any) -> int:
-        with self.scoped_session() as session:
-            pid = session.scalar(sa.select(sa.func.pg_backend_pid()))
-        with storage.transaction() as connection:
-            connection.execute(sa.select(sa.func.pg_terminate_backend(pid)))
-        return real(self, *args)
+    def cut(connection: sa.Connection, *args: Any) -> tuple[int, int]:
+        pid = connection.scalar(sa.select(sa.func.pg_backend_pid()))
+        with storage.transaction() as other:
+            other.execute(sa.select(sa.func.pg_terminate_backend(pid)))
+        return real(connection, *args)
 
-    with monkeypatch.context() as patched, pytest.raises(StorageError, match="PostgreSQL|broke"):
-        patched.setattr(JoinedOptuna, "create_new_trial", cut)
+    with monkeypatch.context() as patched, pytest.raises(StorageError, match="PostgreSQL"):
+        patched.setattr(optuna_rows, "create", cut)
         trials.begin(storage, lease, DISTRIBUTIONS)
     assert optuna_trials(storage, study) == []
     assert trials.begin(storage, lease, DISTRIBUTIONS) == 0

@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 from rich.console import Console
-from stored_studies import let_expire, optuna_trials
+from stored_studies import let_expire, open_leases, optuna_trials
 from stories import (
     DEADLINE,
     IMPORT_PATH,
@@ -271,7 +271,7 @@ def test_the_first_signal_drains(storage: Storage, folder: Path, serve: Serve) -
     )
     assert (first.draining, first.stopping, first.delivered) == (True, False, 2)
     assert fates(storage, study) == ["COMPLETE"] * 2  # And none has begun beside them.
-    (ahead,) = leases.open_leases(storage, study.id)
+    (ahead,) = open_leases(storage, study.id)
     assert (ahead.unit, ahead.owner, ahead.attempt) == (2, None, 0)
     serve()
     assert fates(storage, study) == ["COMPLETE"] * 5
@@ -286,7 +286,7 @@ def test_the_second_signal_stops_at_once_and_hands_the_leases_back(
     first = serve(*both, sends(signal.SIGTERM), sends(signal.SIGINT), slots=2)
     assert first.stopping and first.delivered == 0
     assert not [trace for trace in folder.glob("began-*") if lives(pid_in(trace))]
-    free = leases.open_leases(storage, study.id)
+    free = open_leases(storage, study.id)
     assert {(lease.owner, lease.attempt) for lease in free} == {(None, 0)}
     assert {lease.reason for lease in free} == {"its worker was stopped"}
     go(folder)(first)
@@ -356,7 +356,7 @@ def test_two_workers_one_of_them_in_a_users_script_end_exactly_the_budget(
     another: subprocess.Popen[bytes] = request.getfixturevalue("another")
 
     def both_are_at_it(_: Worker) -> bool:
-        owners = {lease.owner for lease in leases.open_leases(storage, study.id)}
+        owners = {lease.owner for lease in open_leases(storage, study.id)}
         return len(owners) == 2
 
     mine = serve(both_are_at_it, go(folder))

@@ -9,10 +9,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from stored_studies import let_expire, optuna_trials
+from stored_studies import let_expire, open_leases, optuna_trials
 from stories import Outage, Serve, appears, fates, go, make_study, sends
 
-from storage import claiming, events, leases, studies, workers
+from storage import claiming, events, studies, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import Drawn, Lease
@@ -87,7 +87,7 @@ def test_a_drain_that_takes_too_long_hands_back_what_runs(
     study = make_study(storage, folder, trials=2, fates={"0": "gated"})
     first = serve(appears(folder / "began-0-1"), sends(signal.SIGTERM), drain=0.5)
     assert (first.draining, first.delivered) == (True, 0)
-    (lease, *_) = leases.open_leases(storage, study.id)
+    (lease, *_) = open_leases(storage, study.id)
     assert (lease.unit, lease.owner, lease.attempt) == (0, None, 0)
     go(folder)(first)
     serve()
@@ -172,6 +172,7 @@ def test_metrics_and_health_are_told_on_a_port(
         "topo_search_slots_busy 1.0",
         'topo_search_trials_total{outcome="failed"} 1.0',
         'topo_search_trials_total{outcome="complete"} 1.0',
+        "topo_search_leases_lost_total 0.0",
     ):
         assert line in lines
     assert told["health"] == (200, "ok\n")

@@ -9,12 +9,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from stored_studies import ended_leases, let_expire, optuna_trials
+from stored_studies import ended_leases, let_expire, open_leases, optuna_trials
 from stories import Serve, Step, appears, fates, go, make_study
 
 from objectives.objective import Finish
 from objectives.space import Space
-from storage import artifacts, datasets, finishing, leases, studies, trials
+from storage import artifacts, datasets, finishing, studies, trials
 from storage.check import violations
 from storage.connection import Storage
 from storage.rows import StudyRow
@@ -54,7 +54,7 @@ def test_a_paused_study_ends_what_runs_and_begins_nothing(
     one = serve(appears(folder / "began-0-1"), has_claimed_ahead, somebody_pauses, go(folder))
     assert one.delivered == 1
     assert [trial.state.name for trial in optuna_trials(storage, study)] == ["COMPLETE"]
-    (ahead,) = leases.open_leases(storage, study.id)
+    (ahead,) = open_leases(storage, study.id)
     assert (ahead.unit, ahead.owner, ahead.attempt) == (1, None, 0)
     assert studies.get(storage, study.id).state == "paused"
     studies.resume(storage, study.id)
@@ -73,7 +73,7 @@ def test_a_cancelled_study_is_let_go_of(
 
     waits = appears(folder / "began-0-1")
     one = serve(waits, has_claimed_ahead, somebody_cancels, renewal_is_due, holds_nothing)
-    assert one.delivered == 0
+    assert (one.delivered, one.hands.leases_lost) == (0, 1)
     # The one claimed ahead had not begun; its unit was drawn, so it has a trial all the same.
     assert fates(storage, study) == ["FAIL"] * 2
     reasons = {trial.user_attrs["reason"] for trial in optuna_trials(storage, study)}

@@ -101,7 +101,7 @@ def test_events_are_told_in_order_of_one_study_or_after_one(storage: Storage) ->
         ("study created", None, ""),
         ("trial failed", 0, "no such layer"),
     ]
-    assert events.latest(storage, after=told[0].id)[0].study == second.id
+    assert events.following(storage, told[0].id)[0].study == second.id
     assert len(events.latest(storage, count=1)) == 1
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from datetime import datetime
 
 import pytest
 
@@ -85,6 +86,12 @@ def test_a_hostile_message_forges_no_line() -> None:
     line = JsonLines("web").format(record)
     assert "\n" not in line and "\x1b" not in line
     assert json.loads(line)["message"] == said
+
+
+def test_a_plain_line_has_date_time_and_level() -> None:
+    record = logging.LogRecord("topo_search", logging.WARNING, "f.py", 1, "away", (), None)
+    record.created = datetime(2026, 11, 29, 7, 5, 9).timestamp()
+    assert PlainLines().format(record) == "2026-11-29 07:05:09 W away"
 
 
 def test_names_of_the_project_are_no_tokens() -> None:

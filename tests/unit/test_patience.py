@@ -33,6 +33,27 @@ def test_pauses_double_up_to_a_bound_and_differ(monkeypatch: pytest.MonkeyPatch)
     assert len({pause / bound for pause, bound in zip(pauses, bounds, strict=True)}) > 30
 
 
+def test_an_outage_is_told_at_first_once_a_minute_and_when_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = [100.0]
+    waits = SimpleNamespace(wait=lambda _: clock.__setitem__(0, clock[0] + 5.0))
+    monkeypatch.setattr(patience, "threading", SimpleNamespace(Event=lambda: waits))
+    monkeypatch.setattr(patience, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    persist = Patience(STORAGE, lambda: None)
+
+    def call() -> str:
+        if clock[0] < 173.0:
+            raise StorageError("PostgreSQL is away.")
+        return "here"
+
+    assert persist(call) == "here" == persist(call)
+    assert caplog.messages == [
+        *["PostgreSQL is away. Trying again."] * 2,
+        "PostgreSQL answers again after 75 s.",
+    ]
+
+
 def test_what_asking_again_cannot_mend_is_raised_at_once() -> None:
     def call() -> None:
         raise ValueError("no such parameter")

@@ -1,5 +1,6 @@
 """Sampling: draws that repeat wherever they are made."""
 
+import importlib.util
 import math
 import random
 import subprocess
@@ -7,17 +8,30 @@ import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.samplers import TPESampler
+from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.parameters import Value
 from objectives.space import Choice, Range, Space, TableFacts, named_space
-from topo_search.sampling import MODELLED, RANDOM, Drawn, Sampler, derive, modelled
+from topo_search.sampling import (
+    MODELLED,
+    RANDOM,
+    Drawn,
+    Modelled,
+    Sampler,
+    _JointTPE,
+    _Mirror,
+    derive,
+    take_arrays,
+)
 
 FACTS = TableFacts(
     task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3, metric="accuracy"
@@ -293,7 +307,7 @@ def test_of_very_many_trials_the_best_the_latest_and_some_of_the_rest_are_modell
     direction: Literal["minimize", "maximize"],
 ) -> None:
     trials = long_study(direction)
-    chosen = [one.number for one in modelled(trials, direction)]
+    chosen = [one.number for one in Modelled(direction).of(trials)]
     assert chosen == sorted(set(chosen))
     assert MODELLED * 0.9 <= len(chosen) <= MODELLED + 2
     assert {15, 20} <= set(chosen)
@@ -301,7 +315,79 @@ def test_of_very_many_trials_the_best_the_latest_and_some_of_the_rest_are_modell
     older = chosen[: -MODELLED // 2]
     assert max(after - before for before, after in pairwise(older)) < 10
     few = trials[:MODELLED]
-    assert modelled(few, direction) == few
+    assert Modelled(direction).of(few) == few
+
+
+def test_who_watched_very_many_trials_end_models_the_same_as_who_did_not() -> None:
+    ended = mixed_study(3 * MODELLED, TrialState.COMPLETE)
+    dice = random.Random(1)
+    running = [trial(t.number, t.params, space=OWN, state=TrialState.RUNNING) for t in ended]
+    until = [number + dice.choice((1, 1, 40)) for number in range(len(ended))]
+    watcher = Modelled("minimize")
+    for time in range(0, len(ended), 37):
+        now = [(ended if until[k] <= time else running)[k] for k in range(time)]
+        assert watcher.of(now) == Modelled("minimize").of(now)
+
+
+def mixed_study(count: int, fourth: TrialState = TrialState.RUNNING) -> list[FrozenTrial]:
+    """Return trials that are complete, pruned, failed, and every fourth what is given."""
+    dice = random.Random(2)
+    ends = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, fourth)
+    trials = []
+    for number in range(count):
+        units, kind = dice.randint(1, 64), dice.choice(OWN.parameters["kind"].choices)
+        point = OWN.nearest({"x": dice.random(), "units": units, "kind": kind})
+        end = ends[number % 4]
+        value = dice.random() if end is TrialState.COMPLETE else None
+        reports = {1: dice.random()}
+        made = trial(number, point, space=OWN, state=end, value=value, reports=reports)
+        trials.append(made)
+    return trials
+
+
+def test_draws_are_those_of_plain_optuna_but_for_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror, trials = _Mirror(OWN, "maximize"), mixed_study(80)
+    ours = [mirror.draw(_JointTPE(seed=k, n_startup_trials=RANDOM), trials) for k in range(10)]
+    monkeypatch.setattr(_truncnorm, "_log_ndtr", plain_truncnorm()._log_ndtr)
+    for seed, drawn in enumerate(ours):
+        plain = mirror.draw(TPESampler(seed=seed, n_startup_trials=RANDOM), trials)
+        assert drawn.pop("kind") == plain.pop("kind")
+        assert drawn == pytest.approx(plain, rel=1e-9)
+
+
+def plain_truncnorm() -> Any:
+    """Return Optuna's module of the truncated normal as it was before anybody changed it."""
+    spec = importlib.util.find_spec(_truncnorm.__name__)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_optunas_truncated_normal_takes_arrays_and_gives_the_same_numbers() -> None:
+    """Should Optuna call another function, or vectorise its own, `take_arrays` can go."""
+    take_arrays()
+    plain, at = plain_truncnorm(), np.concatenate([np.linspace(-40, 8, 5_001), [-1e3, -1e8]])
+    assert isinstance(_truncnorm._log_ndtr, np.ufunc)
+    np.testing.assert_allclose(
+        _truncnorm._log_ndtr(at), plain._log_ndtr(at), rtol=1e-12, atol=1e-15
+    )
+
+
+def test_a_draw_asks_the_truncated_normal_that_takes_arrays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def count(at: np.ndarray) -> np.ndarray:
+        asked.append(len(at))
+        return np.asarray(plain._log_ndtr(at))
+
+    plain = plain_truncnorm()
+    sampler = _JointTPE(seed=0, n_startup_trials=RANDOM)
+    monkeypatch.setattr(_truncnorm, "_log_ndtr", count)
+    _Mirror(OWN, "maximize").draw(sampler, mixed_study(80))
+    assert sum(asked) > 100
 
 
 def test_a_draw_from_very_many_trials_is_the_same_after_a_restart() -> None:

@@ -31,7 +31,7 @@ class StudiesQuery(Strict):
 class EventsQuery(Strict):
     """Which events."""
 
-    after = fields.Integer(load_default=0, validate=validate.Range(0, 2**63 - 1))
+    after = fields.Integer(load_default=None, validate=validate.Range(0, 2**63 - 1))
     count = fields.Integer(load_default=100, validate=validate.Range(1, 1_000))
     study = fields.String(load_default=None, validate=validate.Length(max=8))
 
@@ -66,12 +66,17 @@ def see_fleet() -> dict[str, Any]:
 @v1_operators.input(EventsQuery, location="query")
 @v1_operators.doc(
     summary="What happened to workers and studies",
-    description="The last `count` events, oldest first; only those after the id `after`.",
+    description="The last `count` events, oldest first. With `after`, the id of the last event of "
+    "the answer before, or 0 at first: the first `count` after it, of which none is missed.",
     security="key",
 )
 def list_events(query_data: dict[str, Any]) -> dict[str, Any]:
     """Answer with the latest events."""
-    found = events.latest(service().storage, **query_data)
+    after = query_data.pop("after")
+    if after is None:
+        found = events.latest(service().storage, **query_data)
+    else:
+        found = events.following(service().storage, after, **query_data)
     return {"events": [{**asdict(event), "at": event.at.isoformat()} for event in found]}
 
 
