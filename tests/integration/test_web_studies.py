@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from optuna.exceptions import StorageInternalError
 from stored_studies import make_study
 
-from storage import studies, tokens, trials
+from storage import sessions, studies, tokens, trials
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import StudyRow
@@ -112,10 +112,10 @@ def test_an_operators_token_opens_every_study_until_it_is_revoked(
 
 
 def test_an_operator_with_a_private_link_may_do_what_others_may(
-    client: FlaskClient, made: tuple[str, str], app: APIFlask
+    client: FlaskClient, made: tuple[str, str], app: APIFlask, storage: Storage
 ) -> None:
     with client.session_transaction() as session:
-        session["operator"] = app.config["OPERATOR_MARK"]
+        session["operator"] = sessions.begin(storage, app.config["OPERATOR_MARK"])
     by_key = client.post(f"/v1/studies/{made[1]}/pause")
     assert by_key.status_code == 200, by_key.text
     by_id = client.post(f"/v1/studies/{made[0]}/pause")

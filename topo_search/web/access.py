@@ -12,7 +12,7 @@ from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
 
-from storage import studies, tokens
+from storage import sessions, studies, tokens
 from storage.rows import StudyRow
 from topo_search.web.problems import NO_STUDY
 from topo_search.web.service import Service
@@ -88,9 +88,24 @@ def watch_of(reference: str) -> Watch:
     return watches.opened_by(reference) or watches.opens(reference, study_of(reference).id)
 
 
+def log_in() -> None:
+    """Make whoever asks an operator. Nothing that was known before counts after it."""
+    session.clear()
+    session["operator"] = sessions.begin(service().storage, current_app.config["OPERATOR_MARK"])
+    session.permanent = True
+
+
+def log_out() -> None:
+    """End the session, also for whoever has a copy of its cookie."""
+    if key := session.get("operator"):
+        sessions.end(service().storage, key, current_app.config["OPERATOR_MARK"])
+    session.clear()
+
+
 def is_operator() -> bool:
     """Tell whether an operator is logged in."""
-    return bool(session.get("operator") == current_app.config["OPERATOR_MARK"])
+    key, mark = session.get("operator"), current_app.config["OPERATOR_MARK"]
+    return key is not None and sessions.is_open(service().storage, key, mark)
 
 
 def need_operator() -> None:

@@ -18,7 +18,6 @@ from flask import (
     redirect,
     render_template,
     request,
-    session,
     url_for,
 )
 from flask_wtf import FlaskForm
@@ -39,7 +38,17 @@ from topo_search.formats import (
     format_share,
 )
 from topo_search.web import overview
-from topo_search.web.access import LOGINS, SAFE, csrf, is_operator, limiter, service, study_of
+from topo_search.web.access import (
+    LOGINS,
+    SAFE,
+    csrf,
+    is_operator,
+    limiter,
+    log_in,
+    log_out,
+    service,
+    study_of,
+)
 from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
 from topo_search.web.pages import study_page
 
@@ -113,10 +122,7 @@ def login() -> Answer | tuple[str, int]:
     if request.method == "POST":
         if hashed and form.validate() and _fits(hashed, form.password.data):
             logger.info("An operator logged in from %s.", request.remote_addr)
-            # Nothing that was known before the login counts after it.
-            session.clear()
-            session["operator"] = current_app.config["OPERATOR_MARK"]
-            session.permanent = True
+            log_in()
             return redirect(goal, 303)
         logger.warning("A wrong operator's password from %s.", request.remote_addr)
         wrong = "This is not the operator's password. Check it and type it again."
@@ -131,7 +137,7 @@ def login() -> Answer | tuple[str, int]:
 @operators.post("/logout")
 def logout() -> Answer:
     """End the session."""
-    session.clear()
+    log_out()
     flash("You are logged out.", "info")
     return redirect(url_for("operators.login"), 303)
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from storage import datasets, retention, speed, studies, workers
+from storage import datasets, retention, sessions, speed, studies, workers
 from storage.connection import Storage
 from storage.rows import OPEN, StudyRow
 from topo_search.study import EPOCHS
@@ -212,6 +212,7 @@ class Service:
 
     def sweep(self) -> None:
         """Delete what has expired."""
+        sessions.drop_ended(self.storage)
         swept = retention.sweep(self.storage)
         if swept.studies or swept.datasets:
             logger.info("Expired: %s", swept)
