@@ -73,6 +73,7 @@ def create_app(
         WTF_CSRF_SSL_STRICT=False,  # There is no referrer: see security.py.
         WTF_CSRF_TIME_LIMIT=None,
         RATELIMIT_HEADERS_ENABLED=False,
+        SERVERS=[{"url": "/"}],  # Else it is the host that whoever asks first calls us by, for all.
     )
     # The order of charts and columns is that in which they are to be read.
     app.json.sort_keys = False  # type: ignore[attr-defined]
