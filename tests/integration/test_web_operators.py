@@ -1,5 +1,6 @@
 """The operator's pages and REST calls: who gets in, and what is shown."""
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -570,6 +571,8 @@ def test_a_password_comes_from_a_file_or_the_environment(
     assert server.read_password() is None
     monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD", " from outside ")
     assert server.read_password() == " from outside "
+    assert "TOPO_SEARCH_OPERATOR_PASSWORD" not in os.environ, "children would have it, too"
+    monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD", " from outside ")
     file = tmp_path / "password"
     monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD_FILE", str(file))
     with pytest.raises(OSError, match="cannot be read"):
@@ -583,6 +586,7 @@ def test_a_password_comes_from_a_file_or_the_environment(
         server.read_password()
     file.write_bytes(b" from a file \r\n")
     assert server.read_password() == " from a file "
+    assert "TOPO_SEARCH_OPERATOR_PASSWORD" not in os.environ
 
 
 def test_how_long_studies_are_kept_is_said(
