@@ -15,6 +15,7 @@ from flask_wtf.csrf import CSRFProtect
 from storage import sessions, studies, tokens
 from storage.rows import StudyRow
 from topo_search.web.problems import NO_STUDY
+from topo_search.web.security import SAFE
 from topo_search.web.service import Service
 from topo_search.web.watching import Watch
 
@@ -28,7 +29,6 @@ LOGINS = "10 per minute; 50 per hour"
 GUESSES = "60 per minute"  # Of wrong keys and tokens, wherever they are tried.
 OFTEN = "This was asked for too often from where you are. Try again in a minute."
 PREDICTIONS = "120 per minute"
-SAFE = ("GET", "HEAD", "OPTIONS")
 _ID = re.compile(r"[a-z0-9]{8}")
 
 
@@ -62,6 +62,7 @@ def study_of(reference: str) -> StudyRow:
             operator's token, or an operator is logged in.
     """
     storage, bearer = service().storage, _bearer()
+    g.asker = "its owner"
     if bearer is not None and tokens.find(storage, bearer) is None:
         row = _by_key(bearer)
         if not hmac.compare_digest(row.id.encode(), reference.encode()):
@@ -71,10 +72,16 @@ def study_of(reference: str) -> StudyRow:
         return _by_key(reference)
     if bearer is None and request.method not in SAFE:
         csrf.protect()  # A cookie alone may be sent by any page; a key is known to few.
+    g.asker = "an operator"
     try:
         return studies.get(storage, reference)
     except LookupError:
         _guessed()
+
+
+def asker() -> str:
+    """Return who asked for a study with `study_of`, for the log: `its owner` or `an operator`."""
+    return str(g.asker)
 
 
 def watch_of(reference: str) -> Watch:

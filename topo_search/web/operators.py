@@ -40,7 +40,6 @@ from topo_search.formats import (
 from topo_search.web import overview
 from topo_search.web.access import (
     LOGINS,
-    SAFE,
     csrf,
     is_operator,
     limiter,
@@ -51,6 +50,7 @@ from topo_search.web.access import (
 )
 from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
 from topo_search.web.pages import study_page
+from topo_search.web.security import SAFE
 
 logger = logging.getLogger(__name__)
 

@@ -20,6 +20,7 @@ from topo_search.web.access import (
     PREDICTIONS,
     READINGS,
     UPLOADS,
+    asker,
     guarded,
     limited,
     service,
@@ -149,7 +150,7 @@ def events(study: str) -> Response:
 @v1.doc(summary="Hand out no more of its trials")
 def pause(study: str) -> dict[str, Any]:
     """Pause a study; what runs goes on to its end."""
-    return _changed(study, lambda row: studies.pause(service().storage, row.id, "by its owner"))
+    return _changed(study, lambda row: studies.pause(service().storage, row.id, f"by {asker()}"))
 
 
 @v1.post("/studies/<string:study>/resume")
