@@ -9,7 +9,6 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from flask import Blueprint, abort, current_app, g, request, session
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
 
 from storage import sessions, studies, tokens
@@ -17,15 +16,17 @@ from storage.rows import StudyRow
 from topo_search.web.problems import NO_STUDY
 from topo_search.web.security import SAFE
 from topo_search.web.service import Service
+from topo_search.web.visitors import visitor
 from topo_search.web.watching import Watch
 
-limiter = Limiter(get_remote_address, storage_uri="memory://", strategy="moving-window")
+limiter = Limiter(visitor, storage_uri="memory://", strategy="moving-window")
 csrf = CSRFProtect()
 F = TypeVar("F", bound=Callable[..., Any])
 
 UPLOADS = "30 per minute; 300 per hour"
 READINGS = "120 per minute"  # Of tables, by a child each.
 LOGINS = "10 per minute; 50 per hour"
+ALL_LOGINS = "100 per minute; 1000 per hour"  # Wrong ones, of all addresses that one may have.
 GUESSES = "60 per minute"  # Of wrong keys and tokens, wherever they are tried.
 OFTEN = "This was asked for too often from where you are. Try again in a minute."
 PREDICTIONS = "120 per minute"

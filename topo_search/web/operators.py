@@ -39,6 +39,7 @@ from topo_search.formats import (
 )
 from topo_search.web import overview
 from topo_search.web.access import (
+    ALL_LOGINS,
     LOGINS,
     csrf,
     is_operator,
@@ -73,6 +74,7 @@ SIZE = 25  # Studies a page.
 EVENTS = 100
 FAILURES = 500  # Of the latest, gathered by study and reason.
 OURS = ("/operator", "/dashboard")  # Where logging in may lead.
+OFTEN = "Too many attempts to log in. Wait some minutes, then try again."
 PASSWORD = 1_000  # Characters, at most.
 # Argon2 takes 64 MiB and a core for each: many who guess at once are not to take the machine.
 _CHECKING = threading.BoundedSemaphore(2)
@@ -108,10 +110,13 @@ def sent_to_login() -> Answer:
 
 
 @operators.route("/login", methods=["GET", "POST"])
+@limiter.limit(LOGINS, methods=["POST"], error_message=OFTEN)
 @limiter.limit(
-    LOGINS,
+    ALL_LOGINS,
+    key_func=lambda: "everybody",
     methods=["POST"],
-    error_message="Too many attempts to log in. Wait some minutes, then try again.",
+    deduct_when=lambda response: response.status_code == 403,
+    error_message=OFTEN,
 )
 def login() -> Answer | tuple[str, int]:
     """Let the operator in."""

@@ -28,6 +28,7 @@ from topo_search.web.access import (
     watch_of,
 )
 from topo_search.web.service import Network
+from topo_search.web.visitors import visitor
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
 guarded(v1)
@@ -139,7 +140,7 @@ def events(study: str) -> Response:
     row, watches = study_of(study), service().watches
     seen = request.headers.get("Last-Event-ID") or request.args.get("seen")
     gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    leave = watches.enter()
+    leave = watches.enter(visitor())
     response = Response(watching.stream(watches, row.id, seen, gone), mimetype="text/event-stream")
     response.call_on_close(leave)  # Also where the stream never began.
     response.headers["X-Accel-Buffering"] = "no"  # nginx is to pass it on as it comes.
