@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.checks import target_warnings
+from objectives.grid import CHUNK
+from objectives.shape import unique_names
 from objectives.table import (
     MissingColumnsError,
     Overrides,
+    RaggedError,
     ReadingError,
     Table,
     apply_reading,
@@ -445,3 +448,28 @@ def test_a_frame_makes_the_round_trip_through_bytes() -> None:
     forced = read_table(csv_bytes(frame), overrides=Overrides(kinds={"count": "categorical"}))
     assert forced.frame["count"].to_list() == frame["count"].astype(str).to_list()
     assert replace(forced.reading, columns=()) == replace(table.reading, columns=())
+
+
+def test_a_table_of_too_many_columns_is_refused_before_its_rows_are_read() -> None:
+    names = ",".join(f"c{n}" for n in range(1_003))
+    rows = ("1," * 1_002 + "1\n") * 9 + "1,2\n" * 9  # Whoever reads them finds them ragged.
+    with pytest.raises(ReadingError, match="at most 1,000 columns. Received 1,003. Leave some out"):
+        read_table(f"{names}\n{rows}".encode(), most=(9, 1_000))
+    assert len(read_table(b"a,b,c\n1,2,3\n4,5,6\n", most=(2, 3)).labels) == 2
+
+
+def test_a_table_of_too_many_rows_is_read_no_further() -> None:
+    rows = "".join(f"{n},{n % 7}\n" for n in range(2 * CHUNK)) + "1,2,3\n" * CHUNK
+    with pytest.raises(RaggedError):
+        read_table(f"a,b\n{rows}".encode())
+    with pytest.raises(ReadingError, match="at most 10 rows. Received more. Give a share of them"):
+        read_table(f"a,b\n{rows}".encode(), most=(10, 9))
+    with pytest.raises(ReadingError, match="at most 1 rows"):
+        read_table(b"a,b,c\n1,2,3\n4,5,6\n", most=(1, 3))
+
+
+def test_thousands_of_equal_names_are_told_apart_at_once() -> None:
+    names = unique_names(["c"] * 50_000 + ["c_2", "", ""] + ["d"])
+    assert names[:3] == ("c", "c_3", "c_4")
+    assert names[-4:] == ("c_2", "column_50002", "column_50003", "d")
+    assert len(set(names)) == len(names)

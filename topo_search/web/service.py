@@ -74,8 +74,7 @@ class Service:
         self._where = tables.Where(
             url=storage.url,
             cache=home / "datasets",
-            rows=limits.rows,
-            columns=limits.columns,
+            most=(limits.rows, limits.columns),
             memory=limits.memory // 2,
         )
 
