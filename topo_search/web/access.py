@@ -30,6 +30,7 @@ ALL_LOGINS = "100 per minute; 1000 per hour"  # Wrong ones, of all addresses tha
 GUESSES = "60 per minute"  # Of wrong keys and tokens, wherever they are tried.
 OFTEN = "This was asked for too often from where you are. Try again in a minute."
 PREDICTIONS = "120 per minute"
+FILES = "120 per minute"  # With all that a study found: megabytes.
 _ID = re.compile(r"[a-z0-9]{8}")
 
 

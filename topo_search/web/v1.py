@@ -14,9 +14,9 @@ from storage.rows import StudyRow
 from topo_search import examples
 from topo_search.formats import format_name
 from topo_search.predictor import NETWORK, READING
-from topo_search.report import report_html
 from topo_search.web import schemas, watching
 from topo_search.web.access import (
+    FILES,
     PREDICTIONS,
     READINGS,
     UPLOADS,
@@ -103,10 +103,12 @@ def read(study: str) -> dict[str, Any]:
 
 
 @v1.get("/studies/<string:study>/results")
+@limited(FILES)
 @v1.doc(summary="Everything a study found")
-def results(study: str) -> dict[str, Any]:
+def results(study: str) -> Response:
     """Answer with what `topo-search results --json` prints."""
-    return watch_of(study).current().results.to_json()
+    found = watch_of(study).current().file("trials.json")
+    return send_file(io.BytesIO(found), mimetype=JSON)  # Not copied for each who reads it slowly.
 
 
 @v1.get("/studies/<string:study>/trials")
@@ -216,7 +218,7 @@ def predict(study: str) -> Any:
 
 
 @v1.get("/studies/<string:study>/downloads/<string:name>")
-@limited(PREDICTIONS)
+@limited(FILES)
 @v1.doc(
     summary="A file of a study",
     description="model.keras, reading.json, report.html, trials.csv, trials.json, predictions.csv",
@@ -233,19 +235,8 @@ def download(study: str, name: str) -> Response:
     return _file(io.BytesIO(found), f"{row.id}-{name}", media_type)
 
 
-def _report(row: StudyRow) -> bytes:
-    view = service().watches.of(row.id).current()
-    return report_html(view.results, commands={}).encode()
-
-
-def _trials_csv(row: StudyRow) -> bytes:
-    return service().watches.of(row.id).current().results.to_csv().encode()
-
-
-def _trials_json(row: StudyRow) -> bytes:
-    from flask import json
-
-    return json.dumps(service().watches.of(row.id).current().results.to_json()).encode()
+def _found(name: str) -> Callable[[StudyRow], bytes]:
+    return lambda row: service().watches.of(row.id).current().file(name)
 
 
 def _predictions(row: StudyRow) -> Response:
@@ -258,9 +249,9 @@ def _predictions(row: StudyRow) -> Response:
 DOWNLOADS: Mapping[str, tuple[str, Callable[[StudyRow], bytes | Response]]] = {
     "model.keras": ("application/octet-stream", lambda row: _artifact(row, NETWORK)),
     "reading.json": (JSON, lambda row: _artifact(row, READING)),
-    "report.html": (HTML, _report),
-    "trials.csv": (CSV, _trials_csv),
-    "trials.json": (JSON, _trials_json),
+    "report.html": (HTML, _found("report.html")),
+    "trials.csv": (CSV, _found("trials.csv")),
+    "trials.json": (JSON, _found("trials.json")),
     "predictions.csv": (CSV, _predictions),
 }
 
