@@ -87,12 +87,13 @@ def find_encoding(data: bytes) -> str:
 
 
 def is_valid(data: bytes, encoding: str) -> bool:
-    """Return whether the whole of the bytes can be decoded."""
+    """Return whether the whole of the bytes can be decoded, to text that can be written again."""
     try:
         decoder = codecs.getincrementaldecoder(encoding)()
         for start in range(0, len(data), 1 << 22):
-            decoder.decode(data[start : start + (1 << 22)])
-        decoder.decode(b"", final=True)
+            text = decoder.decode(data[start : start + (1 << 22)])
+            text.encode()  # UTF-7 and escapes may say halves of characters, which nothing stores.
+        decoder.decode(b"", final=True).encode()
     except (UnicodeError, LookupError):
         return False
     return True

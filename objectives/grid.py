@@ -46,18 +46,19 @@ class Grid:
     blank: int  # rows that hold nothing; they are left out
 
 
-def load(data: bytes, shape: Shape, limit: int | None = None) -> Grid:
+def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | None = None) -> Grid:
     """Return the cells of every row that has as many fields as the table has names.
 
     Args:
         data: the file.
         shape: where the table lies in it.
         limit: bytes of memory that may be used; what the machine has free if not given.
+        most: rows that it may have; any number if not given.
 
     Raises:
         RaggedError: more than 1 % of the rows have another number of fields.
         TooLargeError: the table needs more memory than `limit`.
-        ReadingError: there is no row, or a quote is never closed.
+        ReadingError: there is no row, or more than `most`, or a quote is never closed.
     """
     _refuse_too_large(data, shape, available_memory() if limit is None else limit)
     width = len(shape.names)
@@ -91,6 +92,8 @@ def load(data: bytes, shape: Shape, limit: int | None = None) -> Grid:
             if len(chunk) == CHUNK:
                 store = _append(columns, chunk, store)
                 chunk = []
+                _refuse_long(len(lines), most)
+    _refuse_long(len(lines), most)
     if chunk:
         _append(columns, chunk, store)
     _refuse_broken_quotes(data, shape, [*spans, (last, None)])
@@ -227,6 +230,12 @@ def _refuse_too_large(data: bytes, shape: Shape, limit: int) -> None:
             f"{_gigabytes(limit)}, what is free here. Give fewer rows or columns, or a machine "
             "with more memory."
         )
+
+
+def _refuse_long(rows: int, most: int | None) -> None:
+    """Raise ReadingError if there are more rows than there may be."""
+    if most is not None and rows > most:
+        raise ReadingError(f"Expected at most {most:,} rows. Received more. Give a share of them.")
 
 
 def _gigabytes(size: int) -> str:

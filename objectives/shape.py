@@ -117,13 +117,14 @@ def plain_name(cell: str) -> str:
 def unique_names(cells: Iterable[str]) -> tuple[str, ...]:
     """Return a name for each cell: its text, `column_3` where empty, `name_2` where taken."""
     given = [plain_name(cell) for cell in cells]
-    taken: set[str] = set()
+    theirs, taken = set(given), set[str]()
+    numbers = Counter[str]()  # As far as each name has been counted: thousands may be equal.
     names = []
     for position, own in enumerate(given, start=1):
         name = base = own or f"column_{position}"
-        number = 2
-        while name in taken or (name != own and name in given):
-            name, number = f"{base}_{number}", number + 1
+        while name in taken or (name != own and name in theirs):
+            numbers[base] += 1
+            name = f"{base}_{numbers[base] + 1}"
         taken.add(name)
         names.append(name)
     return tuple(names)

@@ -91,7 +91,11 @@ class Table:
 
 
 def read_table(
-    data: bytes, *, overrides: Overrides | None = None, limit: int | None = None
+    data: bytes,
+    *,
+    overrides: Overrides | None = None,
+    limit: int | None = None,
+    most: tuple[int, int] | None = None,
 ) -> Table:
     """Read a CSV's bytes as a table, finding out how.
 
@@ -99,6 +103,8 @@ def read_table(
         data: the file.
         overrides: what the user knows better.
         limit: bytes of memory that may be used; what the machine has free if not given.
+        most: rows and columns that it may have; any number if not given. What has more is read no
+            further than to see that.
 
     Raises:
         ReadingError: the bytes cannot be read as a table; the message says what to do.
@@ -106,9 +112,13 @@ def read_table(
     overrides = overrides or Overrides()
     shape = find_shape(data, overrides)
     names = shape.names
+    if most is not None and len(names) > most[1]:
+        raise ReadingError(
+            f"Expected at most {most[1]:,} columns. Received {len(names):,}. Leave some out."
+        )
     missing = tuple(dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing))))
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
-    grid = load(data, shape, limit)
+    grid = load(data, shape, limit, most=most[0] if most else None)
     columns = _cells(grid, enumerate(names), missing)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
     rules, warnings = [], []

@@ -41,6 +41,8 @@ _CONNECT_ARGS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
+# In JSON: NUL, and half a surrogate pair.
+_UNREADABLE = re.compile(r"\\u0000|\\ud[89ab]..(?!\\ud[c-f]..)|(?<!\\ud[89ab]..)\\ud[c-f]..")
 # Of the transaction, not the session, so that they work behind PgBouncer too. A machine that froze
 # or was cut off with a row locked loses the lock before its lease runs out.
 _TIMEOUTS = (
@@ -66,9 +68,15 @@ class Storage:
         Raises:
             StorageError: The database could not be reached, or gave up on the transaction; whether
                 it was committed is then unknown.
+            ValueError: A value that cannot be stored, as `to_json` says.
         """
-        with unavailable_as_storage_error(self.url), self.engine.begin() as connection:
-            yield connection
+        try:
+            with unavailable_as_storage_error(self.url), self.engine.begin() as connection:
+                yield connection
+        except sa.exc.StatementError as error:
+            if isinstance(error.orig, ValueError):  # SQLAlchemy wraps what `to_json` raises.
+                raise error.orig from None
+            raise
 
     def with_own_cache(self) -> Storage:
         """Return the same storage with another cache of Optuna's, which goes when it is let go."""
@@ -251,11 +259,24 @@ def _check_server(connection: sa.Connection) -> None:
 
 
 def to_json(value: Any) -> str:
-    """Write JSON that every reader takes: numbers that are not finite become null."""
+    """Write JSON that every reader takes: numbers that are not finite become null.
+
+    Raises:
+        ValueError: A text has NUL or half a surrogate pair: PostgreSQL would take it, and fail on
+            every later look into the value.
+    """
     try:
-        return json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False)
+        text = json.dumps(_finite(value), allow_nan=False)
+    # Backslashes of the text itself are doubled; those that are left begin what is escaped.
+    if found := _UNREADABLE.search(text.replace(r"\\", "  ")):
+        received = json.loads(f'"{found[0]}"')
+        raise ValueError(
+            "Expected text of characters that UTF-8 can write, without NUL. "
+            f"Received: {received!r}. Leave that character out."
+        )
+    return text
 
 
 def _finite(value: Any) -> Any:

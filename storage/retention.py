@@ -1,5 +1,6 @@
 """Retention: what the database holds, and what of it nobody needs any more."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
@@ -71,6 +72,29 @@ def stored(storage: Storage) -> Stored:
             sa.select(*(columns[column.name].label(column.name) for column in fields(Stored)))
         ).one()
     return Stored(**{name: int(value) for name, value in row._mapping.items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What is left of some studies and datasets."""
+
+    open: frozenset[str]  # ids of the studies that hand out work
+    waiting: dict[str, int]  # bytes of the datasets that no study has, by SHA-256
+
+
+def left(storage: Storage, studies: Collection[str], hashes: Collection[str]) -> Left:
+    """Tell which of some studies are open still, and which datasets wait for a study still."""
+    study, dataset = tables.study.c, tables.dataset.c
+    with storage.transaction() as connection:
+        are_open = connection.scalars(
+            sa.select(study.id).where(study.id.in_(studies), study.state.in_(OPEN))
+        ).all()
+        waiting = connection.execute(
+            sa.select(dataset.sha256, dataset.size).where(
+                dataset.sha256.in_(hashes), dataset.waiting_since.is_not(None)
+            )
+        ).all()
+    return Left(open=frozenset(are_open), waiting={row.sha256: row.size for row in waiting})
 
 
 def _has_expired() -> sa.ColumnElement[bool]:

@@ -223,6 +223,13 @@ token = sa.Table(
     sa.Column("last_used_at", _TIME),
 )
 
+session = sa.Table(
+    "topo_session",
+    metadata,
+    sa.Column("hash", sa.Text, primary_key=True),
+    sa.Column("ends_at", _TIME, nullable=False),
+)
+
 secret = sa.Table(
     "topo_secret",
     metadata,

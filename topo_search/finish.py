@@ -13,13 +13,9 @@ from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, datasets, finishing
 from storage.connection import Storage
 from storage.finishing import Look
-<<<<<<< HEAD
-from storage.rows import Lease
-from topo_search.attributes import loss_of
-=======
 from storage.leading import leading
 from storage.rows import Lease, StudyRow
->>>>>>> wt-ops
+from topo_search.attributes import loss_of
 from topo_search.serving import Served
 
 logger = logging.getLogger(__name__)
@@ -37,21 +33,9 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
     return sorted((t for t in trials if t.state == TrialState.COMPLETE), key=rank)
 
 
-<<<<<<< HEAD
-def best_of(study: optuna.Study) -> dict[str, Any] | None:
-    """Return the best complete trial as JSON, None where there is none."""
-    best = next(iter(ranked(study.get_trials(deepcopy=False), study.direction.name.lower())), None)
-=======
-def loss_of(trial: FrozenTrial) -> float:
-    """Return a trial's validation loss at its best epoch; infinite where it has none."""
-    losses, epoch = trial.user_attrs.get("losses"), trial.user_attrs.get("best_epoch")
-    return float(losses[epoch - 1]) if losses and epoch else math.inf
-
-
 def best_of(storage: Storage, row: StudyRow) -> dict[str, Any] | None:
     """Return the best complete trial of a study as JSON, None where there is none."""
     best = next(iter(ranked(leading(storage, row), row.plan["direction"])), None)
->>>>>>> wt-ops
     if best is None:
         return None
     return {

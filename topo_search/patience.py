@@ -87,15 +87,10 @@ class Patience:
                 too_long = seconds > LONGEST_OUTAGE and not self.holds()
                 if self._attending or self.over or too_long:
                     raise
-<<<<<<< HEAD
-                logger.warning("%s Trying again.", error)
-                self.attend()
-=======
                 if time.monotonic() - told_at >= TELL:
                     told_at = time.monotonic()
                     logger.warning("%s Trying again.", error)
-                self.meanwhile()
->>>>>>> wt-ops
+                self.attend()
                 # Up to twice as long for some as for others: a fleet does not come back as one.
                 threading.Event().wait(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, LONGEST_PAUSE)

@@ -14,6 +14,12 @@ import pandas as pd
 _PLAIN = (str, int, bool, NoneType)
 # What a spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
 _FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+# The same amid a cell: a spreadsheet that takes semicolons or tabs to separate, as those of many
+# countries do, begins a cell there. Quotes and blanks between are no part of what it reads.
+_FORMULA_AFTER = re.compile(
+    r"""([;\t\r\n][\s;"']*)"""
+    r"([=@＝＠]|[-+＋－](?![.,]?[0-9][0-9.,]*(?:[;\t\r\n]|$)))"  # Numbers may have a sign.
+)
 _NUMERAL = re.compile(r"[-+][.,]?[0-9][0-9.,]*([eE][-+]?[0-9]+)?")
 
 
@@ -57,4 +63,7 @@ def csv_text(frame: pd.DataFrame, *, numerals: bool = False) -> str:
 
 
 def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA_STARTS) else cell
+    if not isinstance(cell, str):
+        return cell
+    cell = _FORMULA_AFTER.sub(r"\1'\2", cell)
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell

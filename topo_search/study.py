@@ -72,6 +72,7 @@ class Options:
     tags: tuple[str, ...] = ()  # For workers that are limited to some.
     parent: str | None = None  # A study to begin with: its table, target, split and trials.
     keep: timedelta | None = None  # After its last activity; for ever by default.
+    most: tuple[int, int] | None = None  # Rows and columns that the table may have.
     sweep: Sweep | None = None  # Over the depths of the space `depth`, instead of a budget.
 
 
@@ -136,7 +137,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
     """Return the plan of a study of a table; every slot reads the table by it."""
     if options.data is None or options.target is None:
         raise ValueError("Expected a table and its target. Name the column with --target.")
-    table = read_table(options.data, overrides=options.overrides)
+    table = read_table(options.data, overrides=options.overrides, most=options.most)
     target = choose_target(table, options.target, options.task)
     names = [column.name for column in table.columns]
     drop = tuple(find_column(names, name) for name in options.drop)

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import make_url
 from stories import DEADLINE, IMPORT_PATH, OBJECTIVE, TOYS, Outage, Serve, Step
 
-from storage import embedded
+from storage import embedded, tokens
 from storage.connection import Storage, connect
 from storage.signing import signing_key
 from topo_search import forking, worker
@@ -85,6 +85,12 @@ def client(app: APIFlask) -> FlaskClient:
     made = app.test_client()
     made.environ_base["wsgi.url_scheme"] = "https"
     return made
+
+
+@pytest.fixture
+def operator(storage: Storage) -> dict[str, str]:
+    """The headers of an operator's program."""
+    return {"Authorization": f"Bearer {tokens.create(storage, 'robot')}"}
 
 
 @pytest.fixture

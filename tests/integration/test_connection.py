@@ -1,5 +1,7 @@
 import itertools
+import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,7 +147,7 @@ def test_our_history_is_apart_from_optunas(storage: Storage) -> None:
     with storage.transaction() as connection:
         ours = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
         optunas = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
-    assert ours == "0003"
+    assert ours == "0004"
     assert optunas.startswith("v")
 
 
@@ -179,7 +181,7 @@ def test_tables_of_an_older_version_are_refused_until_they_are_upgraded(
     with pytest.raises(StorageError, match="0001.*topo-search storage upgrade"):
         connect(database_url)
     opened = connect(database_url, upgrade=True)
-    assert schema(opened) == "0003"
+    assert schema(opened) == "0004"
     opened.close()
     connect(database_url).close()
     assert [row.trials for row in studies.list_studies(storage)] == [3]
@@ -328,3 +330,17 @@ def test_opening_and_creating_says_nothing(
 def test_numbers_that_are_not_finite_become_null_in_json() -> None:
     value = {"a": [1.5, float("nan"), (float("inf"), "x")], "b": True}
     assert to_json(value) == '{"a": [1.5, null, [null, "x"]], "b": true}'
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfff", "\x00", "\\\x00"])
+def test_text_that_postgresql_cannot_read_back_is_not_written(storage: Storage, text: str) -> None:
+    for value in ({"a": [text]}, {text: 1}, [math.nan, text]):
+        with pytest.raises(ValueError, match="Received: "):
+            to_json(value)
+    with pytest.raises(ValueError, match="UTF-8"):
+        make_study(storage, plan={"text": text})
+
+
+def test_other_text_is_written_as_it_is() -> None:
+    for text in ("\\u0000", "\\ud800", "\U0001f600", "\\", "é\x01"):
+        assert json.loads(to_json({text: text})) == {text: text}

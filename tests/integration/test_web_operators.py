@@ -1,5 +1,6 @@
 """The operator's pages and REST calls: who gets in, and what is shown."""
 
+import os
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -10,12 +11,13 @@ from typing import Any
 
 import argon2
 import pytest
+import sqlalchemy as sa
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 from stored_studies import begun, make_study, run_to_the_end, take_over
 from werkzeug.test import TestResponse
 
-from storage import studies, tokens, trials, workers
+from storage import sessions, studies, tables, tokens, trials, workers
 from storage.connection import Storage
 from topo_search import study
 from topo_search.study import Options
@@ -169,6 +171,51 @@ def test_logging_out_ends_it(client: FlaskClient, login: Login) -> None:
     assert post(client, "/operator/logout").location == "/operator/login"
     assert client.get("/operator").status_code == 302
     assert client.get("/dashboard").status_code == 302
+
+
+def copied(client: FlaskClient) -> FlaskClient:
+    """Return another browser with the cookie of this one."""
+    cookie = client.get_cookie("topo-search")
+    assert cookie is not None
+    other = client.application.test_client()
+    other.environ_base["wsgi.url_scheme"] = "https"
+    other.set_cookie("topo-search", cookie.value, secure=True)
+    return other
+
+
+def test_logging_out_ends_what_was_copied_of_it(client: FlaskClient, login: Login) -> None:
+    login()
+    other = copied(client)
+    assert other.get("/operator").status_code == 200
+    post(client, "/operator/logout")
+    assert other.get("/operator").status_code == 302
+    login()
+    assert client.get("/operator").status_code == 200
+    assert other.get("/operator").status_code == 302
+
+
+def test_a_session_has_its_hours_however_often_it_is_used(
+    client: FlaskClient, login: Login, storage: Storage, service: Service
+) -> None:
+    login()
+    assert client.get("/operator/fleet").status_code == 200
+
+    def older(by: timedelta) -> None:
+        with storage.transaction() as connection:
+            times = {tables.session.c.ends_at: tables.session.c.ends_at - by}
+            connection.execute(sa.update(tables.session).values(times))
+
+    older(sessions.LASTS - timedelta(minutes=10))
+    service.sweep()
+    assert client.get("/operator/fleet").status_code == 200
+    older(timedelta(minutes=11))
+    assert copied(client).get("/operator").status_code == 302
+    with storage.transaction() as connection:
+        left = sa.select(sa.func.count()).select_from(tables.session)
+        assert connection.scalar(left) == 1
+    service.sweep()
+    with storage.transaction() as connection:
+        assert connection.scalar(left) == 0
 
 
 @pytest.mark.parametrize(
@@ -524,6 +571,8 @@ def test_a_password_comes_from_a_file_or_the_environment(
     assert server.read_password() is None
     monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD", " from outside ")
     assert server.read_password() == " from outside "
+    assert "TOPO_SEARCH_OPERATOR_PASSWORD" not in os.environ, "children would have it, too"
+    monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD", " from outside ")
     file = tmp_path / "password"
     monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD_FILE", str(file))
     with pytest.raises(OSError, match="cannot be read"):
@@ -537,6 +586,7 @@ def test_a_password_comes_from_a_file_or_the_environment(
         server.read_password()
     file.write_bytes(b" from a file \r\n")
     assert server.read_password() == " from a file "
+    assert "TOPO_SEARCH_OPERATOR_PASSWORD" not in os.environ
 
 
 def test_how_long_studies_are_kept_is_said(

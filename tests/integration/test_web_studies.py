@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from flask.testing import FlaskClient
 from optuna.exceptions import StorageInternalError
 from stored_studies import make_study
 
-from storage import studies, tokens, trials
+from storage import sessions, studies, tokens, trials
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import StudyRow
 from topo_search import study
+from topo_search.results import Results
 from topo_search.study import Options
 from topo_search.web import views, watching
 from topo_search.web.room import FullError, Limits
@@ -112,10 +114,10 @@ def test_an_operators_token_opens_every_study_until_it_is_revoked(
 
 
 def test_an_operator_with_a_private_link_may_do_what_others_may(
-    client: FlaskClient, made: tuple[str, str], app: APIFlask
+    client: FlaskClient, made: tuple[str, str], app: APIFlask, storage: Storage
 ) -> None:
     with client.session_transaction() as session:
-        session["operator"] = app.config["OPERATOR_MARK"]
+        session["operator"] = sessions.begin(storage, app.config["OPERATOR_MARK"])
     by_key = client.post(f"/v1/studies/{made[1]}/pause")
     assert by_key.status_code == 200, by_key.text
     by_id = client.post(f"/v1/studies/{made[0]}/pause")
@@ -385,6 +387,43 @@ def test_an_error_of_ours_is_logged_and_shown_without_what_it_was(
     assert "secret" not in answer.text
     assert "secret inside" in caplog.text
     assert made[1] not in caplog.text
+
+
+def test_what_a_study_found_is_written_once_for_all_who_ask(
+    client: FlaskClient,
+    made: tuple[str, str],
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = []
+
+    def counted(name: str) -> Callable[[Results], Any]:
+        write = getattr(Results, name)
+        return lambda results: written.append(name) or write(results)
+
+    for name in ("to_json", "to_csv"):
+        monkeypatch.setattr(Results, name, counted(name))
+    base = f"/v1/studies/{made[1]}"
+    results = client.get(f"{base}/results")
+    assert results.mimetype == "application/json"
+    paths = [f"{base}/results", *(f"{base}/downloads/trials.{kind}" for kind in ("json", "csv"))]
+    with ThreadPoolExecutor(9) as threads:
+        asked = threads.map(lambda path: client.application.test_client().get(path).data, paths * 3)
+        found = list(asked)
+    assert found == [results.data, results.data, found[2]] * 3
+    assert sorted(written) == ["to_csv", "to_json"]
+    end(storage, made[0], 0, 0.5)
+    client.patch(base, json={"name": "flowers"})
+    assert client.get(f"{base}/results").data != results.data
+    assert written.count("to_json") == 2
+
+
+def test_what_a_study_found_is_asked_for_so_often(
+    client: FlaskClient, made: tuple[str, str]
+) -> None:
+    for path in ("results", "downloads/trials.json"):
+        answers = [client.get(f"/v1/studies/{made[1]}/{path}").status_code for _ in range(121)]
+        assert answers == [200] * 120 + [429]
 
 
 def test_a_full_service_takes_no_more_and_says_so(

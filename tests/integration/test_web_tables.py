@@ -543,7 +543,7 @@ def test_studies_of_the_page_are_kept_as_long_as_the_service_says(
     ("limits", "status", "words"),
     [
         (Limits(columns=3), 422, "Expected at most 3 columns. Received 5."),
-        (Limits(rows=10), 422, "Expected at most 10 rows. Received 150."),
+        (Limits(rows=10), 422, "Expected at most 10 rows. Received more."),
         (Limits(seconds=0.001), 422, "takes longer than the 0.001 seconds"),
         (Limits(upload=2**60), 503, "disk is full"),
     ],
@@ -559,6 +559,17 @@ def test_a_table_beyond_the_limits_is_refused(
     finally:
         small.close()
     assert not list((tmp_path / "small" / "uploads").iterdir())
+
+
+def test_a_table_beyond_the_limits_gives_no_study_either(
+    client: FlaskClient, service: Service, iris: str
+) -> None:
+    for most, words in (((10**6, 4), "4 columns. Received 5"), ((149, 9), "149 rows. Received")):
+        service._where = replace(service._where, most=most)
+        asked = {"upload": iris, "target": "species"}
+        assert words in told(client.post("/v1/studies", json=asked), 422)
+        path = f"/v1/uploads/{iris}/choices"
+        assert words in told(client.post(path, json={"target": "species"}), 422)
 
 
 def test_an_address_uploads_so_often_and_is_told_in_words(

@@ -14,7 +14,7 @@ from stories import Serve, Step, appears, fates, go, make_study
 
 from objectives.objective import Finish
 from objectives.space import Space
-from storage import artifacts, datasets, finishing, studies, trials
+from storage import artifacts, datasets, finishing, leases, studies, trials
 from storage.check import violations
 from storage.connection import Storage
 from storage.rows import StudyRow

@@ -1,6 +1,7 @@
 """What may take too much is done in a child, and the service lives on."""
 
 import errno
+import gc
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from objectives.reading import NoSuchColumnError, ReadingError
 from objectives.table import MissingColumnsError, read_table
 from storage.errors import StorageError
 from topo_search.web.children import (
+    WAITING,
     BusyError,
     Children,
     EndedError,
@@ -96,11 +99,11 @@ def bomb() -> int:
         hoard.append(bytearray(MB))
 
 
-def large(size: int) -> bytes:
-    return os.urandom(1) * size
+def large(size: int) -> str:
+    return "x" * size
 
 
-def length(data: bytes) -> int:
+def length(data: str) -> int:
     return len(data)
 
 
@@ -167,8 +170,26 @@ def fail_as(name: str) -> None:
         raise FileNotFoundError(errno.ENOENT, "No such file", "a.csv")
 
 
-def unpicklable() -> Any:
+def no_json() -> Any:
     return lambda: None
+
+
+class Planted:
+    """What makes whoever unpickles it run something."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.file,)
+
+
+def take_over(file: Path) -> None:
+    """Answer as a child that hostile bytes took over."""
+    for kept in gc.get_objects():
+        if isinstance(kept, Connection) and not kept.closed:
+            kept.send(Planted(file))
+    os._exit(0)
 
 
 def together(folder: Path, count: int) -> int:
@@ -337,8 +358,22 @@ def test_an_error_that_is_nobodys_fault_but_ours_keeps_its_traceback(
 
 
 def test_a_result_that_cannot_be_sent_is_an_error(children: Children) -> None:
-    with pytest.raises(RuntimeError, match="unpicklable"):
-        children(unpicklable, seconds=LONG, memory=256 * MB)
+    with pytest.raises(RuntimeError, match="not JSON serializable"):
+        children(no_json, seconds=LONG, memory=256 * MB)
+
+
+def test_nothing_runs_in_the_server_that_a_child_answers(
+    children: Children, tmp_path: Path
+) -> None:
+    with pytest.raises((ValueError, EndedError)):
+        children(take_over, tmp_path / "planted", seconds=LONG, memory=256 * MB)
+    assert not (tmp_path / "planted").exists()
+
+
+def test_values_come_back_as_json_has_them(children: Children) -> None:
+    value = "[1, None, True, 'é\\ud800', {'a': (2.5, [])}]"
+    found = children(eval, value, seconds=LONG, memory=256 * MB)
+    assert found == [1, None, True, "é\ud800", {"a": [2.5, []]}]
 
 
 # Many at once
@@ -374,6 +409,42 @@ def test_who_waits_in_vain_is_told_that_others_are_busy(made: Made) -> None:
         children.close()
         with pytest.raises(BusyError, match="ending"):
             first.result()
+
+
+def test_one_asker_has_one_child_and_others_have_the_rest(made: Made, tmp_path: Path) -> None:
+    children = made(count=2)
+    with ThreadPoolExecutor(4) as threads:
+        one = [
+            threads.submit(children, endless, seconds=LONG, memory=256 * MB, asker="one")
+            for _ in range(3)
+        ]
+        until(lambda: children._running)
+        for asker in ("other", "third", "other"):
+            found = children(double, 1, seconds=LONG, memory=256 * MB, asker=asker)
+            assert found == 2
+        assert len(children._running) == 1
+        children.close()
+        for call in one:
+            with pytest.raises(BusyError, match="ending"):
+                call.result()
+
+
+def test_one_asker_leaves_others_places_to_wait(made: Made) -> None:
+    children = made(count=1)
+    with ThreadPoolExecutor(WAITING) as threads:
+        asked = [
+            threads.submit(children, endless, seconds=LONG, memory=256 * MB, asker="one")
+            for _ in range(WAITING)
+        ]
+        until(lambda: sum(call.done() for call in asked) == WAITING // 2)
+        with pytest.raises(BusyError, match="Other tables"):
+            children(double, 1, seconds=0.1, memory=256 * MB, asker="other")
+        waited = threads.submit(children, double, 1, seconds=LONG, memory=256 * MB, asker="other")
+        until(lambda: children._shares._taken["other"])
+        assert not waited.done(), "it has a place to wait"
+        children.close()
+        for call in (*asked, waited):
+            assert isinstance(call.exception(), BusyError)
 
 
 # Ends

@@ -1,13 +1,14 @@
 """Requests while they come in: what is held of them, and when they are refused."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from waitress.adjustments import Adjustments
 
 from topo_search.web import intake
-from topo_search.web.intake import AT_ONCE, SWALLOWED, Intake
+from topo_search.web.intake import AT_ONCE, HEADERS, SWALLOWED, Intake
 
 LIMIT = 1_000
 
@@ -80,6 +81,40 @@ def test_who_asks_before_sending_is_answered_before(taking: Intake) -> None:
     assert request.completed and not request.expect_continue
     assert answer(request)[0] == 413
     assert incoming(taking, "Content-Length: 9", "Expect: 100-continue").expect_continue
+
+
+def malformed(taking: Intake, data: bytes) -> Any:
+    request = taking.channel().parser_class(Adjustments(max_request_header_size=HEADERS))  # type: ignore[attr-defined]
+    request.received(data)
+    assert request.completed
+    return request
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "words"),
+    [
+        (b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 2 * HEADERS + b"\r\n\r\n", 431, "16 KiB"),
+        (b"GET / HTTP/1.1\r\n: none\r\n\r\n", 400, "HTTP"),
+        (b"\x16\x03\x01\x02\r\n\r\n", 400, "HTTP"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501, "Transfer-Encoding"),
+    ],
+)
+def test_what_is_no_request_is_answered_like_the_others(
+    taking: Intake, data: bytes, status: int, words: str
+) -> None:
+    request, written = malformed(taking, data), bytearray()
+    channel = SimpleNamespace(
+        server=SimpleNamespace(adj=Adjustments(ident=None)),
+        write_soon=lambda data: written.extend(data) or len(data),
+    )
+    task = taking.channel().error_task_class(channel, request)  # type: ignore[attr-defined]
+    task.service()
+    head, _, body = bytes(written).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status) or head.startswith(b"HTTP/1.0 %d " % status)
+    assert b"Content-Type: application/problem+json" in head
+    assert b"X-Content-Type-Options: nosniff" in head
+    said = json.loads(body)
+    assert said["status"] == status and words in said["detail"]
 
 
 def test_all_bodies_together_have_a_limit_that_small_ones_do_not_meet(

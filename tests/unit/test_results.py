@@ -183,7 +183,7 @@ def test_csv_has_every_trial_and_its_numbers_stay_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1", "=cmd|'/C calc'!A0"]
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", "＝1", "=cmd|'/C calc'!A0"]
 )
 def test_csv_text_is_never_a_formula(text: str) -> None:
     trial = create_trial(
@@ -198,6 +198,24 @@ def test_csv_text_is_never_a_formula(text: str) -> None:
     ] * 4
 
 
+@pytest.mark.parametrize("separator", [";", "\t", "\r", "\n"])
+@pytest.mark.parametrize("between", ["", " ", '"', '" "', "'", ";"])
+def test_csv_text_is_no_formula_either_where_it_is_split_elsewhere(
+    separator: str, between: str
+) -> None:
+    for sign in "=+-@＝":
+        text = f"x{separator}{between}{sign}cmd|'/C calc'!A0"
+        frame = pd.DataFrame({text: [text, f"{separator}{text}"], "y": [1, 2]})
+        for numerals in (False, True):
+            told = csv_text(frame, numerals=numerals)
+            assert told.count(f"'{sign}cmd") == told.count(f"{sign}cmd") == 3
+            others = csv.reader(io.StringIO(told, newline=""), delimiter=separator)
+            cells = [cell for row in others for cell in row] if separator in ";\t" else []
+            assert not [cell for cell in cells if cell.lstrip(' ";\t').startswith(sign)]
+    spared = pd.DataFrame({"a": [f"5{separator}-3{separator}+1,5", f"2{separator}{between}x"]})
+    assert list(spared["a"]) == [row["a"] for row in read(csv_text(spared, numerals=True))]
+
+
 def test_csv_guards_column_names_too() -> None:
     frame = pd.DataFrame({"=1+1": [1], "plain": ["=1"]})
     assert csv_text(frame) == "'=1+1,plain\r\n1,'=1\r\n"
@@ -205,7 +223,7 @@ def test_csv_guards_column_names_too() -> None:
 
 def test_csv_spares_a_tables_own_numbers_where_asked_to_and_nothing_else() -> None:
     numbers = ["-1.5", "+2", "-1.234,5", "-.5", "-1e-07"]
-    others = ["-1+1", "-1-2", "-A1", "--1", "-", "+SUM(A1)", "-1\n=2", "=-1"]
+    others = ["-1+1", "-1-2", "-A1", "--1", "-", "+SUM(A1)", "=-1"]
     frame = pd.DataFrame({"-1": [*numbers, *others]})
     spared = [row["'-1"] for row in read(csv_text(frame, numerals=True))]
     assert spared == [*numbers, *(f"'{text}" for text in others)]

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from objectives import grid
 from objectives.checks import target_warnings
+from objectives.grid import CHUNK, _append
+from objectives.shape import unique_names
 from objectives.table import (
     MissingColumnsError,
     Overrides,
@@ -445,3 +449,34 @@ def test_a_frame_makes_the_round_trip_through_bytes() -> None:
     forced = read_table(csv_bytes(frame), overrides=Overrides(kinds={"count": "categorical"}))
     assert forced.frame["count"].to_list() == frame["count"].astype(str).to_list()
     assert replace(forced.reading, columns=()) == replace(table.reading, columns=())
+
+
+def test_a_table_of_too_many_columns_is_refused_before_its_rows_are_read() -> None:
+    names = ",".join(f"c{n}" for n in range(1_003))
+    rows = ("1," * 1_002 + "1\n") * 9 + "1,2\n" * 9  # Whoever reads them finds them ragged.
+    with pytest.raises(ReadingError, match="at most 1,000 columns. Received 1,003. Leave some out"):
+        read_table(f"{names}\n{rows}".encode(), most=(9, 1_000))
+    assert len(read_table(b"a,b,c\n1,2,3\n4,5,6\n", most=(2, 3)).labels) == 2
+
+
+def test_a_table_of_too_many_rows_is_read_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def append(columns: list[list[str]], rows: list[list[str]], store: Any) -> Any:
+        taken.append(len(rows))
+        return _append(columns, rows, store)
+
+    monkeypatch.setattr(grid, "_append", append)
+    data = ("a,b\n" + "".join(f"{n},{n % 7}\n" for n in range(3 * CHUNK))).encode()
+    with pytest.raises(ReadingError, match="at most 10 rows. Received more. Give a share of them"):
+        read_table(data, most=(10, 9))
+    assert taken == [CHUNK]
+    with pytest.raises(ReadingError, match="at most 1 rows"):
+        read_table(b"a,b,c\n1,2,3\n4,5,6\n", most=(1, 3))
+
+
+def test_thousands_of_equal_names_are_told_apart_at_once() -> None:
+    names = unique_names(["c"] * 50_000 + ["c_2", "", ""] + ["d"])
+    assert names[:3] == ("c", "c_3", "c_4")
+    assert names[-4:] == ("c_2", "column_50002", "column_50003", "d")
+    assert len(set(names)) == len(names)

@@ -9,26 +9,28 @@ from typing import Any, NoReturn, TypeVar, cast
 
 from flask import Blueprint, abort, current_app, g, request, session
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_wtf.csrf import CSRFProtect
 
-from storage import studies, tokens
+from storage import sessions, studies, tokens
 from storage.rows import StudyRow
 from topo_search.web.problems import NO_STUDY
+from topo_search.web.security import SAFE
 from topo_search.web.service import Service
+from topo_search.web.visitors import visitor
 from topo_search.web.watching import Watch
 
-limiter = Limiter(get_remote_address, storage_uri="memory://", strategy="moving-window")
+limiter = Limiter(visitor, storage_uri="memory://", strategy="moving-window")
 csrf = CSRFProtect()
 F = TypeVar("F", bound=Callable[..., Any])
 
 UPLOADS = "30 per minute; 300 per hour"
 READINGS = "120 per minute"  # Of tables, by a child each.
 LOGINS = "10 per minute; 50 per hour"
+ALL_LOGINS = "100 per minute; 1000 per hour"  # Wrong ones, of all addresses that one may have.
 GUESSES = "60 per minute"  # Of wrong keys and tokens, wherever they are tried.
 OFTEN = "This was asked for too often from where you are. Try again in a minute."
 PREDICTIONS = "120 per minute"
-SAFE = ("GET", "HEAD", "OPTIONS")
+FILES = "120 per minute"  # With all that a study found: megabytes.
 _ID = re.compile(r"[a-z0-9]{8}")
 
 
@@ -62,6 +64,7 @@ def study_of(reference: str) -> StudyRow:
             operator's token, or an operator is logged in.
     """
     storage, bearer = service().storage, _bearer()
+    g.asker = "its owner"
     if bearer is not None and tokens.find(storage, bearer) is None:
         row = _by_key(bearer)
         if not hmac.compare_digest(row.id.encode(), reference.encode()):
@@ -71,10 +74,16 @@ def study_of(reference: str) -> StudyRow:
         return _by_key(reference)
     if bearer is None and request.method not in SAFE:
         csrf.protect()  # A cookie alone may be sent by any page; a key is known to few.
+    g.asker = "an operator"
     try:
         return studies.get(storage, reference)
     except LookupError:
         _guessed()
+
+
+def asker() -> str:
+    """Return who asked for a study with `study_of`, for the log: `its owner` or `an operator`."""
+    return str(g.asker)
 
 
 def watch_of(reference: str) -> Watch:
@@ -88,9 +97,24 @@ def watch_of(reference: str) -> Watch:
     return watches.opened_by(reference) or watches.opens(reference, study_of(reference).id)
 
 
+def log_in() -> None:
+    """Make whoever asks an operator. Nothing that was known before counts after it."""
+    session.clear()
+    session["operator"] = sessions.begin(service().storage, current_app.config["OPERATOR_MARK"])
+    session.permanent = True
+
+
+def log_out() -> None:
+    """End the session, also for whoever has a copy of its cookie."""
+    if key := session.get("operator"):
+        sessions.end(service().storage, key, current_app.config["OPERATOR_MARK"])
+    session.clear()
+
+
 def is_operator() -> bool:
     """Tell whether an operator is logged in."""
-    return bool(session.get("operator") == current_app.config["OPERATOR_MARK"])
+    key, mark = session.get("operator"), current_app.config["OPERATOR_MARK"]
+    return key is not None and sessions.is_open(service().storage, key, mark)
 
 
 def need_operator() -> None:

@@ -1,10 +1,11 @@
-"""What a child process answers: what a function returned, or an error to be raised again."""
+"""What a child process answers, as JSON: what a function returned, or an error to raise again."""
 
 from __future__ import annotations
 
+import json
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,18 +14,33 @@ FAMILIES = (ValueError, LookupError, OSError, MemoryError)
 OURS = ("builtins", "objectives", "storage", "topo_search")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Returned:
-    """From a child: the function returned."""
+def returned(value: Any) -> bytes:
+    """Return what a child sends whose function returned.
 
-    value: Any
+    Raises:
+        TypeError, ValueError: It returned what JSON does not know.
+    """
+    return json.dumps({"value": value}).encode()
+
+
+def failed(error: Exception) -> bytes:
+    """Return what a child sends whose function raised."""
+    return json.dumps({"failed": vars(Failed.of(error))}, default=str).encode()
+
+
+def read(data: bytes) -> Any:
+    """Return what a child's function returned, or raise what it raised."""
+    told = json.loads(data)
+    if "failed" in told:
+        raise Failed(**told["failed"]).error()
+    return told["value"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
     """From a child: the function raised."""
 
-    kinds: tuple[tuple[str, str], ...]  # Module and name of its type and bases, nearest first.
+    kinds: Sequence[tuple[str, str]]  # Module and name of its type and bases, nearest first.
     message: str
     attributes: Mapping[str, Any] = field(default_factory=dict)  # Of an error of the project's.
     traceback: str = ""
@@ -55,7 +71,8 @@ class Failed:
             if issubclass(kind, FAMILIES):
                 error: Exception = kind.__new__(kind, self.message)
                 error.args = (self.message,)
-                error.__dict__.update(self.attributes)
+                for attribute, value in self.attributes.items():  # JSON has lists only.
+                    setattr(error, attribute, tuple(value) if isinstance(value, list) else value)
                 return error
         broken = RuntimeError(f"{self.kinds[0][1]}: {self.message}")
         broken.add_note(self.traceback)

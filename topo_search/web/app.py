@@ -13,6 +13,7 @@ from flask import Response, send_file
 from flask_bootstrap import Bootstrap5
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from storage.sessions import LASTS
 from topo_search.settings import VERSION
 from topo_search.web import document, problems, security
 from topo_search.web.access import csrf, limiter
@@ -61,7 +62,8 @@ def create_app(
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",
         SESSION_COOKIE_NAME="topo-search",
-        PERMANENT_SESSION_LIFETIME=12 * 3600,
+        PERMANENT_SESSION_LIFETIME=LASTS,
+        SESSION_REFRESH_EACH_REQUEST=False,  # It ends then, however often it is used.
         MAX_CONTENT_LENGTH=service.limits.upload + MULTIPART,
         MAX_FORM_MEMORY_SIZE=2**20,
         MAX_FORM_PARTS=1_000,
@@ -71,6 +73,7 @@ def create_app(
         WTF_CSRF_SSL_STRICT=False,  # There is no referrer: see security.py.
         WTF_CSRF_TIME_LIMIT=None,
         RATELIMIT_HEADERS_ENABLED=False,
+        SERVERS=[{"url": "/"}],  # Else it is the host that whoever asks first calls us by, for all.
     )
     # The order of charts and columns is that in which they are to be read.
     app.json.sort_keys = False  # type: ignore[attr-defined]

@@ -2,30 +2,26 @@
 
 They are forked from a fork server that has loaded what tables and the storage need, TensorFlow not
 among it, so that one costs little more than what it does. What they are asked and what they answer
-goes over one pipe; hostile bytes are read there, with a limit on memory and time.
+goes over one pipe; hostile bytes are read there, with a limit on memory and time. What comes back
+is JSON, so that a child which such bytes took over cannot make the server run anything.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 import multiprocessing.connection
-import os
-import resource
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
-import psutil
-
-from topo_search import forking, slot
-from topo_search.web.answers import Failed, Returned
+from topo_search import forking
+from topo_search.web import answers
+from topo_search.web.inside import answer, limit_memory, limit_time, settle
+from topo_search.web.shares import Shares
 
 PRELOAD = (
     *("numpy", "pandas", "objectives.table", "storage.connection"),
@@ -36,7 +32,6 @@ PRELOAD = (
         "topo_search.web.tables",
     ),
 )
-LESS_URGENT = 2  # Added to a child's niceness: pages come first, but someone waits for it, too.
 WAITING = 32  # Threads of the server that may wait for children: others have to answer, too.
 LONGEST_STOP = 5.0  # Seconds that a process may take to vanish once it was killed.
 FEWER = "Give a table with fewer rows or columns."
@@ -118,16 +113,16 @@ class Child:
         timer.start()
         try:
             self.connection.send(question)
-            answer = self.connection.recv()
+            told = self.connection.recv_bytes()
         except (EOFError, OSError) as error:
             raise self._end() from error
         finally:
             timer.cancel()
             timer.join()
-        if isinstance(answer, Returned):
-            return answer.value
-        raised = answer.error()
-        raise self._too_much() if isinstance(raised, MemoryError) else raised
+        try:
+            return answers.read(told)
+        except MemoryError as error:
+            raise self._too_much() from error
 
     def kill(self, reason: Exception) -> None:
         """End it at once; who waits for its answer gets the reason."""
@@ -175,16 +170,25 @@ class Children:
         self.log, self._free, self._closed = log, count, False
         self._running: set[Child] = set()
         self._changed, self._places = threading.Condition(), threading.Semaphore(WAITING)
+        self._shares, self._turns = Shares(WAITING // 2), Shares(1)
         forking.warm_up(None, PRELOAD)
 
-    def __call__(self, function: Callable[[*Ts], T], *args: *Ts, seconds: float, memory: int) -> T:
+    def __call__(
+        self,
+        function: Callable[[*Ts], T],
+        *args: *Ts,
+        seconds: float,
+        memory: int,
+        asker: str = "",
+    ) -> T:
         """Return what `function(*args)` returns in a child.
 
         Args:
             function: A top-level function.
-            args: What it takes; goes through a pipe, as does what it returns.
+            args: What it takes; goes through a pipe, as does what it returns, as JSON.
             seconds: It may take, and may have to wait for its turn before.
             memory: Bytes it may take beyond what a child and `args` have.
+            asker: Who has one child at a time, so that others have one, too; empty for nobody.
 
         Raises:
             TooMuchError, TooLongError: It needs more memory or time.
@@ -192,7 +196,7 @@ class Children:
             ValueError, LookupError, OSError: As it raises them.
             RuntimeError: It raised anything else; a note has the child's traceback.
         """
-        with self._turn(seconds):
+        with self._turn(seconds, asker):
             child = Child(_run, self.log, memory=memory)
             try:
                 with self._changed:
@@ -216,22 +220,29 @@ class Children:
             self._changed.wait_for(lambda: not self._running, LONGEST_STOP)
 
     @contextmanager
-    def _turn(self, seconds: float) -> Iterator[None]:
+    def _turn(self, seconds: float, asker: str) -> Iterator[None]:
         busy = BusyError("Other tables are being read. Try again in a moment.")
-        with place(self._places, busy):
+        with self._shares.place(asker, busy), place(self._places, busy):
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._free, seconds)
+                mine = self._changed.wait_for(lambda: self._closed or self._begins(asker), seconds)
                 if self._closed:
                     raise ending()
-                if not self._free:
+                if not mine:
                     raise busy
-                self._free -= 1
             try:
                 yield
             finally:
                 with self._changed:
                     self._free += 1
+                    self._turns.give_back(asker)
                     self._changed.notify_all()
+
+    def _begins(self, asker: str) -> bool:
+        """Take a child, where one is free and the asker has none."""
+        if not self._free or not self._turns.take(asker):
+            return False
+        self._free -= 1
+        return True
 
 
 @contextmanager
@@ -245,48 +256,9 @@ def place(places: threading.Semaphore, busy: BusyError) -> Iterator[None]:
         places.release()
 
 
-def settle(log: Path | None) -> None:
-    """Make this process a child: quiet, in the background, gone when its parent is.
-
-    Args:
-        log: File to print to; None to drop what is printed.
-    """
-    forking.ignore_signals()
-    threading.Thread(target=slot.end_with_parent, daemon=True).start()
-    os.nice(LESS_URGENT)
-    slot.print_to(log or Path(os.devnull))
-
-
-def limit_memory(memory: int) -> None:
-    """Let this process take so many bytes beyond what it has mapped now."""
-    _limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms + memory)
-
-
-def limit_time(seconds: float) -> None:
-    """Have this process killed some time after its parent should have, were it still there.
-
-    A regular expression that never ends keeps the thread waiting that looks after the parent.
-    """
-    _limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + 2 * seconds + 1))
-
-
-def answer(connection: Connection, function: Callable[..., Any], *args: Any) -> bool:
-    """Send what a function returns or raises; return whether this process had memory enough."""
-    enough = True
-    try:
-        data = ForkingPickler.dumps(Returned(value=function(*args)))
-    except MemoryError:
-        enough = False  # What took it is freed when this block ends.
-    except Exception as error:  # Whatever it is, the caller is to raise it.
-        data = ForkingPickler.dumps(Failed.of(error))
-    if not enough:
-        _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)  # So that saying so does not fail.
-        data = ForkingPickler.dumps(Failed.of(MemoryError()))
-    try:
-        connection.send_bytes(data)
-    except OSError:
-        logger.debug("Nobody waits for the answer.")
-    return enough
+def ending() -> BusyError:
+    """Return what is raised to who asks while the service ends."""
+    return BusyError("The service is ending. Try again in a moment.")
 
 
 def _run(connection: Connection, log: Path | None) -> None:
@@ -300,15 +272,3 @@ def _called(connection: Connection) -> Any:
     limit_memory(memory)
     limit_time(seconds)
     return function(*args)
-
-
-def _limit(kind: int, wanted: int) -> None:
-    _, most = resource.getrlimit(kind)
-    if most != resource.RLIM_INFINITY:
-        wanted = most if wanted == resource.RLIM_INFINITY else min(wanted, most)
-    resource.setrlimit(kind, (wanted, most))
-
-
-def ending() -> BusyError:
-    """Return what is raised to who asks while the service ends."""
-    return BusyError("The service is ending. Try again in a moment.")

@@ -15,7 +15,8 @@ from flask import Response, current_app, jsonify, redirect, request, session, ur
 from werkzeug.wrappers import Response as Answer
 
 from topo_search.plain import csv_text
-from topo_search.web.access import SAFE, is_operator, service
+from topo_search.web.access import is_operator, service
+from topo_search.web.security import SAFE
 
 dashboard = APIBlueprint("dashboard", __name__, enable_openapi=False)
 

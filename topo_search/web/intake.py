@@ -66,6 +66,7 @@ class Refusal:
         """Return status, headers and body."""
         said = {"type": "about:blank", "title": self.title, "status": self.code}
         headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+        headers.append(("X-Content-Type-Options", "nosniff"))
         if self.code == 503:
             headers.append(("Retry-After", "30"))
         body = json.dumps({**said, "detail": self.detail}).encode()
@@ -148,5 +149,20 @@ class Answer(ErrorTask):  # type: ignore[misc]
         """Answer it."""
         request = self.request
         began = getattr(request, "began", time.monotonic())
+        if not isinstance(request.error, Refusal):  # Waitress' own are for nobody to read.
+            request.error = _refusal_of(request.error.code)
         access_log.log(request.command, request.path, request.error.code, began)
         super().execute()
+
+
+def _refusal_of(status: int) -> Refusal:
+    """Return what is said of a request that waitress cannot take."""
+    said = {
+        431: ("Too large", f"Expected headers of at most {HEADERS // 1024} KiB. Send fewer."),
+        501: ("Not possible here", "Expected `chunked` as Transfer-Encoding, or none."),
+        500: ("Something went wrong", "An error of topo-search. Try again."),
+    }
+    title, detail = said.get(
+        status, ("The request cannot be read", "Expected an HTTP request. Received something else.")
+    )
+    return Refusal(status, title, detail)

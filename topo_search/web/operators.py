@@ -18,7 +18,6 @@ from flask import (
     redirect,
     render_template,
     request,
-    session,
     url_for,
 )
 from flask_wtf import FlaskForm
@@ -39,9 +38,20 @@ from topo_search.formats import (
     format_share,
 )
 from topo_search.web import overview
-from topo_search.web.access import LOGINS, SAFE, csrf, is_operator, limiter, service, study_of
+from topo_search.web.access import (
+    ALL_LOGINS,
+    LOGINS,
+    csrf,
+    is_operator,
+    limiter,
+    log_in,
+    log_out,
+    service,
+    study_of,
+)
 from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
 from topo_search.web.pages import study_page
+from topo_search.web.security import SAFE
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +74,7 @@ SIZE = 25  # Studies a page.
 EVENTS = 100
 FAILURES = 500  # Of the latest, gathered by study and reason.
 OURS = ("/operator", "/dashboard")  # Where logging in may lead.
+OFTEN = "Too many attempts to log in. Wait some minutes, then try again."
 PASSWORD = 1_000  # Characters, at most.
 # Argon2 takes 64 MiB and a core for each: many who guess at once are not to take the machine.
 _CHECKING = threading.BoundedSemaphore(2)
@@ -99,10 +110,13 @@ def sent_to_login() -> Answer:
 
 
 @operators.route("/login", methods=["GET", "POST"])
+@limiter.limit(LOGINS, methods=["POST"], error_message=OFTEN)
 @limiter.limit(
-    LOGINS,
+    ALL_LOGINS,
+    key_func=lambda: "everybody",
     methods=["POST"],
-    error_message="Too many attempts to log in. Wait some minutes, then try again.",
+    deduct_when=lambda response: response.status_code == 403,
+    error_message=OFTEN,
 )
 def login() -> Answer | tuple[str, int]:
     """Let the operator in."""
@@ -113,10 +127,7 @@ def login() -> Answer | tuple[str, int]:
     if request.method == "POST":
         if hashed and form.validate() and _fits(hashed, form.password.data):
             logger.info("An operator logged in from %s.", request.remote_addr)
-            # Nothing that was known before the login counts after it.
-            session.clear()
-            session["operator"] = current_app.config["OPERATOR_MARK"]
-            session.permanent = True
+            log_in()
             return redirect(goal, 303)
         logger.warning("A wrong operator's password from %s.", request.remote_addr)
         wrong = "This is not the operator's password. Check it and type it again."
@@ -131,7 +142,7 @@ def login() -> Answer | tuple[str, int]:
 @operators.post("/logout")
 def logout() -> Answer:
     """End the session."""
-    session.clear()
+    log_out()
     flash("You are logged out.", "info")
     return redirect(url_for("operators.login"), 303)
 

@@ -21,13 +21,10 @@ from topo_search.web.children import (
     Child,
     EndedError,
     TooMuchError,
-    answer,
     ending,
-    limit_memory,
-    limit_time,
     place,
-    settle,
 )
+from topo_search.web.inside import answer, limit_memory, limit_time, settle
 
 if TYPE_CHECKING:
     from topo_search.predictor import Prediction, Predictor
@@ -43,10 +40,10 @@ Rows = Sequence[Mapping[str, str | None]]
 class Predicted:
     """What a network said of a table."""
 
-    columns: tuple[str, ...]  # The table's, then those of `predicted`.
-    predicted: tuple[str, ...]  # `prediction`, and for classes `probability NAME` of each.
+    columns: Sequence[str]  # The table's, then those of `predicted`.
+    predicted: Sequence[str]  # `prediction`, and for classes `probability NAME` of each.
     rows: list[dict[str, Any]]  # JSON values by column; empty where a CSV was asked for.
-    warnings: tuple[str, ...]  # Of reading the table: unknown columns, rows left out, …
+    warnings: Sequence[str]  # Of reading the table: unknown columns, rows left out, …
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,10 +132,10 @@ class Predictions:
         with self._turn():
             child = self._living()
             try:
-                held = self._ask(child, None)
+                held = [(study, mark) for study, mark in self._ask(child, None)]
             except (EndedError, TooMuchError):
                 # It ended just then: idle for long, or killed for the memory it had.
-                child, held = self._living(), ()
+                child, held = self._living(), []
             try:
                 return self._told(child, key, held, files, given)
             except TooMuchError:
@@ -151,15 +148,13 @@ class Predictions:
         self, child: Child, key: Key, held: Sequence[Key], files: Files, given: Mapping[str, Any]
     ) -> Predicted:
         if key in held:
-            predicted: Predicted = self._ask(child, Question(key=key, folder=None, **given))
-            return predicted
+            return Predicted(**self._ask(child, Question(key=key, folder=None, **given)))
         # Ours, not the child's: it is deleted also where the child is killed.
         with tempfile.TemporaryDirectory(prefix="topo-search-") as name:
             folder = Path(name)
             for file, data in files().items():
                 (folder / file).write_bytes(data)
-            predicted = self._ask(child, Question(key=key, folder=folder, **given))
-            return predicted
+            return Predicted(**self._ask(child, Question(key=key, folder=folder, **given)))
 
     def _ask(self, child: Child, question: Question | None) -> Any:
         try:
@@ -202,17 +197,17 @@ class Networks:
     def __init__(self) -> None:
         self._held: OrderedDict[Key, Predictor] = OrderedDict()
 
-    def answer(self, question: Question | None) -> Predicted | tuple[Key, ...]:
-        """Predict; or, asked nothing, say which networks are held."""
+    def answer(self, question: Question | None) -> dict[str, Any] | list[Key]:
+        """Predict, as `Predicted` has it; or, asked nothing, say which networks are held."""
         from tensorflow.errors import ResourceExhaustedError
 
         if question is None:
-            return tuple(self._held)
+            return list(self._held)
         try:
             predictor = self._loaded(question)
             if question.table is None or question.into is None:
-                return told(predictor.predict_rows(question.rows or ()))
-            return told(predictor.predict(question.table.read_bytes()), into=question.into)
+                return vars(told(predictor.predict_rows(question.rows or ())))
+            return vars(told(predictor.predict(question.table.read_bytes()), into=question.into))
         except ResourceExhaustedError as error:
             raise MemoryError from error
 

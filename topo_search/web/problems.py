@@ -69,6 +69,7 @@ def register(app: APIFlask, service: Service) -> None:
     app.register_error_handler(
         HTTPException, lambda error: problem(error.code or 500, str(error.description or ""))
     )
+    app.register_error_handler(RecursionError, _too_deep)
     app.register_error_handler(Exception, _broken)
 
 
@@ -98,6 +99,12 @@ def _missing(error: LookupError) -> Response:
     if isinstance(error, KeyError | IndexError | TemplateError):
         return _broken(error)  # Nobody's request says so: it is ours.
     return problem(404, str(error))
+
+
+def _too_deep(error: RecursionError) -> Response:
+    if not request.is_json:
+        return _broken(error)
+    return problem(400, "Expected JSON of a few levels. Received some that is nested too deeply.")
 
 
 def _broken(error: Exception) -> Response:

@@ -7,7 +7,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,29 +50,40 @@ class Room:
     def __init__(self, storage: Storage, home: Path, limits: Limits) -> None:
         """Look after the room that a machine and a storage have."""
         self.storage, self.home, self.limits = storage, home, limits
-        self._counting, self._opening = threading.Lock(), 0  # Studies that are about to be open.
+        self._counting = threading.Lock()
+        self._opening = Counter[str]()  # Studies that are about to be open, by who asked.
+        self._studies: dict[str, set[str]] = defaultdict(set)  # Ids, by who opened them.
+        self._tables: dict[str, set[str]] = defaultdict(set)  # SHA-256, by who sent them.
         self._spool = home / "uploads"
         self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._clear()
 
     @contextmanager
-    def for_a_study(self) -> Iterator[None]:
-        """Refuse one more open study where there are as many as may be, with those being made."""
+    def for_a_study(self, asker: str = "") -> Iterator[Callable[[str], None]]:
+        """Refuse one more open study where there are as many as may be, with those being made.
+
+        Yields what is to be told the study's id.
+        """
         with self._counting:
-            self.check(studies=1 + self._opening)
-            self._opening += 1
+            self.check(asker, studies=1)
+            self._opening[asker] += 1
         try:
-            yield
+            yield self._studies[asker].add
         finally:
             with self._counting:
-                self._opening -= 1
+                self._opening[asker] -= 1
 
-    def check(self, *, studies: int = 0) -> None:
-        """Refuse what there is no room for.
+    def keeps(self, sha256: str, asker: str) -> None:
+        """Count a table as this asker's as long as it has no study."""
+        self._tables[asker].add(sha256)
+
+    def check(self, asker: str = "", *, studies: int = 0) -> None:
+        """Refuse what there is no room for, or no more room for this asker.
 
         Raises:
             FullError: The service holds, or does, as much as it may.
         """
+        studies += self._opening.total() if studies else 0
         held, limits = retention.stored(self.storage), self.limits
         if held.bytes >= limits.stored:
             raise FullError(
@@ -83,7 +95,28 @@ class Room:
                 f"This service has {limits.open_studies:,} open studies, and takes no more until "
                 "some have ended. Try again later."
             )
+        if asker:
+            self._check_share(asker, studies=bool(studies))
         self._check_disk()
+
+    def _check_share(self, asker: str, *, studies: bool) -> None:
+        """Leave others some room, as far as is known since the service started."""
+        own, tables = self._studies[asker], self._tables[asker]
+        asked, sent = [*own], [*tables]
+        left = retention.left(self.storage, asked, sent)
+        own -= {*asked} - left.open
+        tables -= {*sent} - left.waiting.keys()
+        most, room = -(-self.limits.open_studies // 2), self.limits.stored // 2
+        if studies and len(own) + self._opening[asker] >= most:
+            raise FullError(
+                f"From where you are come {most:,} open studies, half of what this service has for "
+                "all. Pause or cancel some, or wait until some have ended."
+            )
+        if sum(left.waiting.values()) >= room:
+            raise FullError(
+                f"From where you are come {room // MB:,} MiB of tables without a study, half of "
+                "what this service keeps for all. Make studies of them, or come back tomorrow."
+            )
 
     def _check_disk(self) -> None:
         if shutil.disk_usage(self.home).free < self.limits.upload + SPARE:

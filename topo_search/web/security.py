@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, request
+from flask import Flask, Response, abort, request
 
 # plotly.js and Bootstrap set styles; scripts are files of ours, and never inline.
 POLICY = (
@@ -11,6 +11,7 @@ POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 TABLES = ("v1.upload", "v1.predict")  # Take a table, and hold little of it in memory.
+SAFE = ("GET", "HEAD", "OPTIONS")
 OTHERS = 8 * 2**20  # Bytes of any other request, and of JSON: it is held in memory, and more.
 ASSETS = ("/assets/", "/bootstrap/", "/static/")
 ASSETS_KEPT = 3600  # Seconds; their addresses change with their content where it matters.
@@ -18,6 +19,12 @@ ASSETS_KEPT = 3600  # Seconds; their addresses change with their content where i
 
 def register(app: Flask) -> None:
     """Let an application say so in every answer, and hold no large request in memory."""
+
+    @app.before_request
+    def _refuse_others_pages() -> None:
+        # Browsers say so themselves; a page of another site has nothing to send here.
+        if request.method not in SAFE and request.headers.get("Sec-Fetch-Site") == "cross-site":
+            abort(403, "Expected a request from a page of ours. Received one of another site's.")
 
     @app.before_request
     def _limit() -> None:

@@ -168,8 +168,9 @@ def read_password() -> str | None:
         ValueError: It is empty, or not text.
     """
     path = os.environ.get("TOPO_SEARCH_OPERATOR_PASSWORD_FILE")
+    said = os.environ.pop("TOPO_SEARCH_OPERATOR_PASSWORD", None)  # Else children had it, too.
     if not path:
-        return os.environ.get("TOPO_SEARCH_OPERATOR_PASSWORD") or None
+        return said or None
     try:
         text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as error:

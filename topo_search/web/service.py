@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
-from storage import datasets, retention, speed, studies, workers
+from storage import datasets, retention, sessions, speed, studies, workers
 from storage.connection import Storage
 from storage.rows import OPEN, StudyRow
 from topo_search.study import EPOCHS
@@ -21,6 +21,7 @@ from topo_search.web.prediction import Files, Predictions
 from topo_search.web.remembered import Remembered
 from topo_search.web.room import Limits, Room
 from topo_search.web.views import HERE
+from topo_search.web.visitors import visitor
 from topo_search.web.watching import Watches
 
 logger = logging.getLogger(__name__)
@@ -73,8 +74,7 @@ class Service:
         self._where = tables.Where(
             url=storage.url,
             cache=home / "datasets",
-            rows=limits.rows,
-            columns=limits.columns,
+            most=(limits.rows, limits.columns),
             memory=limits.memory // 2,
         )
 
@@ -98,14 +98,14 @@ class Service:
             UnreadError: Its rows cannot be made out; it was kept.
             ValueError: It is no table.
         """
-        self.room.check()
+        self.room.check(visitor())
         with self.room.spooled(stream) as (path, size):
             kept = self._child(tables.keep, path, name)
         return self._named(kept, name, size)
 
     def example(self, name: str) -> dict[str, Any]:
         """Take a table that comes with topo-search, as if it had been uploaded."""
-        self.room.check()
+        self.room.check(visitor())
         kept = self._child(tables.keep_example, name)
         return self._named(kept, f"{name}.csv", kept["size"])
 
@@ -190,8 +190,9 @@ class Service:
         """
         sha256, name = self.opened(given["upload"])
         options = tables.options_of({**given, "file": name}, keep=self.keep)
-        with self.room.for_a_study():
+        with self.room.for_a_study(visitor()) as opened:
             made: dict[str, str] = self._child(tables.create, sha256, options)
+            opened(made["study"])
         return made
 
     def resume(self, row: StudyRow, *, trials: int, seconds: float) -> StudyRow:
@@ -201,8 +202,12 @@ class Service:
             FullError: There is no room for more.
             ValueError: It cannot be opened.
         """
-        with nullcontext() if row.state in OPEN else self.room.for_a_study():
+        if row.state in OPEN:
             return studies.resume(self.storage, row.id, trials=trials, seconds=seconds)
+        with self.room.for_a_study(visitor()) as opened:
+            resumed = studies.resume(self.storage, row.id, trials=trials, seconds=seconds)
+            opened(row.id)
+            return resumed
 
     def delete(self, study: str) -> None:
         """Delete a study, and its table where no other study needs it."""
@@ -212,6 +217,7 @@ class Service:
 
     def sweep(self) -> None:
         """Delete what has expired."""
+        sessions.drop_ended(self.storage)
         swept = retention.sweep(self.storage)
         if swept.studies or swept.datasets:
             logger.info("Expired: %s", swept)
@@ -221,6 +227,7 @@ class Service:
             logger.warning("Tables that were deleted lie here still: %s", error)
 
     def _named(self, kept: dict[str, Any], name: str, size: int) -> dict[str, Any]:
+        self.room.keeps(kept["dataset"], visitor())
         upload = self._uploads.dumps([kept["dataset"], name])
         if kept["table"] is None:
             raise UnreadError(kept["refused"], str(upload))
@@ -245,4 +252,5 @@ class Service:
             *arguments,
             seconds=self.limits.seconds,
             memory=self.limits.memory,
+            asker=visitor(),
         )

@@ -19,7 +19,7 @@ import pandas as pd
 from objectives import metrics
 from objectives.defaults import USUAL, TableFacts, without_effect
 from objectives.parameters import Choice, Parameter, Range
-from objectives.reading import LayoutError, Overrides, Reading, ReadingError
+from objectives.reading import LayoutError, Overrides, Reading
 from objectives.table import Column, Feature, Table, apply_reading, describe, read_table
 from storage import datasets
 from storage.connection import Storage, connect
@@ -45,8 +45,7 @@ class Where:
 
     url: str = field(repr=False)  # Of the storage.
     cache: Path  # Folder of datasets on this machine.
-    rows: int  # At most.
-    columns: int  # At most.
+    most: tuple[int, int]  # Rows and columns of a table.
     memory: int  # Bytes that reading it may use.
 
 
@@ -92,7 +91,7 @@ def choices(where: Where, sha256: str, given: Mapping[str, Any]) -> dict[str, An
         sha256: Of the table.
         given: Its target, reading and space as far as chosen, as `options_of` takes them.
     """
-    options = replace(options_of(given, keep=None), data=_bytes(where, sha256))
+    options = replace(options_of(given, keep=None), data=_bytes(where, sha256), most=where.most)
     plan = study.tabular_plan(options)
     facts = TableFacts(**plan["facts"])
     without = without_effect(facts)
@@ -142,7 +141,7 @@ def create(where: Where, sha256: str, options: Options) -> dict[str, str]:
     """Create a study of an uploaded table and return its `study` and `key`."""
     data = _bytes(where, sha256)
     with closing(connect(where.url)) as storage:
-        row, key = study.create(storage, replace(options, data=data))
+        row, key = study.create(storage, replace(options, data=data, most=where.most))
     return {"study": row.id, "key": key}
 
 
@@ -163,17 +162,7 @@ def need_kept(storage: Storage, sha256: str) -> None:
 
 
 def _read(where: Where, data: bytes, overrides: Overrides) -> Table:
-    table = read_table(data, overrides=overrides, limit=where.memory)
-    rows, columns = len(table.labels), len(table.columns)
-    if columns > where.columns:
-        raise ReadingError(
-            f"Expected at most {where.columns:,} columns. Received {columns:,}. Leave some out."
-        )
-    if rows > where.rows:
-        raise ReadingError(
-            f"Expected at most {where.rows:,} rows. Received {rows:,}. Give a share of them."
-        )
-    return table
+    return read_table(data, overrides=overrides, limit=where.memory, most=where.most)
 
 
 def _describe(table: Table) -> dict[str, Any]:

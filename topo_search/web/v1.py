@@ -14,12 +14,13 @@ from storage.rows import StudyRow
 from topo_search import examples
 from topo_search.formats import format_name
 from topo_search.predictor import NETWORK, READING
-from topo_search.report import report_html
 from topo_search.web import schemas, watching
 from topo_search.web.access import (
+    FILES,
     PREDICTIONS,
     READINGS,
     UPLOADS,
+    asker,
     guarded,
     limited,
     service,
@@ -27,6 +28,7 @@ from topo_search.web.access import (
     watch_of,
 )
 from topo_search.web.service import Network
+from topo_search.web.visitors import visitor
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
 guarded(v1)
@@ -101,10 +103,12 @@ def read(study: str) -> dict[str, Any]:
 
 
 @v1.get("/studies/<string:study>/results")
+@limited(FILES)
 @v1.doc(summary="Everything a study found")
-def results(study: str) -> dict[str, Any]:
+def results(study: str) -> Response:
     """Answer with what `topo-search results --json` prints."""
-    return watch_of(study).current().results.to_json()
+    found = watch_of(study).current().file("trials.json")
+    return send_file(io.BytesIO(found), mimetype=JSON)  # Not copied for each who reads it slowly.
 
 
 @v1.get("/studies/<string:study>/trials")
@@ -138,7 +142,7 @@ def events(study: str) -> Response:
     row, watches = study_of(study), service().watches
     seen = request.headers.get("Last-Event-ID") or request.args.get("seen")
     gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    leave = watches.enter()
+    leave = watches.enter(visitor())
     response = Response(watching.stream(watches, row.id, seen, gone), mimetype="text/event-stream")
     response.call_on_close(leave)  # Also where the stream never began.
     response.headers["X-Accel-Buffering"] = "no"  # nginx is to pass it on as it comes.
@@ -149,7 +153,7 @@ def events(study: str) -> Response:
 @v1.doc(summary="Hand out no more of its trials")
 def pause(study: str) -> dict[str, Any]:
     """Pause a study; what runs goes on to its end."""
-    return _changed(study, lambda row: studies.pause(service().storage, row.id, "by its owner"))
+    return _changed(study, lambda row: studies.pause(service().storage, row.id, f"by {asker()}"))
 
 
 @v1.post("/studies/<string:study>/resume")
@@ -214,7 +218,7 @@ def predict(study: str) -> Any:
 
 
 @v1.get("/studies/<string:study>/downloads/<string:name>")
-@limited(PREDICTIONS)
+@limited(FILES)
 @v1.doc(
     summary="A file of a study",
     description="model.keras, reading.json, report.html, trials.csv, trials.json, predictions.csv",
@@ -231,19 +235,8 @@ def download(study: str, name: str) -> Response:
     return _file(io.BytesIO(found), f"{row.id}-{name}", media_type)
 
 
-def _report(row: StudyRow) -> bytes:
-    view = service().watches.of(row.id).current()
-    return report_html(view.results, commands={}).encode()
-
-
-def _trials_csv(row: StudyRow) -> bytes:
-    return service().watches.of(row.id).current().results.to_csv().encode()
-
-
-def _trials_json(row: StudyRow) -> bytes:
-    from flask import json
-
-    return json.dumps(service().watches.of(row.id).current().results.to_json()).encode()
+def _found(name: str) -> Callable[[StudyRow], bytes]:
+    return lambda row: service().watches.of(row.id).current().file(name)
 
 
 def _predictions(row: StudyRow) -> Response:
@@ -256,9 +249,9 @@ def _predictions(row: StudyRow) -> Response:
 DOWNLOADS: Mapping[str, tuple[str, Callable[[StudyRow], bytes | Response]]] = {
     "model.keras": ("application/octet-stream", lambda row: _artifact(row, NETWORK)),
     "reading.json": (JSON, lambda row: _artifact(row, READING)),
-    "report.html": (HTML, _report),
-    "trials.csv": (CSV, _trials_csv),
-    "trials.json": (JSON, _trials_json),
+    "report.html": (HTML, _found("report.html")),
+    "trials.csv": (CSV, _found("trials.csv")),
+    "trials.json": (JSON, _found("trials.json")),
     "predictions.csv": (CSV, _predictions),
 }
 

@@ -20,6 +20,7 @@ from storage.rows import OPEN, StudyRow
 from topo_search import delivery, sections
 from topo_search.formats import format_count, format_metric, format_seconds, format_value
 from topo_search.plain import plain
+from topo_search.report import report_html
 from topo_search.results import Results
 from topo_search.web.figures import Figure, figures_of
 from topo_search.web.schemas import SORTS
@@ -102,6 +103,8 @@ class View:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _told: dict[str, str] = field(default_factory=dict, repr=False)  # By the mark before.
     _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _written: dict[str, bytes] = field(default_factory=dict, repr=False)  # By the file's name.
+    _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached_property
     def state(self) -> dict[str, Any]:
@@ -182,6 +185,13 @@ class View:
                 )
             return self._told[mark]
 
+    def file(self, name: str) -> bytes:
+        """Return a file of all that was found, written once for all who ask: one of `FILES`."""
+        with self._writing:
+            if name not in self._written:
+                self._written[name] = FILES[name](self.results)
+            return self._written[name]
+
     def trials(
         self, *, page: int, size: int, sort: str, order: str, state: str, search: str
     ) -> dict[str, Any]:
@@ -259,6 +269,13 @@ class View:
                 "seconds": format_seconds(plain(row["seconds"])),
             },
         }
+
+
+FILES: Mapping[str, Callable[[Results], bytes]] = {
+    "report.html": lambda results: report_html(results, commands={}).encode(),
+    "trials.csv": lambda results: results.to_csv().encode(),
+    "trials.json": lambda results: json.dumps(results.to_json(), allow_nan=False).encode(),
+}
 
 
 def view_of(storage: Storage, row: StudyRow, mark: str, before: View | None) -> View:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from storage import changes, keys, studies
 from storage.connection import Storage
 from storage.errors import StorageError
+from topo_search.web.shares import Shares
 from topo_search.web.views import View, view_of
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,7 @@ LOOK = 1.0  # Seconds between looks at the studies that are watched.
 SHARE = 0.02  # Of one core, at most, for gathering one study's results again and again.
 FORGOTTEN = 60.0  # Seconds after its last viewer until a study is watched no more.
 STREAMS = 256  # Open at a time; each has a thread of the server.
+EACH = 200  # Of them that one address may have, behind which there may be many people.
 HUNG_UP = 5.0  # Seconds until a stream without news sees that its viewer has gone.
 HEARTBEAT = 15.0  # Seconds of silence until a stream says that it is alive.
 
@@ -123,7 +125,7 @@ class Watches:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self._free = threading.Semaphore(STREAMS)
+        self._free, self._shares = threading.Semaphore(STREAMS), Shares(EACH)
         self._watches: dict[str, Watch] = {}
         self._opened: dict[str, str] = {}  # Hashes of keys to the studies that they open.
         self._lock = threading.Lock()
@@ -153,15 +155,23 @@ class Watches:
             self._opened[keys.hash_of(key)] = study
         return watch
 
-    def enter(self) -> Callable[[], None]:
+    def enter(self, asker: str = "") -> Callable[[], None]:
         """Take one of the places for streams; return what gives it back.
 
         Raises:
-            ManyWatchError: There is none.
+            ManyWatchError: There is none, or none that one asker may have besides all he has.
         """
+        if not self._shares.take(asker):
+            raise ManyWatchError("Very many are watching from where you are. Try it again later.")
         if not self._free.acquire(blocking=False):
+            self._shares.give_back(asker)
             raise ManyWatchError("Very many are watching just now. Try again in a moment.")
-        return self._free.release
+
+        def leave() -> None:
+            self._free.release()
+            self._shares.give_back(asker)
+
+        return leave
 
     def end(self) -> None:
         """Let all streams end."""
