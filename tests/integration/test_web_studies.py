@@ -1,9 +1,11 @@
 """A study over REST: seen, changed and streamed by whoever has its key."""
 
+import io
 import json
 import threading
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +20,7 @@ from storage.errors import StorageError
 from storage.rows import StudyRow
 from topo_search import study
 from topo_search.study import Options
-from topo_search.web import views, watching
+from topo_search.web import v1, views, watching
 from topo_search.web.room import FullError, Limits
 from topo_search.web.service import Service
 
@@ -448,6 +450,31 @@ def test_keys_are_guessed_no_more_often_by_changing_the_call(client: FlaskClient
 def test_what_is_not_there_yet_is_no_guess(client: FlaskClient, made: tuple[str, str]) -> None:
     path = f"/v1/studies/{made[1]}/downloads/model.keras"
     assert {client.get(path).status_code for _ in range(70)} == {404}
+
+
+@pytest.mark.parametrize(
+    ("warnings", "told"),
+    [
+        ([], []),
+        (["Blank rows left out: 1."], ["Blank rows left out: 1."]),
+        ([f"Column '名{n}\r\n'" for n in range(50)], [f"Column '名{n}�'" for n in range(20)]),
+        (["名" * 5000] * 30, ["名" * 199 + "…"]),
+    ],
+)
+def test_what_is_doubtful_of_a_table_is_told_in_short_headers(
+    client: FlaskClient,
+    made: tuple[str, str],
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    warnings: list[str],
+    told: list[str],
+) -> None:
+    monkeypatch.setattr(v1, "_network", lambda row: None)
+    monkeypatch.setattr(service, "predict", lambda *given: (io.BytesIO(b"x"), warnings))
+    answer = client.post(f"/v1/studies/{made[1]}/predict", data=b"x\n1\n")
+    assert answer.headers["X-Warnings"] == str(len(warnings))
+    assert json.loads(unquote(answer.headers["X-Warning-Texts"])) == told
+    assert len(str(answer.headers)) < 4_000
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -154,8 +155,8 @@ class Service:
         here = (one for one in workers.known(self.storage) if one.state == "serving")
         return sum(one.worker.slots for one in here if one.silence < HERE)
 
-    def predict(self, network: Network, stream: IO[bytes]) -> tuple[IO[bytes], int]:
-        """Predict a CSV's rows; return the CSV, to be closed, and how many warnings there were.
+    def predict(self, network: Network, stream: IO[bytes]) -> tuple[IO[bytes], Sequence[str]]:
+        """Predict a CSV's rows; return the CSV, to be closed, and what is doubtful about it.
 
         Raises:
             UploadTooLargeError: It has more bytes than a table may have.
@@ -164,12 +165,12 @@ class Service:
         with self.room.spooled(stream) as (table, _):
             return self.predicted(network, table)
 
-    def predicted(self, network: Network, table: Path) -> tuple[IO[bytes], int]:
+    def predicted(self, network: Network, table: Path) -> tuple[IO[bytes], Sequence[str]]:
         """Predict the rows of a file, as `predict` does."""
         into = self.room.file()
         try:
             found = self.predictions.csv(*network, table, into)
-            return into.open("rb"), len(found.warnings)
+            return into.open("rb"), found.warnings
         finally:
             into.unlink()  # Who reads it has it still.
 

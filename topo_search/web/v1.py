@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from apiflask import APIBlueprint
@@ -26,6 +27,7 @@ from topo_search.web.access import (
     study_of,
     watch_of,
 )
+from topo_search.web.headers import in_header
 from topo_search.web.service import Network
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
@@ -196,7 +198,10 @@ def columns(study: str) -> dict[str, Any]:
 @limited(PREDICTIONS)
 @v1.doc(
     summary="Predict rows with the study's network",
-    description="JSON `{rows: [{column: text}]}` is answered with JSON, a CSV with a CSV.",
+    description="JSON `{rows: [{column: text}]}` is answered with JSON; a CSV with the same table "
+    "and the predictions as further columns, and `line` where rows had to be left out. What is "
+    "doubtful about it is counted in the header `X-Warnings`, and the first of it told in "
+    "`X-Warning-Texts`: a list as JSON, percent-encoded.",
 )
 def predict(study: str) -> Any:
     """Predict rows, or a CSV."""
@@ -241,8 +246,6 @@ def _trials_csv(row: StudyRow) -> bytes:
 
 
 def _trials_json(row: StudyRow) -> bytes:
-    from flask import json
-
     return json.dumps(service().watches.of(row.id).current().results.to_json()).encode()
 
 
@@ -288,10 +291,11 @@ def _network(row: StudyRow) -> Network:
     return row.id, mark, lambda: {name: artifacts.get(storage, row.id, name) for name in names}
 
 
-def _predicted(row: StudyRow, found: tuple[IO[bytes], int]) -> Response:
+def _predicted(row: StudyRow, found: tuple[IO[bytes], Sequence[str]]) -> Response:
     csv, warnings = found
     response = _file(csv, f"{row.id}-predictions.csv", CSV)
-    response.headers["X-Warnings"] = str(warnings)
+    response.headers["X-Warnings"] = str(len(warnings))
+    response.headers["X-Warning-Texts"] = in_header(warnings)
     return response
 
 
