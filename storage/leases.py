@@ -15,6 +15,7 @@ from storage.rows import (
     LEASE_COLUMNS,
     NOW,
     Lease,
+    is_free,
     seconds_from_now,
     tick,
     to_lease,
@@ -104,3 +105,16 @@ def open_leases(
     with storage.transaction() as connection:
         ordered = query.order_by(tables.lease.c.study, tables.lease.c.unit)
         return [to_lease(row) for row in connection.execute(ordered)]
+
+
+def live_trials(storage: Storage, study_id: str) -> set[int]:
+    """Return the numbers of a study's trials that a worker is at: neither handed back nor left."""
+    lease = tables.lease.c
+    query = sa.select(lease.trial_number).where(
+        lease.study == study_id,
+        lease.ended_at.is_(None),
+        lease.trial_number.is_not(None),
+        sa.not_(is_free()),
+    )
+    with storage.transaction() as connection:
+        return set(connection.scalars(query))

@@ -51,7 +51,14 @@ def head(results: Results) -> Markup:
     found = summary.verdict(results)
     if found:
         parts.append(Markup('<p class="verdict {}">{}</p>').format(found.result, found.text))
-    if results.reason:
+    failed = summary.failure(results)
+    if failed:
+        parts.append(
+            Markup('<div class="verdict loses"><p><strong>{}</strong></p><p>{}</p></div>').format(
+                failed.text, failed.remedy
+            )
+        )
+    elif results.reason:
         parts.append(
             Markup('<p class="note">The study is {}: {}.</p>').format(
                 format_name(results.state), format_name(results.reason, 300).rstrip(".")

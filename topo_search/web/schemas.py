@@ -20,6 +20,7 @@ LONGEST = 1_000  # Characters of a short text, such as a column's name.
 SHORT = validate.Length(max=LONGEST)
 NAMED = validate.Length(max=100_000)  # A table's own names may be of any length.
 OPTIONS = {option.name: option for option in create.params if isinstance(option, click.Option)}
+ENDS = ("complete", "pruned", "failed")
 SORTS = ("trial", "state", "value", "topology", "depth", "weights", "seconds", "epochs")
 
 
@@ -139,7 +140,7 @@ class TrialsQuery(Strict):
     sort = fields.String(load_default="rank", validate=validate.OneOf(["rank", *SORTS]))
     order = fields.String(load_default="asc", validate=validate.OneOf(["asc", "desc"]))
     state = fields.String(
-        load_default="", validate=validate.OneOf(["", "complete", "pruned", "failed", "running"])
+        load_default="", validate=validate.OneOf(["", *ENDS, "running", "waiting"])
     )
     search = fields.String(load_default="", validate=validate.Length(max=200))
 

@@ -30,6 +30,8 @@ function showState() {
   byId("unserved").hidden = !(open && !state.workers && !state.busy);
   const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", rename: true, delete: true };
   for (const button of byId("controls").children) button.hidden = !can[button.dataset.act || button.dataset.open];
+  // What failed is not to be tried the same way again without thought.
+  document.querySelector("[data-act=resume]").className = `btn ${state.failure ? "btn-quiet" : "btn-primary"}`;
   if (byId("expires") && state.expires_at) {
     byId("expires").firstElementChild.setAttribute("datetime", state.expires_at);
     localTimes(byId("expires"));

@@ -50,7 +50,8 @@ const trialsTable = (() => {
       const name = make("td", { class: "name" });
       if (trial.topology && parameters.length) name.append(make("details", { class: "row-more" }, make("summary", {}, what), make("bdi", { class: "soft" }, parameters.join(", "))));
       else name.append(what);
-      if (trial.reason) name.append(make("div", { class: "soft why" }, make("bdi", {}, trial.reason)));
+      if (trial.state === "waiting") name.append(make("div", { class: "soft why" }, "It has begun, and goes on when a machine takes it up."));
+      else if (trial.reason) name.append(make("div", { class: "soft why" }, make("bdi", {}, trial.reason)));
       const number = (text) => make("td", { class: "number" }, text);
       return make("tr", { class: best ? "first" : "" }, number(String(trial.trial)), make("td", {}, make("span", { class: `state ${trial.state}` }, trial.state)), name,
         number(trial.shown.value), number(trial.shown.weights), number(trial.shown.seconds), number(trial.epochs === null ? "–" : String(trial.epochs)));
