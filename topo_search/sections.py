@@ -41,10 +41,12 @@ _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "s
 def head(results: Results) -> Markup:
     """Return the answer in plain words, with how it compares."""
     dataset = results.plan.get("dataset_name") or results.name or results.study
+    names = dict.fromkeys(filter(None, (format_name(dataset), format_name(results.name))))
     parts = [
-        Markup(
-            '<p class="kicker">topo-search · <bdi>{}</bdi> <span class="badge">{}</span></p>'
-        ).format(format_name(dataset), format_name(results.state or "unknown")),
+        Markup('<p class="kicker">topo-search{} <span class="badge">{}</span></p>').format(
+            EMPTY.join(Markup(" · <bdi>{}</bdi>").format(name) for name in names),
+            format_name(results.state or "unknown"),
+        ),
         Markup("<h1>{}</h1>").format(subject(results)),
         Markup('<p class="lead">{}</p>').format(summary.answer(results)),
     ]
@@ -270,7 +272,7 @@ def _listing(title: str, texts: Sequence[str]) -> Markup:
 
 
 def _folded(title: str, content: Markup) -> Markup:
-    folded = Markup("<details><summary>{}</summary>{}</details>")
+    folded = Markup('<details data-key="{0}"><summary>{0}</summary>{1}</details>')
     return folded.format(title, content) if content else EMPTY
 
 

@@ -315,6 +315,10 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     shot(page, f"operator-{kind}")
     studies.locator("tr", has_text="iris.csv").locator("th a").first.click()
     expect(page.locator(".badge")).to_have_text("finished")
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    expect(page.get_by_role("link", name="Overview")).to_be_visible()
+    assert serious_violations(page) == []
+    shot(page, f"operator-study-{kind}")
     page.set_input_files("#table-file", IRIS)
     with page.expect_download() as begun:
         page.get_by_role("button", name="Predict and download").click()

@@ -2,9 +2,12 @@
 
 import io
 import itertools
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import plotly
 import pytest
 import schemathesis
 from apiflask import APIFlask
@@ -18,6 +21,7 @@ from storage.connection import Storage
 from topo_search import study
 from topo_search.study import Options
 from topo_search.web.access import limiter
+from topo_search.web.app import ASSETS, assets_mark
 from topo_search.web.service import Service
 
 SETTINGS = settings(
@@ -130,6 +134,32 @@ def test_the_document_tells_bodies_that_are_tables_and_what_lets_one_in(
     assert "key" in unlimited.spec["components"]["securitySchemes"]
     page = unlimited.test_client().get("/docs")
     assert page.status_code == 200 and "JSON, or a table as the body" in page.text
+
+
+def test_what_pages_load_has_another_address_when_it_changes(
+    unlimited: APIFlask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    script = folder / "a.js"
+    script.write_text("1")
+    before = assets_mark(folder)
+    assert assets_mark(folder) == before
+    script.write_text("2")
+    assert assets_mark(folder) != before
+    script.write_text("1")
+    monkeypatch.setattr(plotly, "__version__", "0.1")
+    assert assets_mark(folder) != before
+    monkeypatch.undo()
+    client = unlimited.test_client()
+    upload = client.post("/v1/examples/iris").get_json()["upload"]
+    made = client.post("/v1/studies", json={"upload": upload, "target": "species"}).get_json()
+    for address in ("/", f"/tables/{upload}", made["page"], "/operator/login"):
+        page = client.get(address).text
+        loaded = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
+        assert len(loaded) >= 4
+        assert all(one.endswith(f"?v={assets_mark(ASSETS)}") for one in loaded), loaded
+    assert "/assets/plotly.js?v=" in client.get(made["page"]).text
 
 
 @pytest.mark.parametrize(

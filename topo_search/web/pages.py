@@ -17,7 +17,7 @@ from topo_search.study import HIGHEST_SEED, MOST_TRIALS
 from topo_search.web.access import guarded, service, study_of
 from topo_search.web.forms import field
 from topo_search.web.room import MB
-from topo_search.web.views import Standing
+from topo_search.web.views import Standing, View
 
 QUICK = 0.5  # Seconds in which a page waits for what a study found.
 
@@ -98,15 +98,24 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
     else:
         found |= {"mark": view.mark, **view.since(None)}
         fragments = found.pop("fragments")
+    subject = f"Predicting {format_name(row.plan.get('target') or row.name or row.id)}"
     return render_template(
         "study.html",
-        first={"api": f"/v1/studies/{reference}", **found},
+        first={"api": f"/v1/studies/{reference}", "subject": subject, **found},
         fragments=fragments,
-        subject=f"Predicting {format_name(row.plan.get('target') or row.name or row.id)}",
+        title=format_name(row.name) if row.name else subject,
+        board=_board(view) if view is not None else [],
         operator=operator,
         expires=row.expires_at,
         relatives=_relatives(row) if operator else {},  # Who has a key has no others.
     )
+
+
+def _board(view: View) -> list[dict[str, Any]]:
+    """Return the first trials of the leaderboard: they are there at once, and without a script."""
+    shown = view.trials(page=1, size=20, sort="rank", order="asc", state="", search="")
+    found: list[dict[str, Any]] = shown["trials"]
+    return found
 
 
 def _relatives(row: StudyRow) -> dict[str, list[str]]:
