@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from apiflask import APIFlask
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, current_app, render_template, request
 
 from storage import studies
 from storage.rows import StudyRow
@@ -14,6 +15,7 @@ from topo_search import examples
 from topo_search.choices import FIRST, KINDS, SPACE_NAMES, SPACES
 from topo_search.formats import format_count, format_name
 from topo_search.study import HIGHEST_SEED, MOST_TRIALS
+from topo_search.web import docs as rest
 from topo_search.web.access import guarded, service, study_of
 from topo_search.web.forms import field
 from topo_search.web.room import MB
@@ -22,6 +24,7 @@ from topo_search.web.views import Standing, View
 QUICK = 0.5  # Seconds in which a page waits for what a study found.
 
 pages = Blueprint("pages", __name__, template_folder="templates")
+pages.add_app_template_filter(rest.code, "code")
 guarded(pages)
 
 
@@ -65,7 +68,15 @@ def study(key: str) -> str:
 @pages.get("/docs")
 def docs() -> str:
     """Show the REST calls."""
-    return render_template("docs.html", spec=cast(APIFlask, current_app).spec)
+    document = cast(dict[str, Any], cast(APIFlask, current_app).spec)
+    return render_template(
+        "docs.html",
+        host=request.host_url.rstrip("/"),
+        groups=rest.grouped(document),
+        texts=rest.GROUPS,
+        queried=rest.queried,
+        body=partial(rest.body, document),
+    )
 
 
 def _kept() -> str:

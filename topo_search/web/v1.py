@@ -222,7 +222,8 @@ def predict(study: str) -> Any:
 @limited(PREDICTIONS)
 @v1.doc(
     summary="A file of a study",
-    description="model.keras, reading.json, report.html, trials.csv, trials.json, predictions.csv",
+    description="`model.keras` (the network), `reading.json` (how a CSV is read for it), "
+    "`predictions.csv` (of the study's own table), `report.html`, `trials.csv` or `trials.json`.",
 )
 def download(study: str, name: str) -> Response:
     """Answer with a file."""
