@@ -102,6 +102,44 @@ def test_a_failed_study_says_what_to_change(
     expect(page.locator("#found")).to_have_text("2 trials")
 
 
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (PHONE, True)])
+def test_a_failed_study_is_searched_again_with_other_networks(
+    visitors: Visitors, storage: Storage, width: int, dark: bool
+) -> None:
+    row, address = new(storage, limits={"depth": "2:4", "activation": "relu,gelu"})
+    lease = begun(storage, row)
+    assert trials.end(storage, lease, state="failed", attributes={"reason": KILLED})
+    page = visitors.open(address, width=width, dark=dark)
+    page.get_by_role("button", name="Search again").click()
+    page.wait_for_url("**/again")  # With no key in it.
+    expect(page.locator("#summary")).to_contain_text("Predicting species: 96 rows to train on")
+    expect(page.locator("#estimate")).to_contain_text("No machine is serving now")
+    expect(page.get_by_label("Hidden layers, to")).to_have_value("4")
+    expect(page.get_by_label("mish")).not_to_be_checked()
+    page.get_by_role("button", name="Activation: as offered").click()
+    expect(page.get_by_label("mish")).to_be_checked()
+    page.get_by_label("Hidden layers, to").fill("2")
+    page.get_by_label("Hidden layers, to").press("Enter")
+    assert serious_violations(page) == []
+    assert fits(page)
+    shot(page, f"again-{width}-{'dark' if dark else 'light'}")
+    page.get_by_label("Trials").fill("5")
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")
+    made = studies.get(
+        storage, page.request.get(page.url.replace("/s/", "/v1/studies/")).json()["study"]
+    )
+    assert made.parent == row.id
+    assert made.plan["limits"] == {"depth": "2", "activation": "relu,gelu,silu,selu,tanh,mish"}
+    page.get_by_role("link", name="this study").click()
+    expect(page.locator("#kin")).to_contain_text("Its trials are known to this study.")
+    page.get_by_role("link", name="this study").click()
+    expect(page.locator("#kin")).to_contain_text("It began with the trials of this study.")
+    visitors.open(address)  # Another visitor's browser knows no other keys.
+    lonely = visitors.open("/again")
+    expect(lonely.get_by_role("alert").first).to_contain_text("Open its page")
+
+
 def test_whoever_reads_keeps_the_place_when_results_arrive(
     visitors: Visitors, storage: Storage
 ) -> None:

@@ -452,6 +452,69 @@ def test_what_is_not_there_yet_is_no_guess(client: FlaskClient, made: tuple[str,
     assert {client.get(path).status_code for _ in range(70)} == {404}
 
 
+def test_a_study_begins_with_anothers_trials_by_its_key(
+    client: FlaskClient, storage: Storage, made: tuple[str, str]
+) -> None:
+    study_id, key = made
+    for unit in (0, 1):
+        end(storage, study_id, unit, 0.5 + unit / 10)
+    offered = client.post(f"/v1/studies/{key}/choices", json={"space": None}).get_json()
+    assert (offered["target"], offered["space"], offered["limits"]) == ("species", "mlp", {})
+    assert {one["name"] for one in offered["parameters"]} >= {"depth", "width"}
+    asked = {"parent_key": key, "limits": {"depth": "1:20"}, "trials": 7}
+    answer = client.post("/v1/studies", json=asked)
+    assert answer.status_code == 201, answer.text
+    child = studies.get(storage, answer.get_json()["study"])
+    parent = studies.get(storage, study_id)
+    assert (child.parent, child.dataset, child.trials) == (study_id, parent.dataset, 7)
+    assert child.plan["limits"] == {"depth": "1:20"}
+    assert child.plan["known"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"parent_key": "A" * 22}, 404, "No study has this key."),
+        ({"parent_key": ""}, 404, "No study has this key."),
+        ({"upload": "x"}, 422, "upload: Leave it out"),
+        ({"target": "species"}, 422, "Leave out target."),
+        ({"metric": "log_loss"}, 422, "Leave out metric."),
+        ({"parent_key": None}, 422, "upload: Missing data for required field."),
+    ],
+)
+def test_a_study_that_cannot_begin_with_another_is_refused(
+    client: FlaskClient, made: tuple[str, str], changes: dict[str, Any], status: int, words: str
+) -> None:
+    answer = client.post("/v1/studies", json={"parent_key": made[1], **changes})
+    assert answer.status_code == status, answer.text
+    assert words in answer.get_json()["detail"]
+
+
+def test_wrong_keys_of_studies_to_begin_with_are_guesses(client: FlaskClient) -> None:
+    answers = [
+        client.post("/v1/studies", json={"parent_key": f"{n:022d}"}).status_code for n in range(31)
+    ]
+    assert answers == [404] * 30 + [429]  # Uploads and studies are limited further still.
+
+
+def test_a_study_begins_with_one_of_which_all_failed(
+    client: FlaskClient, storage: Storage, made: tuple[str, str]
+) -> None:
+    from storage.claiming import claim
+    from storage.rows import Drawn
+    from topo_search.serving import Served
+
+    row = studies.get(storage, made[0])
+    space = Served(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
+    point = dict(space.portfolio[0])
+    lease = claim(storage, row.id, "w", lambda unit: Drawn(parameters=point, seed=unit))
+    assert lease is not None
+    trials.begin(storage, lease, space.distributions())
+    assert trials.end(storage, lease, state="failed", attributes={"reason": "odd"})
+    answer = client.post("/v1/studies", json={"parent_key": made[1]})
+    assert answer.status_code == 201, answer.text
+
+
 @pytest.mark.parametrize(
     ("warnings", "told"),
     [

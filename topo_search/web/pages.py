@@ -49,20 +49,36 @@ def configure(upload: str) -> str:
         upload=upload,
         name=name,
         kinds=KINDS,
-        spaces=SPACES,
-        space_names=SPACE_NAMES,
         first_parameters=FIRST,
-        field=field,
-        most_trials=MOST_TRIALS,
         highest_seed=HIGHEST_SEED,
+        **_choices(),
         kept=_kept(),
     )
+
+
+def _choices() -> dict[str, Any]:
+    """Return what the fields of a study to be are made from."""
+    return {
+        "spaces": SPACES,
+        "space_names": SPACE_NAMES,
+        "field": field,
+        "most_trials": MOST_TRIALS,
+    }
 
 
 @pages.get("/s/<string:key>")
 def study(key: str) -> str:
     """Show a study, and how to watch it live."""
     return study_page(study_of(key), key, operator=False)
+
+
+@pages.get("/again")
+def again() -> str:
+    """Show what may be chosen for a study that begins with another's trials.
+
+    Which study that is, its page tells this one in the browser: no key stands in an address.
+    """
+    return render_template("again.html", first_parameters=FIRST, **_choices(), kept=_kept())
 
 
 @pages.get("/docs")
@@ -117,6 +133,7 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
         title=format_name(row.name) if row.name else subject,
         board=_board(view) if view is not None else [],
         operator=operator,
+        again=not operator and "facts" in row.plan,
         expires=row.expires_at,
         relatives=_relatives(row) if operator else {},  # Who has a key has no others.
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from apiflask import Schema, fields
-from marshmallow import RAISE, validate
+from marshmallow import RAISE, ValidationError, validate, validates_schema
 
 from objectives.reading import QUOTES
 from topo_search.choices import KINDS, LIMITS
@@ -120,11 +120,24 @@ class ChoicesIn(Strict):
     reading = fields.Nested(Reading, load_default=dict, metadata=_said(READING))
 
 
-class StudyIn(ChoicesIn):
-    """A study to be created."""
+class AgainIn(Strict):
+    """What is known of a study that is to begin with another's trials."""
 
+    space = _field("space")
+    epochs = _field("epochs", high=100_000)
+
+
+class StudyIn(ChoicesIn):
+    """A study to be created: of an upload and its target, or beginning with another's trials."""
+
+    parent_key = _maybe(
+        fields.String,
+        "Key of a study to begin with: its table, target, split and trials. Leave out `upload`, "
+        "`target` and what else is its own.",
+        validate=validate.Length(max=100),
+    )
+    target = fields.String(validate=NAMED, metadata=_said("Name of the column to predict."))
     upload = fields.String(
-        required=True,
         validate=validate.Length(max=4_000),
         metadata=_said("What names the table, as its upload was answered."),
     )
@@ -140,6 +153,18 @@ class StudyIn(ChoicesIn):
     limits = fields.Nested(
         _Limits, load_default=dict, metadata=_said("What networks may be tried, by parameter.")
     )
+
+    @validates_schema
+    def _of_something(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("parent_key") is None:
+            lacking = [name for name in ("upload", "target") if name not in data]
+            if lacking:
+                raise ValidationError(
+                    {name: ["Missing data for required field."] for name in lacking}
+                )
+        elif "upload" in data:
+            words = "Leave it out: the study has the table of the one it begins with."
+            raise ValidationError({"upload": [words]})
 
 
 class MoreIn(Strict):

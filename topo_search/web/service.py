@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from objectives.defaults import TableFacts
 from storage import datasets, retention, speed, studies, workers
 from storage.connection import Storage
 from storage.rows import OPEN, StudyRow
@@ -135,6 +136,30 @@ class Service:
         """Return what there is to choose for an uploaded table and its target."""
         sha256, _ = self.opened(upload)
         found = self._told(tables.choices, sha256, given)
+        return {**found, **self._pace(found, given)}
+
+    def choices_again(self, row: StudyRow, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what there is to choose for a study that begins with this one's trials."""
+        plan = row.plan
+        if "facts" not in plan:
+            raise ValueError(
+                "This study has no table of which others can be made, or is of an older version. "
+                "Upload its table again."
+            )
+        space, facts = given["space"] or plan["space"]["name"], TableFacts(**plan["facts"])
+        found = {"rows": facts.rows, "inputs": facts.inputs, "validation": plan["validation"]}
+        return {
+            **found,
+            **{name: plan[name] for name in ("target", "task", "metric")},
+            "table": plan["dataset_name"],
+            "space": space,
+            "limits": plan["limits"] if space == plan["space"]["name"] else {},
+            "parameters": tables.offered(space, facts),
+            **self._pace(found, {"epochs": given["epochs"] or plan["epochs"]}),
+        }
+
+    def _pace(self, found: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """Return how fast trials of such a table go here."""
         took = speed.latest(self.storage)
         seconds = estimate.seconds_per_trial(
             took,
@@ -144,7 +169,6 @@ class Service:
             validation=found["validation"],
         )
         return {
-            **found,
             "seconds_per_trial": seconds,
             "measured": estimate.is_known(took),
             "slots": self._slots(),
@@ -182,15 +206,19 @@ class Service:
         found: list[dict[str, Any]] = self._child(tables.columns, row.dataset, plan)
         return found
 
-    def create(self, given: dict[str, Any]) -> dict[str, str]:
-        """Create a study of an uploaded table and return its `study` and `key`.
+    def create(self, given: dict[str, Any], parent: StudyRow | None = None) -> dict[str, str]:
+        """Create a study of an uploaded table, or of its parent's; return its `study` and `key`.
 
         Raises:
             FullError: There is no room for more.
             ValueError: What was asked for does not fit the table.
         """
-        sha256, name = self.opened(given["upload"])
-        options = tables.options_of({**given, "file": name}, keep=self.keep)
+        if parent is not None:
+            sha256, known = None, {"parent": parent.id}
+        else:
+            sha256, name = self.opened(given["upload"])
+            known = {"file": name}
+        options = tables.options_of({**given, **known}, keep=self.keep)
         with self.room.for_a_study():
             made: dict[str, str] = self._child(tables.create, sha256, options)
         return made

@@ -91,7 +91,8 @@ def choices(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
 @v1.doc(summary="Create a study", responses={201: "Its id and key", 503: "Full"})
 def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
     """Create a study; answer with its public id and its secret key, shown only now."""
-    made = service().create(json_data)
+    key = json_data.pop("parent_key", None)
+    made = service().create(json_data, None if key is None else study_of(key))
     return {**made, "page": f"/s/{made['key']}"}, 201
 
 
@@ -100,6 +101,14 @@ def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
 def read(study: str) -> dict[str, Any]:
     """Answer with the state, the progress and the best network so far."""
     return watch_of(study).current().state
+
+
+@v1.post("/studies/<string:study>/choices")
+@v1.input(schemas.AgainIn)
+@v1.doc(summary="What there is to choose for a study that begins with its trials")
+def choices_again(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
+    """Answer with the ranges of the space, and the limits that the study had."""
+    return service().choices_again(study_of(study), json_data)
 
 
 @v1.get("/studies/<string:study>/results")

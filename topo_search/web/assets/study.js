@@ -50,12 +50,14 @@ function showState() {
   if (state.state === "created" && state.workers) words.push("starting");
   byId("detail").textContent = words.join(" · ");
   byId("unserved").hidden = !(open && !state.workers && !state.busy);
-  const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", rename: true, delete: true };
+  const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", again: true, rename: true, delete: true };
   const focused = document.activeElement;
-  for (const button of byId("controls").children) button.hidden = !can[button.dataset.act || button.dataset.open];
+  for (const button of byId("controls").children) button.hidden = !can[button.dataset.act || button.dataset.open || button.dataset.go];
   if (focused.hidden && byId("controls").contains(focused)) nextTo(focused).focus();
   // What failed is not to be tried the same way again without thought.
+  const other = document.querySelector("[data-go=again]");
   document.querySelector("[data-act=resume]").className = `btn ${state.failure ? "btn-quiet" : "btn-primary"}`;
+  if (other) other.className = `btn ${state.failure ? "btn-primary" : "btn-quiet"}`;
   if (byId("expires") && state.expires_at) {
     byId("expires").firstElementChild.setAttribute("datetime", state.expires_at);
     localTimes(byId("expires"));
@@ -90,7 +92,8 @@ async function act(method, path, body) {
 }
 
 byId("controls").addEventListener("click", (event) => {
-  const { act: what, open } = event.target.dataset;
+  const { act: what, open, go } = event.target.dataset;
+  if (go) again();
   if (what) act("POST", `/${what}`, what === "resume" ? {} : undefined);
   if (open) {
     if (open === "rename") byId("new-name").value = state.name || "";
@@ -99,6 +102,16 @@ byId("controls").addEventListener("click", (event) => {
     dialog.showModal();
   }
 });
+// Other networks for the same table: that page is told of this study in the tab's own storage.
+function again() {
+  try {
+    sessionStorage.setItem("again", JSON.stringify({ study: state.study, key: decodeURIComponent(api.split("/").pop()) }));
+    window.location.assign("/again");
+  } catch {
+    tell("The browser does not let this page hand over the study's key. Upload the table again.", "error");
+  }
+}
+
 const decided = {
   more: () => act("POST", "/resume", { trials: Number(byId("more-trials").value), timeout: state.seconds === null ? 0 : 60 * Number(byId("more-minutes").value) }),
   rename: () => act("PATCH", "", { name: byId("new-name").value.trim() || null }),
@@ -237,6 +250,7 @@ function importances(reason) {
   byId("importances-reason").textContent = reason ? `Which choices mattered: ${reason}.` : "";
 }
 
+byId("kin")?.replaceChildren(...kin.links(state.study));
 importances(first.importances_reason || "");
 showFigures(first.figures);
 showState();
