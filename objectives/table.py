@@ -13,7 +13,7 @@ import pandas as pd
 from objectives.cells import Cells
 from objectives.checks import column_warnings, doubts, listed, row_warnings, target_warnings
 from objectives.columns import find_conventions, force, infer, values_of
-from objectives.grid import Grid, RaggedError, TooLargeError, load
+from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
 from objectives.reading import (
     MISSING,
     ColumnRule,
@@ -86,6 +86,8 @@ class Table:
     features: tuple[Feature, ...]  # of every usable column
     frame: pd.DataFrame  # a column per feature: float64 with NaN, or str with "" where missing
     labels: pd.DataFrame  # every column's text, "" where missing
+    others: pd.DataFrame  # the text of columns that the reading does not know
+    lines: Integers  # physical line of the file on which each row begins, from 1
     dropped: tuple[DroppedRow, ...]
     warnings: tuple[str, ...]
 
@@ -155,8 +157,8 @@ def apply_reading(
 ) -> Table:
     """Read a file by the rules found for another.
 
-    Columns are found by name, in any order, where there is a header; unknown ones are left
-    out with a warning. Texts that the rules cannot read count as missing, with a warning.
+    Columns are found by name, in any order, where there is a header; unknown ones are not
+    used, with a warning. Texts that the rules cannot read count as missing, with a warning.
 
     Args:
         data: the file.
@@ -198,24 +200,21 @@ def read_rows(
         raise ReadingError("Expected at least one row. Received none.")
     given = dict.fromkeys(name for row in rows for name in row)
     named, warnings = _find_columns(tuple(given), reading, optional)
-    taken = [name for place, name in named if place >= 0]
     shape = Shape(
         encoding="utf-8",
         separator=reading.separator,
         quote=reading.quote,
         header=True,
         skip=0,
-        names=tuple(taken),
+        names=tuple(given),
     )
     grid = Grid(
         shape=shape,
-        columns=[[row.get(name) or "" for row in rows] for name in taken],
+        columns=[[row.get(name) or "" for row in rows] for name in given],
         lines=np.arange(1, len(rows) + 1),
         dropped=(),
         blank=0,
     )
-    places = dict(zip(taken, range(len(taken)), strict=True))
-    named = [(places.get(name, -1), name) for _, name in named]
     return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
 
 
@@ -286,7 +285,7 @@ def _find_columns(
         raise MissingColumnsError(lacking, unknown)
     warnings = []
     if unknown:
-        warnings.append(f"Unknown columns are left out: {listed(map(repr, unknown))}.")
+        warnings.append(f"Unknown columns are not used: {listed(map(repr, unknown))}.")
     return [(places.get(rule.name, -1), rule.name) for rule in reading.columns], warnings
 
 
@@ -335,6 +334,11 @@ def _assemble(
             )
         )
     labels = {cells.name: pd.Series(cells.texts(), dtype=object) for cells in columns}
+    others = {
+        name: pd.Series(raw, dtype=object)
+        for name, raw in zip(grid.shape.names, grid.columns, strict=True)
+        if name not in labels
+    }
     index = pd.RangeIndex(len(grid.lines))
     return Table(
         reading=reading,
@@ -342,6 +346,8 @@ def _assemble(
         features=features,
         frame=pd.DataFrame(frame, index=index, copy=False),
         labels=pd.DataFrame(labels, index=index, copy=False),
+        others=pd.DataFrame(others, index=index, copy=False),
+        lines=grid.lines,
         dropped=grid.dropped,
         warnings=(*warnings, *row_warnings(grid, columns)),
     )

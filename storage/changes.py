@@ -5,14 +5,15 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from storage import tables
 from storage.connection import Storage
+from storage.rows import is_free
 
 
 def mark(storage: Storage, study_id: str) -> str | None:
     """Return a text that differs whenever what is shown of a study may differ.
 
     That is its state and the reason of it, its name and budget, what has been drawn, what runs
-    where, every end of a trial, and its outcome. Values that running trials report and the time
-    that passes change nothing.
+    where, whose worker has fallen silent, every end of a trial, and its outcome. Values that
+    running trials report and the time that passes change nothing.
 
     Returns:
         A text to be compared with an earlier one, and nothing else; None where there is no such
@@ -30,7 +31,8 @@ def _marks() -> sa.Select[str]:
         sa.select(
             sa.func.json_agg(
                 aggregate_order_by(
-                    sa.func.json_build_array(lease.token, lease.trial_number), lease.id
+                    sa.func.json_build_array(lease.token, lease.trial_number, is_free()),
+                    lease.id,
                 )
             )
         )

@@ -11,6 +11,11 @@ from storage.rows import OPEN, change, lock_if_there
 
 FIRST = 10  # Trials from the first on that must not all fail for one reason.
 LAST = 50  # Trials of which at most half may fail.
+# How a study's reason reads that came to nothing, here or in its end.
+_FAILURE = re.compile(
+    r"the last \d+ trials all failed: |\d+ of the last \d+ trials failed, "
+    r"|finishing (failed|gave up)|.*, none of them complete$"
+)
 
 
 def pause_failing(storage: Storage, study_id: str) -> str | None:
@@ -54,3 +59,8 @@ def _why(reasons: list[str | None]) -> str | None:
     if len(reasons) == LAST and failed.total() > LAST // 2:
         return f"{failed.total()} of the last {LAST} trials failed, most of them: {commonest}"
     return None
+
+
+def is_failure(reason: str | None) -> bool:
+    """Tell whether a study is paused or finished for such a reason, and not as somebody wished."""
+    return reason is not None and _FAILURE.match(reason) is not None

@@ -14,6 +14,7 @@ from storage.connection import Storage
 from storage.rows import (
     NOW,
     Lease,
+    is_free,
     seconds_from_now,
     tick,
 )
@@ -88,3 +89,16 @@ def release(
         if released.rowcount:
             notices.announce(connection)
         return released.rowcount == 1
+
+
+def live_trials(storage: Storage, study_id: str) -> set[int]:
+    """Return the numbers of a study's trials that a worker is at: neither handed back nor left."""
+    lease = tables.lease.c
+    query = sa.select(lease.trial_number).where(
+        lease.study == study_id,
+        lease.ended_at.is_(None),
+        lease.trial_number.is_not(None),
+        sa.not_(is_free()),
+    )
+    with storage.transaction() as connection:
+        return set(connection.scalars(query))

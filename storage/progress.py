@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from storage import tables
 from storage.connection import Storage
+from storage.rows import is_free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,8 +16,8 @@ class Progress:
 
     units: int  # the budget
     drawn: int
-    running: int  # with a worker
-    waiting: int  # still to be run: not drawn yet, or handed back
+    running: int  # with a worker that is there
+    waiting: int  # still to be run: not drawn yet, handed back, or left behind
     finished: int  # = complete + pruned + failed
     complete: int
     pruned: int
@@ -29,7 +30,7 @@ def _count(name: str, *conditions: sa.ColumnElement[bool]) -> sa.Label[int]:
 
 
 COUNTS = (
-    _count("running", tables.lease.c.ended_at.is_(None), tables.lease.c.owner.is_not(None)),
+    _count("running", tables.lease.c.ended_at.is_(None), sa.not_(is_free())),
     *(_count(end, tables.lease.c.outcome == end) for end in ("complete", "pruned", "failed")),
 )
 """What a query selects, grouped by study, to have what became of its units."""

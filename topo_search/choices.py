@@ -79,10 +79,10 @@ VALUES = {
         "regression": "a number",
     },
     "validation": {
-        "auto": "as suits the number of rows",
+        "auto": "as suits the rows",
         "holdout": "on rows held out",
-        "cv": "in turn on each fifth of the rows",
+        "cv": "on each fifth in turn",
     },
-    "sampler": {"tpe": "guided by what was found so far", "random": "by chance"},
-    "pruner": {"asha": "end those that fall behind", "none": "let all go on to the end"},
+    "sampler": {"tpe": "guided by earlier trials", "random": "by chance"},
+    "pruner": {"asha": "end what falls behind", "none": "let all go on to the end"},
 }

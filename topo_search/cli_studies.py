@@ -144,7 +144,8 @@ def predict(folder: Path, csv: Path, output: Path | None, json_: bool) -> None:
         prediction.frame.to_csv(output, index=False)
         click.echo(f"Written: {len(prediction.frame):,} predictions to {output}", err=True)
     if json_:
-        echo_json(prediction.frame[list(prediction.predicted)].to_dict("records"))
+        names = [*([prediction.line] if prediction.line else []), *prediction.predicted]
+        echo_json(prediction.frame[names].to_dict("records"))
     elif output is None:
         click.echo(prediction.frame.to_csv(index=False), nl=False)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from storage import studies, trials
+from storage import leases, studies, trials
 from storage.connection import Storage, hidden
 from storage.progress import progress_of
 from storage.rows import StudyRow
@@ -60,7 +60,11 @@ def results(storage: Storage, row: StudyRow) -> Results:
     if row.outcome is not None:
         outcome = {**row.outcome, "seconds": row.spent_seconds}
     return results_of(
-        study=trials.optuna_study(storage, row), plan=row.plan, identity=identity, outcome=outcome
+        study=trials.optuna_study(storage, row),
+        plan=row.plan,
+        identity=identity,
+        outcome=outcome,
+        live=leases.live_trials(storage, row.id),
     )
 
 

@@ -71,10 +71,10 @@ def known_trials(storage: Storage, parent: StudyRow, space: Space) -> list[Froze
         point = _point(trial.params, own, space)
         if point is not None and len(known) < KNOWN:
             known.append(_taken_over(trial, parent, point, space))
-    if found and not known:
+    if not known and (complete or pruned):  # Of failed ones there is nothing to take over.
         raise ValueError(
-            f"None of the {len(found)} trials of study {parent.id} lies in this space. Widen it, "
-            "or create a study of the table instead."
+            f"None of the {len(complete) + len(pruned)} trials of study {parent.id} lies in this "
+            "space. Widen it, or create a study of the table instead."
         )
     return known
 

@@ -29,8 +29,9 @@ WEIGHTS = "weights"  # Of a user's own objective.
 class Prediction:
     """What a network said of a table."""
 
-    frame: pd.DataFrame  # The table's columns as text, then those of `predicted`.
+    frame: pd.DataFrame  # The table's columns as text, `line` if any, then those of `predicted`.
     predicted: tuple[str, ...]  # `prediction`, and for classes `probability NAME` of each.
+    line: str | None  # The column with each row's line of the file, where rows were left out.
     warnings: tuple[str, ...]  # Of reading the table: unknown columns, rows left out, …
 
 
@@ -147,13 +148,20 @@ class Predictor:
 
     def of(self, table: Table) -> Prediction:
         """Predict the rows of a table that was read by the network's rules."""
+        import pandas as pd
+
         from objectives.encoder import free_name
         from objectives.finishing import predictions
 
         classes = self.rules.classes
         features = [feature for feature in table.features if feature.name in self.network.input]
         output = predictions(self.network, table.frame, features, classes)
-        frame = table.labels.copy()
+        frame = pd.concat([table.labels, table.others], axis=1)
+        warnings, line = table.warnings, None
+        if table.dropped:  # Else the rows stand as in the file, and need not be told apart.
+            line = free_name("line", {str(taken) for taken in frame})
+            frame[line] = table.lines
+            warnings += (f"The column {line!r} says on which line of the file each row stands.",)
         values = {"prediction": [classes[c] for c in output.argmax(axis=1)] if classes else output}
         for code, name in enumerate(classes):
             values[f"probability {name}"] = output[:, code].round(6)
@@ -161,10 +169,7 @@ class Predictor:
         for name, column in values.items():
             predicted.append(free_name(name, {str(taken) for taken in frame}))
             frame[predicted[-1]] = column
-        left_out = tuple(f"line {row.line} was left out: {row.reason}" for row in table.dropped)
-        return Prediction(
-            frame=frame, predicted=tuple(predicted), warnings=(*table.warnings, *left_out)
-        )
+        return Prediction(frame=frame, predicted=tuple(predicted), line=line, warnings=warnings)
 
 
 def _readme(row: StudyRow) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -136,6 +136,7 @@ def results_of(
     plan: Mapping[str, Any],
     identity: Mapping[str, Any],
     outcome: Mapping[str, Any] | None,
+    live: Collection[int] | None = None,
 ) -> Results:
     """Gather what a study found; works at any time, with any number of trials.
 
@@ -145,10 +146,15 @@ def results_of(
         identity: Its `id`, `name`, `state`, `reason`, `created_at`, `parent` and `children`, as far
             as known.
         outcome: The winner's scores; None until the study has finished.
+        live: Numbers of the trials that a worker is at. Others that have begun and not ended are
+            waiting. By default all of them run.
     """
     ended = study.get_trials(deepcopy=False)
     direction = study.direction.name.lower()
     trials = _trials(ended)
+    if live is not None:
+        left = (trials["state"] == "running") & ~trials["trial"].isin(live)
+        trials.loc[left, "state"] = "waiting"
     leaderboard = _leaderboard(trials, direction)
     best = _best(ended, leaderboard, outcome)
     importances, importances_reason = _importances(study, leaderboard)

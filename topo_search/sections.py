@@ -41,17 +41,26 @@ _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "s
 def head(results: Results) -> Markup:
     """Return the answer in plain words, with how it compares."""
     dataset = results.plan.get("dataset_name") or results.name or results.study
+    names = dict.fromkeys(filter(None, (format_name(dataset), format_name(results.name))))
     parts = [
-        Markup(
-            '<p class="kicker">topo-search · <bdi>{}</bdi> <span class="badge">{}</span></p>'
-        ).format(format_name(dataset), format_name(results.state or "unknown")),
+        Markup('<p class="kicker">topo-search{} <span class="badge">{}</span></p>').format(
+            EMPTY.join(Markup(" · <bdi>{}</bdi>").format(name) for name in names),
+            format_name(results.state or "unknown"),
+        ),
         Markup("<h1>{}</h1>").format(subject(results)),
         Markup('<p class="lead">{}</p>').format(summary.answer(results)),
     ]
     found = summary.verdict(results)
     if found:
         parts.append(Markup('<p class="verdict {}">{}</p>').format(found.result, found.text))
-    if results.reason:
+    failed = summary.failure(results)
+    if failed:
+        parts.append(
+            Markup('<div class="verdict loses"><p><strong>{}</strong></p><p>{}</p></div>').format(
+                failed.text, failed.remedy
+            )
+        )
+    elif results.reason:
         parts.append(
             Markup('<p class="note">The study is {}: {}.</p>').format(
                 format_name(results.state), format_name(results.reason, 300).rstrip(".")
@@ -263,7 +272,7 @@ def _listing(title: str, texts: Sequence[str]) -> Markup:
 
 
 def _folded(title: str, content: Markup) -> Markup:
-    folded = Markup("<details><summary>{}</summary>{}</details>")
+    folded = Markup('<details data-key="{0}"><summary>{0}</summary>{1}</details>')
     return folded.format(title, content) if content else EMPTY
 
 

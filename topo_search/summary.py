@@ -5,11 +5,13 @@ Plain text: names in it are someone else's, and need escaping where it goes into
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from storage.failures import is_failure
 from topo_search.diagram import topology_in_words
 from topo_search.formats import (
     BASELINE_NAMES,
@@ -48,6 +50,37 @@ class Verdict:
 
     text: str
     result: Literal["wins", "close", "loses"]  # close: it wins, perhaps by chance.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """That a study came to nothing."""
+
+    text: str
+    remedy: str  # What to change.
+
+
+# What to change, by what the reason holds; the first that fits.
+_REMEDIES = {
+    "(?i)SIGKILL|memory|exhausted|OOM": "Most often the machine ran out of memory, and training "
+    "was ended for it. Search again for smaller networks (fewer hidden layers, less width, a "
+    "smaller batch size) or with fewer columns, or let a machine with more memory serve it.",
+    "took longer than": "Training takes longer than the machines allow. Search again for smaller "
+    "networks or with fewer epochs, or let a worker give each trial more time: --trial-timeout.",
+    "vanished": "The machines that trained it went away, or it takes them down. See that one is "
+    "there and stays (topo-search worker), then resume.",
+    "finishing": "Only the last step is missing, to train the winner once more; all trials are "
+    "kept. Resume to try it again.",
+    "diverged": "Search again with a lower learning rate or other limits.",
+}
+_ELSE = (
+    "To resume is to try the same again. If the reason lies in the table or in the limits, search "
+    "again with others; whoever runs the machines finds the whole error in their logs."
+)
+_OF_AN_OWN_OBJECTIVE = (
+    "The error comes from the objective's own code. Mend it there, start the workers again, "
+    "then resume."
+)
 
 
 def answer(results: Results) -> str:
@@ -156,6 +189,19 @@ def method(results: Results) -> list[str]:
     return sentences
 
 
+def failure(results: Results) -> Failure | None:
+    """Return why a study came to nothing, and what to change; None where it did not."""
+    if results.state not in ("paused", "finished") or not is_failure(results.reason):
+        return None
+    reason = format_name(results.reason, 300).rstrip(".")
+    text = f"The study is {results.state}: {reason}."
+    if results.plan.get("objective") != "tabular":
+        return Failure(text=text, remedy=_OF_AN_OWN_OBJECTIVE)
+    said = (results.reason, *(why for _, why, _ in reasons(results)[:1]))
+    fit = (_REMEDIES[signs] for why in said for signs in _REMEDIES if re.search(signs, why))
+    return Failure(text=text, remedy=next(fit, _ELSE))
+
+
 def baseline_name(name: str) -> str:
     """Return a baseline's name as people say it."""
     return BASELINE_NAMES.get(name) or format_name(name)
@@ -191,8 +237,8 @@ def _nothing(results: Results) -> str:
     parts = [
         f"{counts[state]:,} {word}"
         for state, word in (
-            ("running", "running"), ("waiting", "waiting"), ("pruned", "pruned"),
-            ("failed", "failed"),
+            ("running", "running"), ("waiting", "begun and waiting for a machine"),
+            ("pruned", "pruned"), ("failed", "failed"),
         )
         if counts[state]
     ]  # fmt: skip

@@ -111,6 +111,7 @@ def test_the_network_predicts_without_the_database(searched: Searched, tmp_path:
     told = nowhere.run("predict", searched.network, new, "-o", tmp_path / "out.csv").stderr
     assert "'note'" in told and not any(name in told for name in names)
     predicted = read(tmp_path / "out.csv")
+    assert {row["note"] for row in predicted} == {"x"}
     assert {row["prediction"] for row in predicted} <= set(CLASSES)
     right = [row["prediction"] == known["species"] for row, known in zip(predicted, rows, strict=1)]
     assert sum(right) / len(right) > 0.85

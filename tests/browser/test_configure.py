@@ -61,6 +61,19 @@ def ready(page: Page) -> None:
     expect(page.locator("#estimate")).not_to_be_empty()
 
 
+def is_whole(page: Page, name: str) -> bool:
+    """Tell whether a select is wide enough for each of its options."""
+    whole = """(select) => {
+        const style = getComputedStyle(select);
+        const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
+        const room = select.clientWidth - padding;
+        const context = document.createElement("canvas").getContext("2d");
+        context.font = style.font;
+        return [...select.options].every((one) => context.measureText(one.text).width <= room);
+    }"""
+    return bool(page.locator(f"#{name}").evaluate(whole))
+
+
 def column(page: Page, name: str) -> str:
     """Return what the page shows of one column."""
     return page.locator("#columns tbody tr").filter(has_text=name).inner_text()
@@ -87,6 +100,8 @@ def test_from_a_file_to_a_study(page: Page) -> None:
     page.locator("#limits > summary").click()
     expect(page.locator("fieldset[data-field=rare-levels] input").first).to_be_disabled()
     expect(page.get_by_text("No effect: it has no categorical columns.")).to_be_visible()
+    residual = page.locator("fieldset[data-field=residual] label")
+    expect(residual).to_have_text([" without", " with"])
     page.locator("#metric").select_option("balanced_accuracy")
     page.get_by_label("Leave out sepal_width").check()
     page.get_by_label("Trials").fill("7")
@@ -121,6 +136,10 @@ def test_an_awkward_table_is_corrected_in_the_preview(page: Page, awkward: Path)
     expect(page.locator("#preview")).to_contain_text("£ódŸ")  # The wrong guess.
     expect(page.locator("#columns tbody tr").nth(1)).to_contain_text("is categorical, not numeric")
     page.get_by_text("Not right? Read it otherwise").click()
+    expect(page.locator("#separator option").first).to_have_text("semicolon (found)")
+    expect(page.locator("#decimal option").first).to_have_text("comma (found)")
+    expect(page.locator("#encoding")).to_have_attribute("placeholder", "cp1252 (found)")
+    expect(page.locator("#decimal-help")).to_be_empty()  # Its label says it.
     page.get_by_label("Encoding").fill("cp1250")
     expect(page.locator("#preview")).to_contain_text("Łódź")
     page.get_by_label("Missing values").fill("k.A.")
@@ -164,6 +183,7 @@ def test_a_table_that_cannot_be_made_out_is_read_as_one_says(page: Page, tmp_pat
     expect(page.locator("#reading-error")).to_contain_text("as with “Separator” ' '.")
     expect(page.get_by_role("button", name="Start the search")).to_be_hidden()
     assert serious_violations(page) == []
+    expect(page.locator("#separator option").first).to_have_text("not found out")
     shot(page, "configure-unread")
     page.get_by_label("Separator").select_option(" ")
     expect(page.locator("#columns tbody tr")).to_have_count(3)
@@ -329,6 +349,8 @@ def test_no_serious_violation_of_accessibility(
     assert serious_violations(page) == []
     for folded in ("otherwise", "limits", "advanced"):
         page.locator(f"#{folded} > summary").click()
+    for name in ("sampler", "pruner", "validation", "header"):
+        assert is_whole(page, name), f"what may be chosen as {name} is clipped"
     page.get_by_label("Encoding").fill("klingon")
     expect(page.locator("#reading-error")).not_to_be_empty()
     page.get_by_label("Trials").fill("0")

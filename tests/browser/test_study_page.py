@@ -97,6 +97,21 @@ def test_the_network_predicts_a_row_and_a_table(
     rows = list(csv.DictReader(begun.value.path().read_text().splitlines()))
     assert len(rows) == 150
     assert {row["prediction"] for row in rows} <= {"setosa", "versicolor", "virginica"}
+    expect(page.locator("#table-doubts")).to_contain_text("Rows that equal an earlier row")
+    odd = tmp_path / "odd.csv"
+    text = IRIS.read_text().splitlines()
+    text[3] += ",one,too,many"
+    odd.write_text("\n".join([f"Straße,{text[0]}", *(f"7,{line}" for line in text[1:])]))
+    page.set_input_files("#table-file", odd)
+    with page.expect_download() as begun:
+        page.get_by_role("button", name="Predict and download").click()
+    rows = list(csv.DictReader(begun.value.path().read_text().splitlines()))
+    assert {row["Straße"] for row in rows} == {"7"}
+    assert [row["line"] for row in rows[:3]] == ["2", "3", "5"]
+    expect(page.locator("#table-doubts li")).to_contain_text(
+        ["Unknown columns are not used: 'Straße'", "Rows left out (1): line 4"]
+    )
+    shot(page, "study-predicted")
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("sepal_length\n5.1\n")
     page.set_input_files("#table-file", wrong)
@@ -300,6 +315,10 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     shot(page, f"operator-{kind}")
     studies.locator("tr", has_text="iris.csv").locator("th a").first.click()
     expect(page.locator(".badge")).to_have_text("finished")
+    expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    expect(page.get_by_role("link", name="Overview")).to_be_visible()
+    assert serious_violations(page) == []
+    shot(page, f"operator-study-{kind}")
     page.set_input_files("#table-file", IRIS)
     with page.expect_download() as begun:
         page.get_by_role("button", name="Predict and download").click()

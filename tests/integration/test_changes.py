@@ -8,6 +8,7 @@ from stored_studies import (
     DISTRIBUTIONS,
     begun,
     claimed,
+    let_expire,
     make_study,
     open_leases,
     run_to_the_end,
@@ -18,6 +19,7 @@ from storage import changes, finishing, leases, studies, tables, trials
 from storage.changes import mark
 from storage.connection import Storage
 from storage.optuna_rows import State
+from storage.progress import progress_of
 from storage.rows import StudyRow
 
 Step = Callable[[], object]
@@ -72,6 +74,19 @@ def test_whatever_becomes_of_a_study_changes_its_mark(storage: Storage) -> None:
     assert None not in seen
     studies.delete(storage, study.id)
     assert mark(storage, study.id) is None
+
+
+def test_a_worker_that_falls_silent_is_seen(storage: Storage) -> None:
+    study = make_study(storage)
+    lease = begun(storage, study)
+    before = mark(storage, study.id)
+    assert leases.live_trials(storage, study.id) == {0}
+    assert progress_of(storage, study.id).running == 1
+    let_expire(storage, lease.id)
+    assert mark(storage, study.id) != before
+    assert leases.live_trials(storage, study.id) == set()
+    found = progress_of(storage, study.id)
+    assert (found.running, found.waiting) == (0, 3)
 
 
 def test_what_is_not_shown_changes_nothing(storage: Storage) -> None:

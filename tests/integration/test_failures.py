@@ -1,10 +1,10 @@
 import pytest
-from stored_studies import begun, draw, let_expire, make_study
+from stored_studies import begun, draw, let_expire, make_study, run_to_the_end
 
-from storage import events, studies, trials
+from storage import events, finishing, studies, trials
 from storage.claiming import claim
 from storage.connection import Storage
-from storage.failures import pause_failing
+from storage.failures import is_failure, pause_failing
 from storage.leases import release
 from storage.rows import StudyRow
 from storage.tables import MAX_ATTEMPTS
@@ -33,6 +33,35 @@ def test_ten_first_failures_for_one_reason_pause_a_study(storage: Storage) -> No
     last = events.latest(storage, study=study.id)[-1]
     assert (last.kind, last.text) == ("study paused", reason)
     assert pause_failing(storage, study.id) is None  # It is paused already.
+
+
+@pytest.mark.parametrize("reason", [None, "by its owner", "paused by hand", "no more of the like"])
+def test_a_pause_that_was_wished_for_is_no_failure(reason: str | None) -> None:
+    assert not is_failure(reason)
+
+
+def test_every_reason_of_a_failure_is_known_as_one(storage: Storage) -> None:
+    study = make_study(storage, trials=200)
+    end(storage, study, *["odd"] * 20, *[None] * 4, *["even"] * 26)
+    assert is_failure(pause_failing(storage, study.id))
+    none = make_study(storage, trials=1)
+    end(storage, none, "no GPU")
+    assert claim(storage, none.id, "a", draw) is None
+    assert studies.get(storage, none.id).state == "finished"
+    assert is_failure(studies.get(storage, none.id).reason)
+    lost = make_study(storage, trials=1)
+    for number in range(MAX_ATTEMPTS):
+        lease = run_to_the_end(storage, lost, owner=f"w{number}")
+        assert lease is not None
+        let_expire(storage, lease.id)
+    assert claim(storage, lost.id, "b", draw) is None
+    assert studies.get(storage, lost.id).state == "paused"
+    assert is_failure(studies.get(storage, lost.id).reason)
+    failed = make_study(storage, trials=1)
+    lease = run_to_the_end(storage, failed)
+    assert lease is not None
+    finishing.finish(storage, lease, None, reason="finishing failed: odd")
+    assert is_failure(studies.get(storage, failed.id).reason)
 
 
 @pytest.mark.parametrize("other", ["no disk", None], ids=["another reason", "one success"])

@@ -2,9 +2,13 @@
 
 import io
 import itertools
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import plotly
 import pytest
 import schemathesis
 from apiflask import APIFlask
@@ -12,12 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from storage import studies, tokens
 from storage.connection import Storage
 from topo_search import study
 from topo_search.study import Options
+from topo_search.web import docs
 from topo_search.web.access import limiter
+from topo_search.web.app import ASSETS, assets_mark
 from topo_search.web.service import Service
 
 SETTINGS = settings(
@@ -27,6 +38,12 @@ SETTINGS = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+CHECKS = [
+    not_a_server_error,
+    response_schema_conformance,
+    content_type_conformance,
+    status_code_conformance,
+]
 STREAM = "/v1/studies/{study}/events"  # Does not end by itself.
 
 
@@ -73,7 +90,7 @@ def test_no_request_makes_an_error_of_ours(
         if next(turns) % 2:
             case.path_parameters = {name: real(name) for name in case.path_parameters or {}}
         response = case.call()
-        case.validate_response(response, checks=[not_a_server_error])
+        case.validate_response(response, checks=CHECKS)
         codes.add(response.status_code)
         if response.status_code >= 400:
             assert "problem+json" in response.headers["content-type"][0]
@@ -90,6 +107,7 @@ def test_no_request_makes_an_error_of_ours(
             assert mode == GenerationMode.NEGATIVE
     assert len(asked) > 15
     assert {404, 422} <= codes
+    assert mode == GenerationMode.NEGATIVE or {200, 201} <= codes
 
 
 def test_the_document_names_every_call(unlimited: APIFlask) -> None:
@@ -105,6 +123,47 @@ def test_the_document_names_every_call(unlimited: APIFlask) -> None:
         if rule.rule.startswith("/v1/") and rule.rule != "/v1/openapi.json"
     }
     assert named == there
+
+
+def test_the_document_says_what_every_call_answers(unlimited: APIFlask) -> None:
+    for path, methods in unlimited.spec["paths"].items():
+        for method, operation in methods.items():
+            for status, response in operation["responses"].items():
+                if status == "204":
+                    continue
+                kinds = {kind: about["schema"] for kind, about in response["content"].items()}
+                assert all(kinds.values()), f"{method} {path} says nothing of {status}"
+                if status == "default" or status >= "400":
+                    assert kinds == {
+                        "application/problem+json": {"$ref": "#/components/schemas/Problem"}
+                    }
+    known = unlimited.spec["components"]["schemas"]
+    assert {"HTTPError", "ValidationError"}.isdisjoint(known)
+    named = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(unlimited.spec)))
+    assert named <= set(known)
+
+
+def test_the_page_of_calls_says_what_everything_means(unlimited: APIFlask) -> None:
+    document: Any = unlimited.spec
+    groups = docs.grouped(document)
+    calls = [call for group in groups.values() for call in group]
+    assert len(calls) == sum(len(methods) for methods in document["paths"].values())
+
+    def silent(members: tuple[docs.Member, ...]) -> list[str]:
+        own = [one.name for one in members if not one.text]
+        return own + [name for one in members for name in silent(one.members)]
+
+    asked = {c.id: (*docs.queried(c), *docs.body(document, c)) for c in calls}
+    assert {name: found for name, all_ in asked.items() if (found := silent(all_))} == {}
+    (created,) = [all_ for name, all_ in asked.items() if name == "post-v1-studies"]
+    assert {one.name: len(one.members) > 5 for one in created}["reading"]
+    page = unlimited.test_client().get("/docs").text
+    assert "`" not in page
+    assert page.index('id="tables"') < page.index('id="studies"') < page.index('id="operators"')
+    assert docs.code("a `<b>` c") == "a <code>&lt;b&gt;</code> c"
+    known = {re.sub(r"\{\w+\}", "STUDY", path) for path in document["paths"]}
+    walked = re.findall(r"http://localhost(/v1/[\w/]+)", page)
+    assert len(walked) == 4 and set(walked) <= known
 
 
 def test_tokens_are_no_keys(unlimited: APIFlask, storage: Storage) -> None:
@@ -130,6 +189,32 @@ def test_the_document_tells_bodies_that_are_tables_and_what_lets_one_in(
     assert "key" in unlimited.spec["components"]["securitySchemes"]
     page = unlimited.test_client().get("/docs")
     assert page.status_code == 200 and "JSON, or a table as the body" in page.text
+
+
+def test_what_pages_load_has_another_address_when_it_changes(
+    unlimited: APIFlask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "assets"
+    folder.mkdir()
+    script = folder / "a.js"
+    script.write_text("1")
+    before = assets_mark(folder)
+    assert assets_mark(folder) == before
+    script.write_text("2")
+    assert assets_mark(folder) != before
+    script.write_text("1")
+    monkeypatch.setattr(plotly, "__version__", "0.1")
+    assert assets_mark(folder) != before
+    monkeypatch.undo()
+    client = unlimited.test_client()
+    upload = client.post("/v1/examples/iris").get_json()["upload"]
+    made = client.post("/v1/studies", json={"upload": upload, "target": "target"}).get_json()
+    for address in ("/", f"/tables/{upload}", made["page"], "/operator/login"):
+        page = client.get(address).text
+        loaded = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
+        assert len(loaded) >= 4
+        assert all(one.endswith(f"?v={assets_mark(ASSETS)}") for one in loaded), loaded
+    assert "/assets/plotly.js?v=" in client.get(made["page"]).text
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 """A study over REST: seen, changed and streamed by whoever has its key."""
 
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import sqlalchemy as sa
@@ -20,7 +22,7 @@ from storage.rows import StudyRow
 from topo_search import study
 from topo_search.results import Results
 from topo_search.study import Options
-from topo_search.web import views, watching
+from topo_search.web import v1, views, watching
 from topo_search.web.room import FullError, Limits
 from topo_search.web.service import Service
 
@@ -487,6 +489,94 @@ def test_keys_are_guessed_no_more_often_by_changing_the_call(client: FlaskClient
 def test_what_is_not_there_yet_is_no_guess(client: FlaskClient, made: tuple[str, str]) -> None:
     path = f"/v1/studies/{made[1]}/downloads/model.keras"
     assert {client.get(path).status_code for _ in range(70)} == {404}
+
+
+def test_a_study_begins_with_anothers_trials_by_its_key(
+    client: FlaskClient, storage: Storage, made: tuple[str, str]
+) -> None:
+    study_id, key = made
+    for unit in (0, 1):
+        end(storage, study_id, unit, 0.5 + unit / 10)
+    offered = client.post(f"/v1/studies/{key}/choices", json={"space": None}).get_json()
+    assert (offered["target"], offered["space"], offered["limits"]) == ("species", "mlp", {})
+    assert {one["name"] for one in offered["parameters"]} >= {"depth", "width"}
+    asked = {"parent_key": key, "limits": {"depth": "1:20"}, "trials": 7}
+    answer = client.post("/v1/studies", json=asked)
+    assert answer.status_code == 201, answer.text
+    child = studies.get(storage, answer.get_json()["study"])
+    parent = studies.get(storage, study_id)
+    assert (child.parent, child.dataset, child.trials) == (study_id, parent.dataset, 7)
+    assert child.plan["limits"] == {"depth": "1:20"}
+    assert child.plan["known"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({"parent_key": "A" * 22}, 404, "No study has this key."),
+        ({"parent_key": ""}, 404, "No study has this key."),
+        ({"upload": "x"}, 422, "upload: Leave it out"),
+        ({"target": "species"}, 422, "Leave out target."),
+        ({"metric": "log_loss"}, 422, "Leave out metric."),
+        ({"parent_key": None}, 422, "upload: Missing data for required field."),
+    ],
+)
+def test_a_study_that_cannot_begin_with_another_is_refused(
+    client: FlaskClient, made: tuple[str, str], changes: dict[str, Any], status: int, words: str
+) -> None:
+    answer = client.post("/v1/studies", json={"parent_key": made[1], **changes})
+    assert answer.status_code == status, answer.text
+    assert words in answer.get_json()["detail"]
+
+
+def test_wrong_keys_of_studies_to_begin_with_are_guesses(client: FlaskClient) -> None:
+    answers = [
+        client.post("/v1/studies", json={"parent_key": f"{n:022d}"}).status_code for n in range(31)
+    ]
+    assert answers == [404] * 30 + [429]  # Uploads and studies are limited further still.
+
+
+def test_a_study_begins_with_one_of_which_all_failed(
+    client: FlaskClient, storage: Storage, made: tuple[str, str]
+) -> None:
+    from storage.claiming import claim
+    from storage.rows import Drawn
+    from topo_search.serving import Served
+
+    row = studies.get(storage, made[0])
+    space = Served(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
+    point = dict(space.portfolio[0])
+    lease = claim(storage, row.id, "w", lambda unit: Drawn(parameters=point, seed=unit))
+    assert lease is not None
+    trials.begin(storage, lease, space.distributions())
+    assert trials.end(storage, lease, state="failed", attributes={"reason": "odd"})
+    answer = client.post("/v1/studies", json={"parent_key": made[1]})
+    assert answer.status_code == 201, answer.text
+
+
+@pytest.mark.parametrize(
+    ("warnings", "told"),
+    [
+        ([], []),
+        (["Blank rows left out: 1."], ["Blank rows left out: 1."]),
+        ([f"Column '名{n}\r\n'" for n in range(50)], [f"Column '名{n}�'" for n in range(20)]),
+        (["名" * 5000] * 30, ["名" * 199 + "…"]),
+    ],
+)
+def test_what_is_doubtful_of_a_table_is_told_in_short_headers(
+    client: FlaskClient,
+    made: tuple[str, str],
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    warnings: list[str],
+    told: list[str],
+) -> None:
+    monkeypatch.setattr(v1, "_network", lambda row: None)
+    monkeypatch.setattr(service, "predict", lambda *given: (io.BytesIO(b"x"), warnings))
+    answer = client.post(f"/v1/studies/{made[1]}/predict", data=b"x\n1\n")
+    assert answer.headers["X-Warnings"] == str(len(warnings))
+    assert json.loads(unquote(answer.headers["X-Warning-Texts"])) == told
+    assert len(str(answer.headers)) < 4_000
 
 
 @pytest.mark.parametrize(

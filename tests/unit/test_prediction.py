@@ -284,6 +284,38 @@ def test_no_cell_of_a_csv_is_a_formula_and_its_numbers_stay(
     assert first["size"] == "-1.5"
 
 
+def test_columns_that_are_unknown_come_back_as_they_were(
+    predictions: Predictions, plain: Network
+) -> None:
+    frame = mixed().assign(order=range(1000, 1000 + len(mixed())), note="as it was")
+    data = frame.to_csv(index=False).encode()
+    found, rows = asked(predictions, "plain", files_of(plain), data)
+    assert [row["order"] for row in rows] == [str(number) for number in frame["order"]]
+    assert {row["note"] for row in rows} == {"as it was"}
+    assert "line" not in rows[0]
+    assert predictor.predict(plain.folder, data).frame["order"].to_list() == [
+        row["order"] for row in rows
+    ]
+    alone = predictions.rows("plain", "1", files_of(plain), plain.rows)
+    assert said(rows, found) == said(alone.rows, alone)
+    (first,) = predictions.rows("plain", "1", not_needed, [{**plain.rows[0], "order": "7"}]).rows
+    assert first["order"] == "7"
+
+
+def test_where_rows_are_left_out_each_says_its_line(
+    predictions: Predictions, plain: Network
+) -> None:
+    text = plain.data.decode().splitlines(keepends=True)
+    text.insert(2, text[1].rstrip("\n") + ",one,too,many\n")
+    found, rows = asked(predictions, "plain", files_of(plain), "".join(text).encode())
+    assert [row["line"] for row in rows[:3]] == ["2", "4", "5"]
+    assert len(rows) == len(plain.rows)
+    assert any("line 3" in text for text in found.warnings)
+    assert "The column 'line' says on which line" in found.warnings[-1]
+    known = predictor.predict(plain.folder, "".join(text).encode())
+    assert known.line == "line" and known.warnings == found.warnings
+
+
 # What is refused
 
 

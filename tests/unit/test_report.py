@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -257,6 +258,34 @@ def test_a_study_of_failures_says_why(trials: int, words: str) -> None:
     assert page.has(f"No network could be trained. {words}")
     assert page.has("because: out of memory")
     assert page.has("Trials that ended early")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "remedy"),
+    [
+        ("paused", "the last 10 trials all failed: the slot was ended by SIGKILL", "smaller"),
+        ("paused", "26 of the last 50 trials failed, most of them: its worker vanished", "stays"),
+        ("paused", "finishing failed: ValueError: too large", "train the winner once more"),
+        ("paused", "finishing gave up after 3 attempts: took longer than 5 s", "--trial-timeout"),
+        ("finished", "all 8 trials have ended, none of them complete", "ran out of memory"),
+        ("paused", "the last 10 trials all failed: ValueError: odd", "ran out of memory"),
+    ],
+)
+def test_a_study_that_failed_says_what_to_change(state: str, reason: str, remedy: str) -> None:
+    found = replace(all_failed(8), state=state, reason=reason)
+    page = page_of(found)
+    assert page.has(f"The study is {state}: {reason}.")
+    assert page.has(remedy)
+    assert '<div class="verdict loses">' in report_html(found, commands={})
+    own = replace(found, plan={**found.plan, "objective": "module:function"})
+    assert page_of(own).has("the objective's own code")
+
+
+@pytest.mark.parametrize("reason", ["by its owner", "paused by hand", ""])
+def test_a_study_that_somebody_paused_has_not_failed(reason: str) -> None:
+    found = replace(results(20, finished=False), state="paused", reason=reason)
+    assert '"verdict loses"' not in report_html(found, commands={})
+    assert page_of(found).has(f"The study is paused: {reason}.") == bool(reason)
 
 
 def test_trials_in_work_are_counted_where_none_is_complete() -> None:

@@ -27,6 +27,19 @@ def scored(value: float, **attributes: object) -> optuna.trial.FrozenTrial:
     return create_trial(value=value, user_attrs=attributes)
 
 
+def test_trials_that_nobody_is_at_are_waiting() -> None:
+    made = optuna.create_study()
+    made.add_trials([scored(0.5)])
+    for _ in range(3):
+        made.ask()
+    own = {"objective": "module:function", "metric": "score", "direction": "maximize"}
+    given = {"study": made, "plan": own, "identity": identity(), "outcome": None}
+    assert results_of(**given).counts["running"] == 3  # type: ignore[arg-type]
+    found = results_of(**given, live={2})  # type: ignore[arg-type]
+    assert list(found.trials["state"]) == ["complete", "waiting", "running", "waiting"]
+    assert (found.counts["running"], found.counts["waiting"]) == (1, 2)
+
+
 def test_every_trial_is_a_row_with_its_parameters_and_attributes() -> None:
     found = results(50)
     trial = study(50).trials[3]

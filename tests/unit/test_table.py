@@ -115,7 +115,18 @@ def test_unknown_columns_and_absent_optional_ones_are_tolerated(table: Table) ->
     assert list(again.frame.columns) == list(table.frame.columns)
     assert again.frame["grade"].isna().all()
     assert (again.labels["grade"] == "").all()
-    assert any("Unknown columns are left out: 'extra'" in text for text in again.warnings)
+    assert any("Unknown columns are not used: 'extra'" in text for text in again.warnings)
+    assert again.others["extra"].to_list() == ["1"] * len(frame)
+    assert table.others.empty
+
+
+def test_each_row_knows_its_line(table: Table) -> None:
+    head, *rows = csv_bytes(frame_of()).decode().splitlines()
+    text = [head, *rows, *rows]
+    text.insert(3, "one,field,too,many,for,this,table,of,few,columns,or,any,other")
+    again = apply_reading("\n".join(text).encode(), table.reading)
+    assert [row.line for row in again.dropped] == [4]
+    assert list(again.lines[:4]) == [2, 3, 5, 6]
 
 
 def test_one_row_without_its_target_can_be_read(table: Table) -> None:

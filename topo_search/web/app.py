@@ -25,6 +25,7 @@ from topo_search.web.service import Service
 from topo_search.web.v1 import v1
 from topo_search.web.v1_operators import v1_operators
 
+ASSETS = Path(__file__).parent / "assets"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 MULTIPART = 64 * 1024  # Bytes that the parts of a form take besides its file.
 
@@ -90,14 +91,30 @@ def create_app(
     for blueprint in (health, pages, operators, dashboard, v1, v1_operators):
         app.register_blueprint(blueprint)
     app.spec_processor(document.complete)
-    app.jinja_env.globals.update(version=VERSION)
+    app.jinja_env.globals.update(mark=assets_mark(ASSETS))
     _own_assets(app)
     return app
 
 
+def assets_mark(folder: Path) -> str:
+    """Return what differs wherever something does that pages load: browsers keep it for long.
+
+    Args:
+        folder: Of scripts and styles.
+    """
+    digest = hashlib.sha256(f"{plotly.__version__} {_report_style()}".encode())
+    for path in sorted(folder.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _report_style() -> str:
+    return (resources.files("topo_search") / "templates" / "report.css").read_text("utf-8")
+
+
 def _own_assets(app: APIFlask) -> None:
     """Serve plotly.js as it is installed, and the style of reports."""
-    style = (resources.files("topo_search") / "templates" / "report.css").read_text("utf-8")
+    style = _report_style()
 
     @app.get("/assets/plotly.js")
     @app.doc(hide=True)

@@ -46,10 +46,12 @@ def field(name: str, label: str = "") -> Field:
     words = VALUES.get(name, {})
     choices = list(kind.choices) if isinstance(kind, click.Choice) else []
     number = isinstance(kind, NUMBERS)
+    label = label or name.replace("_", " ").capitalize()
+    said = _SYNTAX.sub("", text)
     return Field(
         name=name,
-        label=label or name.replace("_", " ").capitalize(),
-        help=_SYNTAX.sub("", text),
+        label=label,
+        help="" if said.rstrip(".") == label else said,  # It would say the same twice.
         unless=unless[1] if unless else "",
         value=str(option.default) if isinstance(option.default, int | float | str) else "",
         choices={value: words.get(value, value) for value in choices},

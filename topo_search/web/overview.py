@@ -11,6 +11,7 @@ from markupsafe import Markup
 from storage import events
 from storage.connection import Storage
 from storage.events import Event
+from storage.failures import is_failure
 from topo_search.formats import NBSP
 
 
@@ -36,8 +37,7 @@ def failures(storage: Storage, count: int) -> list[Failure]:
     found: dict[tuple[str | None, str, str], list[Event]] = {}
     kinds: Sequence[events.Kind] = ("trial failed", "study paused")
     for event in events.latest(storage, kinds=kinds, count=count)[::-1]:
-        # A user's pause is no failure; see storage.failures for how the others read.
-        if event.kind == "trial failed" or "failed" in event.text:
+        if event.kind == "trial failed" or is_failure(event.text):  # A user's pause is none.
             found.setdefault((event.study, event.kind, event.text), []).append(event)
     return [
         Failure(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 from apiflask import APIFlask
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, current_app, render_template, request
 
 from storage import studies
 from storage.rows import StudyRow
@@ -14,14 +15,16 @@ from topo_search import examples
 from topo_search.choices import FIRST, KINDS, SPACE_NAMES, SPACES
 from topo_search.formats import format_count, format_name
 from topo_search.study import HIGHEST_SEED, MOST_TRIALS
+from topo_search.web import docs as rest
 from topo_search.web.access import guarded, service, study_of
 from topo_search.web.forms import field
 from topo_search.web.room import MB
-from topo_search.web.views import Standing
+from topo_search.web.views import Standing, View
 
 QUICK = 0.5  # Seconds in which a page waits for what a study found.
 
 pages = Blueprint("pages", __name__, template_folder="templates")
+pages.add_app_template_filter(rest.code, "code")
 guarded(pages)
 
 
@@ -46,14 +49,21 @@ def configure(upload: str) -> str:
         upload=upload,
         name=name,
         kinds=KINDS,
-        spaces=SPACES,
-        space_names=SPACE_NAMES,
         first_parameters=FIRST,
-        field=field,
-        most_trials=MOST_TRIALS,
         highest_seed=HIGHEST_SEED,
+        **_choices(),
         kept=_kept(),
     )
+
+
+def _choices() -> dict[str, Any]:
+    """Return what the fields of a study to be are made from."""
+    return {
+        "spaces": SPACES,
+        "space_names": SPACE_NAMES,
+        "field": field,
+        "most_trials": MOST_TRIALS,
+    }
 
 
 @pages.get("/s/<string:key>")
@@ -62,10 +72,27 @@ def study(key: str) -> str:
     return study_page(study_of(key), key, operator=False)
 
 
+@pages.get("/again")
+def again() -> str:
+    """Show what may be chosen for a study that begins with another's trials.
+
+    Which study that is, its page tells this one in the browser: no key stands in an address.
+    """
+    return render_template("again.html", first_parameters=FIRST, **_choices(), kept=_kept())
+
+
 @pages.get("/docs")
 def docs() -> str:
     """Show the REST calls."""
-    return render_template("docs.html", spec=cast(APIFlask, current_app).spec)
+    document = cast(dict[str, Any], cast(APIFlask, current_app).spec)
+    return render_template(
+        "docs.html",
+        host=request.host_url.rstrip("/"),
+        groups=rest.grouped(document),
+        texts=rest.GROUPS,
+        queried=rest.queried,
+        body=partial(rest.body, document),
+    )
 
 
 def _kept() -> str:
@@ -98,15 +125,25 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
     else:
         found |= {"mark": view.mark, **view.since(None)}
         fragments = found.pop("fragments")
+    subject = f"Predicting {format_name(row.plan.get('target') or row.name or row.id)}"
     return render_template(
         "study.html",
-        first={"api": f"/v1/studies/{reference}", **found},
+        first={"api": f"/v1/studies/{reference}", "subject": subject, **found},
         fragments=fragments,
-        subject=f"Predicting {format_name(row.plan.get('target') or row.name or row.id)}",
+        title=format_name(row.name) if row.name else subject,
+        board=_board(view) if view is not None else [],
         operator=operator,
+        again=not operator and "facts" in row.plan,
         expires=row.expires_at,
         relatives=_relatives(row) if operator else {},  # Who has a key has no others.
     )
+
+
+def _board(view: View) -> list[dict[str, Any]]:
+    """Return the first trials of the leaderboard: they are there at once, and without a script."""
+    shown = view.trials(page=1, size=20, sort="rank", order="asc", state="", search="")
+    found: list[dict[str, Any]] = shown["trials"]
+    return found
 
 
 def _relatives(row: StudyRow) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 from apiflask import Schema, fields
-from marshmallow import RAISE, validate
+from marshmallow import RAISE, ValidationError, validate, validates_schema
 
 from objectives.reading import QUOTES
 from topo_search.choices import KINDS, LIMITS
@@ -20,6 +20,7 @@ LONGEST = 1_000  # Characters of a short text, such as a column's name.
 SHORT = validate.Length(max=LONGEST)
 NAMED = validate.Length(max=100_000)  # A table's own names may be of any length.
 OPTIONS = {option.name: option for option in create.params if isinstance(option, click.Option)}
+ENDS = ("complete", "pruned", "failed")
 SORTS = ("trial", "state", "value", "topology", "depth", "weights", "seconds", "epochs")
 
 
@@ -56,6 +57,10 @@ def _maybe(kind: Any, text: str, **more: Any) -> Any:
     return kind(allow_none=True, metadata={"description": text}, **more)
 
 
+def _said(text: str) -> dict[str, str]:
+    return {"description": text}
+
+
 _Limits = Strict.from_dict(
     {
         name: _maybe(fields.String, f"{limit.text} As {limit.example}.", validate=SHORT)
@@ -75,35 +80,67 @@ class Reading(Strict):
     header = _maybe(fields.Boolean, "Whether the first row has the columns' names.")
     skip = _maybe(fields.Integer, "Lines above the header.", validate=validate.Range(0, 10_000))
     day_first = _maybe(fields.Boolean, "Of dates such as 3/4/2024.")
-    missing = fields.List(fields.String(validate=SHORT), validate=validate.Length(max=100))
-    kinds = fields.Dict(
-        keys=fields.String(validate=NAMED), values=fields.String(validate=validate.OneOf(KINDS))
+    missing = fields.List(
+        fields.String(validate=SHORT),
+        validate=validate.Length(max=100),
+        metadata=_said("Texts that stand for nothing, besides the usual ones."),
     )
+    kinds = fields.Dict(
+        keys=fields.String(validate=NAMED),
+        values=fields.String(validate=validate.OneOf(KINDS)),
+        metadata=_said(f"Kinds of columns, by name: {', '.join(KINDS)}."),
+    )
+
+
+READING = "How the table is written, where you know better."
 
 
 class InspectIn(Strict):
     """A table to look at again."""
 
-    reading = fields.Nested(Reading, load_default=dict)
+    reading = fields.Nested(Reading, load_default=dict, metadata=_said(READING))
 
 
 class ChoicesIn(Strict):
     """A table and what is known of the study to be."""
 
-    target = fields.String(required=True, validate=NAMED)
+    target = fields.String(
+        required=True, validate=NAMED, metadata=_said("Name of the column to predict.")
+    )
     task = _field("task")
     space = _field("space")
     test_share = _field("test_share")
     validation = _field("validation")
     epochs = _field("epochs", high=100_000)
-    drop = fields.List(fields.String(validate=NAMED), validate=validate.Length(max=20_000))
-    reading = fields.Nested(Reading, load_default=dict)
+    drop = fields.List(
+        fields.String(validate=NAMED),
+        validate=validate.Length(max=20_000),
+        metadata=_said("Names of columns to leave out."),
+    )
+    reading = fields.Nested(Reading, load_default=dict, metadata=_said(READING))
+
+
+class AgainIn(Strict):
+    """What is known of a study that is to begin with another's trials."""
+
+    space = _field("space")
+    epochs = _field("epochs", high=100_000)
 
 
 class StudyIn(ChoicesIn):
-    """A study to be created."""
+    """A study to be created: of an upload and its target, or beginning with another's trials."""
 
-    upload = fields.String(required=True, validate=validate.Length(max=4_000))
+    parent_key = _maybe(
+        fields.String,
+        "Key of a study to begin with: its table, target, split and trials. Leave out `upload`, "
+        "`target` and what else is its own.",
+        validate=validate.Length(max=100),
+    )
+    target = fields.String(validate=NAMED, metadata=_said("Name of the column to predict."))
+    upload = fields.String(
+        validate=validate.Length(max=4_000),
+        metadata=_said("What names the table, as its upload was answered."),
+    )
     trials = _field("trials", high=MOST_TRIALS)
     timeout = _maybe(
         fields.Float, "Seconds the trials may use.", validate=validate.Range(min=1, max=1e8)
@@ -113,35 +150,79 @@ class StudyIn(ChoicesIn):
     pruner = _field("pruner")
     sampler = _field("sampler")
     name = _field("name")
-    limits = fields.Nested(_Limits, load_default=dict)
+    limits = fields.Nested(
+        _Limits, load_default=dict, metadata=_said("What networks may be tried, by parameter.")
+    )
+
+    @validates_schema
+    def _of_something(self, data: dict[str, Any], **_: Any) -> None:
+        if data.get("parent_key") is None:
+            lacking = [name for name in ("upload", "target") if name not in data]
+            if lacking:
+                raise ValidationError(
+                    {name: ["Missing data for required field."] for name in lacking}
+                )
+        elif "upload" in data:
+            words = "Leave it out: the study has the table of the one it begins with."
+            raise ValidationError({"upload": [words]})
 
 
 class MoreIn(Strict):
     """How much more a study may use."""
 
     trials = fields.Integer(
-        strict=True, load_default=0, validate=validate.Range(min=0, max=MOST_TRIALS)
+        strict=True,
+        load_default=0,
+        validate=validate.Range(min=0, max=MOST_TRIALS),
+        metadata=_said("How many more networks are tried."),
     )
-    timeout = fields.Float(load_default=0, validate=validate.Range(min=0, max=1e8))
+    timeout = fields.Float(
+        load_default=0,
+        validate=validate.Range(min=0, max=1e8),
+        metadata=_said("Seconds more, of a study with a limit in time."),
+    )
 
 
 class NameIn(Strict):
     """A study's new name."""
 
-    name = fields.String(required=True, allow_none=True, validate=SHORT)
+    name = fields.String(
+        required=True,
+        allow_none=True,
+        validate=SHORT,
+        metadata=_said("Unlike every other study's; `null` for none."),
+    )
 
 
 class TrialsQuery(Strict):
     """Which trials, in which order."""
 
-    page = fields.Integer(load_default=1, validate=validate.Range(1, 1_000_000))
-    size = fields.Integer(load_default=20, validate=validate.Range(1, 500))
-    sort = fields.String(load_default="rank", validate=validate.OneOf(["rank", *SORTS]))
-    order = fields.String(load_default="asc", validate=validate.OneOf(["asc", "desc"]))
-    state = fields.String(
-        load_default="", validate=validate.OneOf(["", "complete", "pruned", "failed", "running"])
+    page = fields.Integer(
+        load_default=1, validate=validate.Range(1, 1_000_000), metadata=_said("From 1.")
     )
-    search = fields.String(load_default="", validate=validate.Length(max=200))
+    size = fields.Integer(
+        load_default=20, validate=validate.Range(1, 500), metadata=_said("Trials a page.")
+    )
+    sort = fields.String(
+        load_default="rank",
+        validate=validate.OneOf(["rank", *SORTS]),
+        metadata=_said("`rank`: complete trials first, the best first of all."),
+    )
+    order = fields.String(
+        load_default="asc",
+        validate=validate.OneOf(["asc", "desc"]),
+        metadata=_said("Rising or falling."),
+    )
+    state = fields.String(
+        load_default="",
+        validate=validate.OneOf(["", *ENDS, "running", "waiting"]),
+        metadata=_said("Only these; `waiting` have begun, and nobody is at them now."),
+    )
+    search = fields.String(
+        load_default="",
+        validate=validate.Length(max=200),
+        metadata=_said("Only those with this text in the network or the reason."),
+    )
 
 
 class FigureQuery(Strict):
@@ -150,7 +231,7 @@ class FigureQuery(Strict):
     had = fields.String(
         load_default="",
         validate=validate.Length(max=40),
-        metadata={"description": "Digest of the chart that the caller has"},
+        metadata=_said("Digest of the chart that the caller has: the answer tells what is new."),
     )
 
 
@@ -164,4 +245,5 @@ class RowsIn(Strict):
         ),
         required=True,
         validate=validate.Length(min=1, max=1_000),
+        metadata=_said("Each by column, as text; columns that are left out count as missing."),
     )

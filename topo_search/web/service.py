@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import IO, Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from objectives.defaults import TableFacts
 from storage import datasets, retention, sessions, speed, studies, workers
 from storage.connection import Storage
 from storage.rows import OPEN, StudyRow
@@ -134,6 +136,30 @@ class Service:
         """Return what there is to choose for an uploaded table and its target."""
         sha256, _ = self.opened(upload)
         found = self._told(tables.choices, sha256, given)
+        return {**found, **self._pace(found, given)}
+
+    def choices_again(self, row: StudyRow, given: dict[str, Any]) -> dict[str, Any]:
+        """Return what there is to choose for a study that begins with this one's trials."""
+        plan = row.plan
+        if "facts" not in plan:
+            raise ValueError(
+                "This study has no table of which others can be made, or is of an older version. "
+                "Upload its table again."
+            )
+        space, facts = given["space"] or plan["space"]["name"], TableFacts(**plan["facts"])
+        found = {"rows": facts.rows, "inputs": facts.inputs, "validation": plan["validation"]}
+        return {
+            **found,
+            **{name: plan[name] for name in ("target", "task", "metric")},
+            "table": plan["dataset_name"],
+            "space": space,
+            "limits": plan["limits"] if space == plan["space"]["name"] else {},
+            "parameters": tables.offered(space, facts),
+            **self._pace(found, {"epochs": given["epochs"] or plan["epochs"]}),
+        }
+
+    def _pace(self, found: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+        """Return how fast trials of such a table go here."""
         took = speed.latest(self.storage)
         seconds = estimate.seconds_per_trial(
             took,
@@ -143,7 +169,6 @@ class Service:
             validation=found["validation"],
         )
         return {
-            **found,
             "seconds_per_trial": seconds,
             "measured": estimate.is_known(took),
             "slots": self._slots(),
@@ -154,8 +179,8 @@ class Service:
         here = (one for one in workers.known(self.storage) if one.state == "serving")
         return sum(one.worker.slots for one in here if one.silence < HERE)
 
-    def predict(self, network: Network, stream: IO[bytes]) -> tuple[IO[bytes], int]:
-        """Predict a CSV's rows; return the CSV, to be closed, and how many warnings there were.
+    def predict(self, network: Network, stream: IO[bytes]) -> tuple[IO[bytes], Sequence[str]]:
+        """Predict a CSV's rows; return the CSV, to be closed, and what is doubtful about it.
 
         Raises:
             UploadTooLargeError: It has more bytes than a table may have.
@@ -164,12 +189,12 @@ class Service:
         with self.room.spooled(stream) as (table, _):
             return self.predicted(network, table)
 
-    def predicted(self, network: Network, table: Path) -> tuple[IO[bytes], int]:
+    def predicted(self, network: Network, table: Path) -> tuple[IO[bytes], Sequence[str]]:
         """Predict the rows of a file, as `predict` does."""
         into = self.room.file()
         try:
             found = self.predictions.csv(*network, table, into)
-            return into.open("rb"), len(found.warnings)
+            return into.open("rb"), found.warnings
         finally:
             into.unlink()  # Who reads it has it still.
 
@@ -181,15 +206,19 @@ class Service:
         found: list[dict[str, Any]] = self._child(tables.columns, row.dataset, plan)
         return found
 
-    def create(self, given: dict[str, Any]) -> dict[str, str]:
-        """Create a study of an uploaded table and return its `study` and `key`.
+    def create(self, given: dict[str, Any], parent: StudyRow | None = None) -> dict[str, str]:
+        """Create a study of an uploaded table, or of its parent's; return its `study` and `key`.
 
         Raises:
             FullError: There is no room for more.
             ValueError: What was asked for does not fit the table.
         """
-        sha256, name = self.opened(given["upload"])
-        options = tables.options_of({**given, "file": name}, keep=self.keep)
+        if parent is not None:
+            sha256, known = None, {"parent": parent.id}
+        else:
+            sha256, name = self.opened(given["upload"])
+            known = {"file": name}
+        options = tables.options_of({**given, **known}, keep=self.keep)
         with self.room.for_a_study(visitor()) as opened:
             made: dict[str, str] = self._child(tables.create, sha256, options)
             opened(made["study"])

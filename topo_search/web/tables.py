@@ -94,8 +94,6 @@ def choices(where: Where, sha256: str, given: Mapping[str, Any]) -> dict[str, An
     options = replace(options_of(given, keep=None), data=_bytes(where, sha256), most=where.most)
     plan = study.tabular_plan(options)
     facts = TableFacts(**plan["facts"])
-    without = without_effect(facts)
-    usual = USUAL[options.space or "mlp"](facts)
     fitting = [metric for metric in metrics.METRICS.values() if plan["task"] in metric.tasks]
     return {
         "target": plan["target"],
@@ -107,17 +105,23 @@ def choices(where: Where, sha256: str, given: Mapping[str, Any]) -> dict[str, An
         "metrics": [{"name": metric.name, "label": metric.label} for metric in fitting],
         "validation": plan["validation"],
         "warnings": plan["warnings"],
-        "parameters": [
-            {
-                "name": name,
-                **limit._asdict(),
-                **_offered(usual[key]),
-                "without": f"No effect: {without[key][1]}." if key in without else "",
-            }
-            for name, limit in LIMITS.items()
-            if (key := name.replace("-", "_")) in usual
-        ],
+        "parameters": offered(options.space or "mlp", facts),
     }
+
+
+def offered(space: str, facts: TableFacts) -> list[dict[str, Any]]:
+    """Return what a space varies for such a table, and how far unasked."""
+    usual, without = USUAL[space](facts), without_effect(facts)
+    return [
+        {
+            "name": name,
+            **limit._asdict(),
+            **_offered(usual[key]),
+            "without": f"No effect: {without[key][1]}." if key in without else "",
+        }
+        for name, limit in LIMITS.items()
+        if (key := name.replace("-", "_")) in usual
+    ]
 
 
 def columns(where: Where, sha256: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -137,9 +141,15 @@ def columns(where: Where, sha256: str, plan: Mapping[str, Any]) -> list[dict[str
     ]
 
 
-def create(where: Where, sha256: str, options: Options) -> dict[str, str]:
-    """Create a study of an uploaded table and return its `study` and `key`."""
-    data = _bytes(where, sha256)
+def create(where: Where, sha256: str | None, options: Options) -> dict[str, str]:
+    """Create a study and return its `study` and `key`.
+
+    Args:
+        where: Where the table is.
+        sha256: Of the uploaded table; None for the table of the study that it begins with.
+        options: What was asked of it.
+    """
+    data = None if sha256 is None else _bytes(where, sha256)
     with closing(connect(where.url)) as storage:
         row, key = study.create(storage, replace(options, data=data, most=where.most))
     return {"study": row.id, "key": key}
@@ -279,6 +289,7 @@ def options_of(given: Mapping[str, Any], *, keep: timedelta | None) -> Options:
         limits={name: text for name, text in (given.get("limits") or {}).items() if text},
         overrides=overrides_of(given.get("reading") or {}),
         drop=tuple(given.get("drop") or ()),
+        parent=given.get("parent"),
         keep=keep,
         **known,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
 
 from apiflask import APIBlueprint
@@ -27,6 +27,7 @@ from topo_search.web.access import (
     study_of,
     watch_of,
 )
+from topo_search.web.headers import in_header
 from topo_search.web.service import Network
 from topo_search.web.visitors import visitor
 
@@ -91,7 +92,8 @@ def choices(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
 @v1.doc(summary="Create a study", responses={201: "Its id and key", 503: "Full"})
 def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
     """Create a study; answer with its public id and its secret key, shown only now."""
-    made = service().create(json_data)
+    key = json_data.pop("parent_key", None)
+    made = service().create(json_data, None if key is None else study_of(key))
     return {**made, "page": f"/s/{made['key']}"}, 201
 
 
@@ -100,6 +102,14 @@ def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
 def read(study: str) -> dict[str, Any]:
     """Answer with the state, the progress and the best network so far."""
     return watch_of(study).current().state
+
+
+@v1.post("/studies/<string:study>/choices")
+@v1.input(schemas.AgainIn)
+@v1.doc(summary="What there is to choose for a study that begins with its trials")
+def choices_again(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
+    """Answer with the ranges of the space, and the limits that the study had."""
+    return service().choices_again(study_of(study), json_data)
 
 
 @v1.get("/studies/<string:study>/results")
@@ -200,7 +210,10 @@ def columns(study: str) -> dict[str, Any]:
 @limited(PREDICTIONS)
 @v1.doc(
     summary="Predict rows with the study's network",
-    description="JSON `{rows: [{column: text}]}` is answered with JSON, a CSV with a CSV.",
+    description="JSON `{rows: [{column: text}]}` is answered with JSON; a CSV with the same table "
+    "and the predictions as further columns, and `line` where rows had to be left out. What is "
+    "doubtful about it is counted in the header `X-Warnings`, and the first of it told in "
+    "`X-Warning-Texts`: a list as JSON, percent-encoded.",
 )
 def predict(study: str) -> Any:
     """Predict rows, or a CSV."""
@@ -221,7 +234,8 @@ def predict(study: str) -> Any:
 @limited(FILES)
 @v1.doc(
     summary="A file of a study",
-    description="model.keras, reading.json, report.html, trials.csv, trials.json, predictions.csv",
+    description="`model.keras` (the network), `reading.json` (how a CSV is read for it), "
+    "`predictions.csv` (of the study's own table), `report.html`, `trials.csv` or `trials.json`.",
 )
 def download(study: str, name: str) -> Response:
     """Answer with a file."""
@@ -281,10 +295,11 @@ def _network(row: StudyRow) -> Network:
     return row.id, mark, lambda: {name: artifacts.get(storage, row.id, name) for name in names}
 
 
-def _predicted(row: StudyRow, found: tuple[IO[bytes], int]) -> Response:
+def _predicted(row: StudyRow, found: tuple[IO[bytes], Sequence[str]]) -> Response:
     csv, warnings = found
     response = _file(csv, f"{row.id}-predictions.csv", CSV)
-    response.headers["X-Warnings"] = str(warnings)
+    response.headers["X-Warnings"] = str(len(warnings))
+    response.headers["X-Warning-Texts"] = in_header(warnings)
     return response
 
 

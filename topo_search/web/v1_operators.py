@@ -23,17 +23,37 @@ v1_operators.before_request(need_operator)
 class StudiesQuery(Strict):
     """Which studies."""
 
-    page = fields.Integer(load_default=1, validate=validate.Range(1, 1_000_000))
-    size = fields.Integer(load_default=25, validate=validate.Range(1, 500))
-    state = fields.String(load_default="", validate=validate.OneOf(["", *STUDY_STATES]))
+    page = fields.Integer(
+        load_default=1, validate=validate.Range(1, 1_000_000), metadata={"description": "From 1."}
+    )
+    size = fields.Integer(
+        load_default=25,
+        validate=validate.Range(1, 500),
+        metadata={"description": "Studies a page."},
+    )
+    state = fields.String(
+        load_default="",
+        validate=validate.OneOf(["", *STUDY_STATES]),
+        metadata={"description": "Only studies in this state."},
+    )
 
 
 class EventsQuery(Strict):
     """Which events."""
 
-    after = fields.Integer(load_default=None, validate=validate.Range(0, 2**63 - 1))
-    count = fields.Integer(load_default=100, validate=validate.Range(1, 1_000))
-    study = fields.String(load_default=None, validate=validate.Length(max=8))
+    after = fields.Integer(
+        load_default=None,
+        validate=validate.Range(0, 2**63 - 1),
+        metadata={"description": "Id of the last event that the caller has."},
+    )
+    count = fields.Integer(
+        load_default=100, validate=validate.Range(1, 1_000), metadata={"description": "At most."}
+    )
+    study = fields.String(
+        load_default=None,
+        validate=validate.Length(max=8),
+        metadata={"description": "Only of the study with this id."},
+    )
 
 
 @v1_operators.get("/studies")

@@ -15,6 +15,7 @@ from objectives.space import Space
 from storage import workers
 from storage.connection import Storage
 from storage.errors import unavailable_as_storage_error
+from storage.failures import is_failure
 from storage.progress import Progress, progress_of
 from storage.rows import OPEN, StudyRow
 from topo_search import delivery, sections
@@ -58,6 +59,7 @@ class Standing:
             "name": row.name,
             "state": row.state,
             "reason": row.reason,
+            "failure": row.state in ("paused", "finished") and is_failure(row.reason),
             "created_at": _iso(row.created_at),
             "started_at": _iso(row.started_at),
             "ended_at": _iso(row.ended_at),

@@ -44,6 +44,42 @@ function isJson(response) {
   return (response.headers.get("Content-Type") || "").includes("json");
 }
 
+// ---- newer content where somebody may be reading
+
+// What tells an element in newer content: its id, the key that it was given for this, or its label.
+function nameOf(element) {
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  if (element.dataset.key) return `[data-key="${CSS.escape(element.dataset.key)}"]`;
+  const label = element.getAttribute("aria-label");
+  if (label) return `[aria-label="${CSS.escape(label)}"]`;
+  if (element.localName !== "summary") return null;
+  const folded = nameOf(element.parentElement);
+  return folded && `${folded} > summary`;
+}
+
+// Replace what a place holds; the focus, what is unfolded and what is scrolled stay as they were.
+function replaceIn(place, ...children) {
+  const focused = place.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  const unfolded = [...place.querySelectorAll("details[open]")].map(nameOf).filter(Boolean);
+  const scrolled = [...place.querySelectorAll(".scroll")].map((region) => [nameOf(region), region.scrollLeft, region.scrollTop]).filter(([name]) => name);
+  place.replaceChildren(...children);
+  for (const name of unfolded) place.querySelector(name)?.setAttribute("open", "");
+  for (const [name, left, top] of scrolled) place.querySelector(name)?.scrollTo({ left, top, behavior: "instant" });
+  // What is not there any more leaves the focus near where it was.
+  if (focused) (place.querySelector(focused) || place.closest("[tabindex]"))?.focus({ preventScroll: true });
+}
+
+// A place in which text is selected is being read or copied from.
+function isSelected(place) {
+  const selected = window.getSelection();
+  return !selected.isCollapsed && place.contains(selected.anchorNode);
+}
+
+// The elements that HTML describes.
+function parsed(html) {
+  return [...new DOMParser().parseFromString(html, "text/html").body.childNodes];
+}
+
 // Say something shortly; read out by screen readers.
 function tell(text, kind = "info") {
   const place = document.getElementById("told");

@@ -93,6 +93,7 @@ function showTable(answer) {
   form.hidden = false;
   form.classList.remove("unread");
   preview.show(table);
+  preview.found(table);
   const names = new Set(table.columns.map((column) => column.name));
   if (!names.has(kept.target)) kept.target = null;
   const options = table.columns.filter((column) => !["constant", "empty"].includes(column.kind)).map((column) => {
@@ -127,6 +128,7 @@ const inspect = latest(async (outdated) => {
       byId("summary").textContent = "It cannot be read as it is. Say how it is written:";
       form.hidden = false;
       form.classList.add("unread"); // Of which only that is shown.
+      preview.found(null);
       byId("otherwise").open = true;
     } else {
       byId("otherwise").open = true;

@@ -2,9 +2,6 @@
 // The overview keeps itself up to date, and whoever is at it keeps the place.
 const EVERY = 5000;
 
-// What tells an element in the new content: its id, or the key it was given for this.
-const nameOf = (element) => element.id ? `#${CSS.escape(element.id)}` : element.dataset.key ? `[data-key="${CSS.escape(element.dataset.key)}"]` : element.getAttribute("aria-label") ? `[aria-label="${CSS.escape(element.getAttribute("aria-label"))}"]` : null;
-
 async function refresh(part) {
   const response = await fetch(part.dataset.part, { redirect: "manual" });
   if (response.type === "opaqueredirect") {
@@ -13,21 +10,10 @@ async function refresh(part) {
   }
   if (!response.ok) throw new Error(`The service answered ${response.status}.`);
   const html = await response.text();
-  // A selection in there is being read or copied.
-  const selected = window.getSelection();
-  const reading = !selected.isCollapsed && part.contains(selected.anchorNode);
-  if (html === part.shown || reading) return;
+  if (html === part.shown || isSelected(part)) return;
   part.shown = html;
-  const focused = part.contains(document.activeElement) ? nameOf(document.activeElement) : null;
-  const scrolled = [...part.querySelectorAll(".scroll")].map((region) => [nameOf(region), region.scrollLeft, region.scrollTop]);
-  const parsed = new DOMParser().parseFromString(html, "text/html");
-  part.replaceChildren(...parsed.body.childNodes);
+  replaceIn(part, ...parsed(html));
   localTimes(part);
-  for (const [name, left, top] of scrolled) {
-    const region = part.querySelector(name);
-    if (region) region.scrollTo({ left, top, behavior: "instant" });
-  }
-  if (focused) part.querySelector(focused)?.focus({ preventScroll: true });
 }
 
 async function refreshAll() {

@@ -3,6 +3,7 @@
 // Only what the user changed is a limit, written as on the command line: 1:6, relu,gelu, 0.001, true.
 
 const parameters = (() => {
+  const WORDS = { true: "with", false: "without" };
   let changed = () => {};
   let first = [];
   let limits = {}; // By parameter, as the user wrote them.
@@ -69,7 +70,7 @@ const parameters = (() => {
     const again = make("button", { type: "button", class: "again", hidden: true, "aria-label": `${parameter.label}: as offered` }, "as offered");
     const one = { parameter, inputs, error, again, empty: false };
     const controls = parameter.kind === "choice"
-      ? make("div", { class: "ticks" }, ...inputs.map((input) => make("label", {}, input, ` ${input.value}`)))
+      ? make("div", { class: "ticks" }, ...inputs.map((input) => make("label", {}, input, ` ${WORDS[input.value] || input.value}`)))
       : parameter.kind === "range" ? make("div", { class: "from-to" }, inputs[0], make("span", { class: "soft" }, "to"), inputs[1]) : make("div", { class: "from-to" }, inputs[0]);
     for (const input of inputs) input.addEventListener("change", () => take(one));
     again.addEventListener("click", () => {

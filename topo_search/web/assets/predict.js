@@ -77,19 +77,25 @@ const predictor = (() => {
   function tables(api) {
     const tableForm = document.getElementById("table-form");
     const said = document.getElementById("table-answer");
+    const doubts = document.getElementById("table-doubts");
     tableForm.addEventListener("submit", async (event) => {
       event.preventDefault();
       const file = document.getElementById("table-file").files[0];
       if (!file) return;
       said.textContent = "Predicting …";
+      doubts.hidden = true;
       try {
         const response = await send("POST", `${api}/predict`, file, "text/csv");
         const link = make("a", { href: URL.createObjectURL(await response.blob()), download: `${file.name.replace(/\.[^.]*$/, "")}-predictions.csv` });
         document.body.append(link);
         link.click();
         link.remove();
-        const warnings = Number(response.headers.get("X-Warnings"));
-        said.textContent = warnings ? `Done, with ${warnings} warnings on how it was read.` : "Done.";
+        const count = Number(response.headers.get("X-Warnings"));
+        const told = JSON.parse(decodeURIComponent(response.headers.get("X-Warning-Texts") || "[]"));
+        if (count > told.length) told.push(`and ${(count - told.length).toLocaleString()} more`);
+        said.textContent = count ? "Done. To be known of it:" : "Done.";
+        doubts.replaceChildren(...told.map((text) => make("li", {}, make("bdi", {}, text))));
+        doubts.hidden = count === 0;
       } catch (error) {
         said.textContent = error.message;
       }

@@ -39,5 +39,21 @@ const preview = (() => {
     document.getElementById("table-warnings").replaceChildren(...warnings(table.warnings));
   }
 
-  return { show, warnings, count };
+  // Say at each field of a reading what was found, where nobody said otherwise; null: nothing was.
+  function found(table) {
+    for (const name of ["separator", "decimal", "quote", "header"]) {
+      const [blank, ...others] = document.getElementById(name).options;
+      if (table && document.getElementById(name).value) continue;
+      const value = table && (name === "quote" ? table.quote || "none" : String(table[name]));
+      const option = others.find((one) => one.value === value);
+      blank.textContent = option ? `${option.textContent.split(",")[0]} (found)` : table ? "found out" : "not found out";
+    }
+    for (const name of ["encoding", "skip"]) {
+      const field = document.getElementById(name);
+      if (!table) field.placeholder = "not found out";
+      else if (!field.value.trim()) field.placeholder = `${table[name]} (found)`;
+    }
+  }
+
+  return { show, warnings, count, found };
 })();

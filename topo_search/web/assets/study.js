@@ -6,6 +6,28 @@ const api = first.api;
 let state = first.state;
 const byId = (id) => document.getElementById(id);
 
+// ---- what screen readers are told: how the study stands, not every trial
+
+const STANDINGS = {
+  created: "The study is open, and waits for a machine.",
+  running: "The study is running.",
+  paused: "The study is paused.",
+  cancelled: "The study is cancelled.",
+};
+let announced = state.state; // Who opens the page reads it.
+
+function announce(text) {
+  byId("announced").textContent = text;
+}
+
+function announceState() {
+  if (announced === state.state) return;
+  announced = state.state;
+  const finished = state.best_value ? `The study is finished. The best network's validation score: ${state.best_value}.` : "The study is finished without a network.";
+  const why = state.failure ? ` It failed: ${state.reason}.` : "";
+  announce((STANDINGS[state.state] || finished) + why);
+}
+
 // ---- state and controls
 
 function showState() {
@@ -23,21 +45,36 @@ function showState() {
   const open = state.state === "created" || state.state === "running";
   if (open && state.busy) words.push(`${state.busy} in training`);
   if (open && trials.finished === state.budget) words.push("training the winner once more and scoring it on the test rows");
-  else if (open && state.left) words.push(`about ${state.left} left`);
+  else if (open && state.left && (state.workers || state.busy)) words.push(`about ${state.left} left`);
   if (state.state === "paused") words.push("paused");
   if (state.state === "created" && state.workers) words.push("starting");
   byId("detail").textContent = words.join(" · ");
   byId("unserved").hidden = !(open && !state.workers && !state.busy);
-  const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", rename: true, delete: true };
-  for (const button of byId("controls").children) button.hidden = !can[button.dataset.act || button.dataset.open];
+  const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", again: true, rename: true, delete: true };
+  const focused = document.activeElement;
+  for (const button of byId("controls").children) button.hidden = !can[button.dataset.act || button.dataset.open || button.dataset.go];
+  if (focused.hidden && byId("controls").contains(focused)) nextTo(focused).focus();
+  // What failed is not to be tried the same way again without thought.
+  const other = document.querySelector("[data-go=again]");
+  document.querySelector("[data-act=resume]").className = `btn ${state.failure ? "btn-quiet" : "btn-primary"}`;
+  if (other) other.className = `btn ${state.failure ? "btn-primary" : "btn-quiet"}`;
   if (byId("expires") && state.expires_at) {
     byId("expires").firstElementChild.setAttribute("datetime", state.expires_at);
     localTimes(byId("expires"));
   }
   byId("more-time").hidden = state.seconds === null;
+  announceState();
   byId("use").hidden = !(state.state !== "cancelled" && state.has_network);
   if (state.has_network) predictor.show(api);
-  document.title = `${trials.finished}/${state.budget} ${document.title.replace(/^\d+\/\d+ /, "")}`;
+  byId("more-looks").hidden = !state.has_network;
+  byId("controls").hidden = false;
+  document.title = `${trials.finished}/${state.budget} ${state.name || first.subject} · topo-search`;
+}
+
+// The button that stands for one which is hidden now: what undoes it, else the first.
+function nextTo(button) {
+  const other = { pause: "resume", resume: "pause" }[button.dataset.act];
+  return byId("controls").querySelector(`[data-act=${other}]:not([hidden])`) || byId("controls").querySelector("button:not([hidden])");
 }
 
 async function act(method, path, body) {
@@ -55,7 +92,8 @@ async function act(method, path, body) {
 }
 
 byId("controls").addEventListener("click", (event) => {
-  const { act: what, open } = event.target.dataset;
+  const { act: what, open, go } = event.target.dataset;
+  if (go) again();
   if (what) act("POST", `/${what}`, what === "resume" ? {} : undefined);
   if (open) {
     if (open === "rename") byId("new-name").value = state.name || "";
@@ -64,6 +102,16 @@ byId("controls").addEventListener("click", (event) => {
     dialog.showModal();
   }
 });
+// Other networks for the same table: that page is told of this study in the tab's own storage.
+function again() {
+  try {
+    sessionStorage.setItem("again", JSON.stringify({ study: state.study, key: decodeURIComponent(api.split("/").pop()) }));
+    window.location.assign("/again");
+  } catch {
+    tell("The browser does not let this page hand over the study's key. Upload the table again.", "error");
+  }
+}
+
 const decided = {
   more: () => act("POST", "/resume", { trials: Number(byId("more-trials").value), timeout: state.seconds === null ? 0 : 60 * Number(byId("more-minutes").value) }),
   rename: () => act("PATCH", "", { name: byId("new-name").value.trim() || null }),
@@ -78,6 +126,7 @@ for (const [name, decide] of Object.entries(decided)) {
 }
 const copy = byId("copy");
 if (copy) {
+  copy.hidden = false;
   copy.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(window.location.href);
@@ -172,7 +221,7 @@ function listen() {
     state = change.state;
     for (const [name, html] of Object.entries(change.fragments)) {
       const place = document.querySelector(`[data-fragment=${name}]`);
-      place.innerHTML = html; // Made and escaped by the service.
+      replaceIn(place, ...parsed(html)); // Made and escaped by the service.
       localTimes(place);
     }
     if ("importances_reason" in change) importances(change.importances_reason);
@@ -183,10 +232,14 @@ function listen() {
   source.addEventListener("gone", () => {
     source.close();
     tell("This study was deleted.", "error");
-    byId("controls").hidden = true;
+    byId("controls").replaceChildren();
   });
-  source.addEventListener("open", () => (byId("offline").hidden = true));
+  source.addEventListener("open", () => {
+    if (!byId("offline").hidden) announce("The connection is there again.");
+    byId("offline").hidden = true;
+  });
   source.addEventListener("error", () => {
+    if (byId("offline").hidden) announce("The connection to the service is lost. What is shown may be old.");
     byId("offline").hidden = false;
     // A browser tries again by itself unless it was refused.
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
@@ -197,6 +250,7 @@ function importances(reason) {
   byId("importances-reason").textContent = reason ? `Which choices mattered: ${reason}.` : "";
 }
 
+byId("kin")?.replaceChildren(...kin.links(state.study));
 importances(first.importances_reason || "");
 showFigures(first.figures);
 showState();

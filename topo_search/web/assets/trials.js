@@ -6,7 +6,7 @@ const trialsTable = (() => {
   const EVERY = 3000; // Milliseconds between two looks while a study runs, at least.
   const asked = { page: 1, size: SIZE, sort: "rank", order: "asc", state: "", search: "" };
   const table = document.getElementById("trials");
-  let api, columns, timer, last = 0;
+  let api, columns, timer, last = 0, begun = false;
 
   function heads() {
     const row = table.tHead.rows[0];
@@ -22,8 +22,9 @@ const trialsTable = (() => {
   }
 
   function sort(name) {
-    if (asked.sort !== name) [asked.sort, asked.order] = [name, "asc"];
-    else if (asked.order === "asc") asked.order = "desc";
+    const best = columns.find((column) => column.name === name).best || "asc"; // The best scores first.
+    if (asked.sort !== name) [asked.sort, asked.order] = [name, best];
+    else if (asked.order === best) asked.order = best === "asc" ? "desc" : "asc";
     else [asked.sort, asked.order] = ["rank", "asc"];
     asked.page = 1;
     heads();
@@ -32,7 +33,8 @@ const trialsTable = (() => {
     load();
   }
 
-  async function load() {
+  // theirs: whether whoever reads it asked for it, and so is told what was found.
+  async function load(theirs = true) {
     last = Date.now();
     const wanted = JSON.stringify(asked);
     let found;
@@ -48,15 +50,20 @@ const trialsTable = (() => {
       const parameters = Object.entries(trial.parameters).map(([name, value]) => `${name.replaceAll("_", " ")} ${typeof value === "number" ? Number(value.toPrecision(4)) : value}`);
       const what = make("bdi", {}, trial.topology || parameters.join(", ") || "–");
       const name = make("td", { class: "name" });
-      if (trial.topology && parameters.length) name.append(make("details", { class: "row-more" }, make("summary", {}, what), make("bdi", { class: "soft" }, parameters.join(", "))));
+      if (trial.topology && parameters.length) name.append(make("details", { class: "row-more", "data-key": `trial-${trial.trial}` }, make("summary", {}, what), make("bdi", { class: "soft" }, parameters.join(", "))));
       else name.append(what);
-      if (trial.reason) name.append(make("div", { class: "soft why" }, make("bdi", {}, trial.reason)));
-      const number = (text) => make("td", { class: "number" }, text);
-      return make("tr", { class: best ? "first" : "" }, number(String(trial.trial)), make("td", {}, make("span", { class: `state ${trial.state}` }, trial.state)), name,
-        number(trial.shown.value), number(trial.shown.weights), number(trial.shown.seconds), number(trial.epochs === null ? "–" : String(trial.epochs)));
+      if (trial.state === "waiting") name.append(make("div", { class: "soft why" }, "It has begun, and goes on when a machine takes it up."));
+      else if (trial.reason) name.append(make("div", { class: "soft why" }, make("bdi", {}, trial.reason)));
+      const number = (text, label) => make("td", { class: "number", "data-label": label }, text);
+      return make("tr", { class: best ? "first" : "" }, number(String(trial.trial), "Trial"), make("td", {}, make("span", { class: `state ${trial.state}` }, trial.state)), name,
+        number(trial.shown.value, columns[3].label), number(trial.shown.weights, "Weights"), number(trial.shown.seconds, "Time"), number(trial.epochs === null ? "–" : String(trial.epochs), "Epochs"));
     });
     if (!rows.length) rows.push(make("tr", {}, make("td", { colspan: columns.length, class: "soft" }, asked.search || asked.state ? "No such trials." : "No trial has begun yet.")));
-    table.tBodies[0].replaceChildren(...rows);
+    if (!theirs && isSelected(table)) {
+      refresh(); // What is read or copied is left alone for now.
+      return;
+    }
+    replaceIn(table.tBodies[0], ...rows);
     const pages = Math.max(1, Math.ceil(found.total / SIZE));
     document.getElementById("pager").hidden = pages === 1;
     document.getElementById("page").textContent = `Page ${asked.page} of ${pages.toLocaleString()}`;
@@ -64,14 +71,17 @@ const trialsTable = (() => {
       const to = asked.page + Number(button.dataset.page);
       button.disabled = to < 1 || to > pages;
     }
-    document.getElementById("found").textContent = `${found.total.toLocaleString()} ${found.total === 1 ? "trial" : "trials"}`;
+    const count = `${found.total.toLocaleString()} ${found.total === 1 ? "trial" : "trials"}`;
+    document.getElementById("found").textContent = count;
+    if (theirs && begun) announce(`${count} found, page ${asked.page} of ${pages.toLocaleString()}.`);
+    begun = true;
   }
 
   function start(address, state) {
     api = address;
     columns = [
       { name: "trial", label: "Trial", number: true }, { name: "state", label: "State" }, { name: "topology", label: "Network" },
-      { name: "value", label: state.metric_label[0].toUpperCase() + state.metric_label.slice(1), number: true },
+      { name: "value", label: state.metric_label[0].toUpperCase() + state.metric_label.slice(1), number: true, best: state.direction === "maximize" ? "desc" : "asc" },
       { name: "weights", label: "Weights", number: true }, { name: "seconds", label: "Time", number: true }, { name: "epochs", label: "Epochs", number: true },
     ];
     const filter = document.getElementById("filter");
@@ -88,13 +98,14 @@ const trialsTable = (() => {
       asked.page += Number(event.target.dataset.page);
       load();
     });
+    filter.hidden = false;
     heads();
     load();
   }
 
   function refresh() {
     clearTimeout(timer);
-    timer = setTimeout(load, Math.max(0, last + EVERY - Date.now()));
+    timer = setTimeout(() => load(false), Math.max(0, last + EVERY - Date.now()));
   }
 
   return { start, refresh };

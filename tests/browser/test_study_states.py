@@ -1,0 +1,282 @@
+"""A study's page in states that come seldom: failed, very large, changed while it is read."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from sites import PHONE, Site, Visitors, fits, serious_violations, shot, started, tab_to
+
+from objectives.space import Space
+from storage import embedded, studies, trials
+from storage.claiming import claim
+from storage.connection import Storage, connect
+from storage.failures import pause_failing
+from storage.leases import release
+from storage.rows import Drawn, Lease, StudyRow
+from topo_search import study
+from topo_search.study import Options
+
+ROOT = Path(__file__).parents[2]
+IRIS = ROOT / "examples" / "iris.csv"
+KILLED = "gave up after 3 attempts: the slot was ended by SIGKILL"
+MANY = 10_000
+WIDE = 1280
+
+
+@pytest.fixture(scope="module")
+def storage(site: Site) -> Iterator[Storage]:
+    """What the service keeps its studies in: no worker disturbs it."""
+    with embedded.serve(site.home) as url:
+        opened = connect(url)
+        yield opened
+        opened.close()
+
+
+def new(storage: Storage, **options: Any) -> tuple[StudyRow, str]:
+    """Make a study of iris; return it, and the address of its page."""
+    given: dict[str, Any] = {"file": "iris.csv", "target": "species", "trials": 30, **options}
+    row, key = study.create(storage, Options(data=IRIS.read_bytes(), **given))
+    return row, f"/s/{key}"
+
+
+def begun(storage: Storage, row: StudyRow) -> Lease:
+    space = Space.from_json(row.plan["space"])
+    lease = claim(
+        storage,
+        row.id,
+        "w",
+        lambda unit: Drawn(
+            parameters=dict(space.portfolio[unit % len(space.portfolio)]), seed=unit
+        ),
+    )
+    assert lease is not None
+    trials.begin(storage, lease, space.distributions())
+    return lease
+
+
+def complete(storage: Storage, row: StudyRow, value: float) -> None:
+    """Train a trial, as far as the database knows."""
+    lease = begun(storage, row)
+    topology, _ = Space.from_json(row.plan["space"]).decode(lease.parameters)
+    told = {"topology": str(topology), "depth": topology.depth, "weights": 1234, "seconds": 1.0}
+    told |= {"epochs": 9, "best_epoch": 9, "curve": [0.5, value]}
+    assert trials.end(storage, lease, state="complete", value=value, attributes=told)
+
+
+@pytest.fixture(scope="module")
+def failed(storage: Storage) -> str:
+    """The address of a study that was paused as ten trials failed, and two were handed back."""
+    row, address = new(storage)
+    for _ in range(10):
+        lease = begun(storage, row)
+        assert trials.end(storage, lease, state="failed", attributes={"reason": KILLED})
+    left = [begun(storage, row) for _ in range(2)]
+    assert pause_failing(storage, row.id)
+    assert all(release(storage, lease) for lease in left)
+    return address
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, WIDE])
+def test_a_failed_study_says_what_to_change(
+    visitors: Visitors, failed: str, width: int, dark: bool
+) -> None:
+    page = visitors.open(failed, width=width, dark=dark)
+    told = page.locator("header .verdict.loses")
+    expect(told).to_contain_text(f"The study is paused: the last 10 trials all failed: {KILLED}.")
+    expect(told).to_contain_text("Search again for smaller networks")
+    expect(page.locator("header .lead")).to_have_text(
+        "No trial is complete yet: 2 begun and waiting for a machine, 10 failed."
+    )
+    expect(page.locator("#trials .state.waiting")).to_have_count(2)
+    expect(page.locator("#trials .state.running")).to_have_count(0)
+    expect(page.get_by_role("button", name="Resume")).not_to_have_class(re.compile("btn-primary"))
+    assert serious_violations(page) == []
+    assert fits(page)
+    shot(page, f"study-failed-{width}-{'dark' if dark else 'light'}")
+    page.get_by_label("State").select_option("waiting")
+    expect(page.locator("#found")).to_have_text("2 trials")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (PHONE, True)])
+def test_a_failed_study_is_searched_again_with_other_networks(
+    visitors: Visitors, storage: Storage, width: int, dark: bool
+) -> None:
+    row, address = new(storage, limits={"depth": "2:4", "activation": "relu,gelu"})
+    lease = begun(storage, row)
+    assert trials.end(storage, lease, state="failed", attributes={"reason": KILLED})
+    page = visitors.open(address, width=width, dark=dark)
+    page.get_by_role("button", name="Search again").click()
+    page.wait_for_url("**/again")  # With no key in it.
+    expect(page.locator("#summary")).to_contain_text("Predicting species: 96 rows to train on")
+    expect(page.locator("#estimate")).to_contain_text("No machine is serving now")
+    expect(page.get_by_label("Hidden layers, to")).to_have_value("4")
+    expect(page.get_by_label("mish")).not_to_be_checked()
+    page.get_by_role("button", name="Activation: as offered").click()
+    expect(page.get_by_label("mish")).to_be_checked()
+    page.get_by_label("Hidden layers, to").fill("2")
+    page.get_by_label("Hidden layers, to").press("Enter")
+    assert serious_violations(page) == []
+    assert fits(page)
+    shot(page, f"again-{width}-{'dark' if dark else 'light'}")
+    page.get_by_label("Trials").fill("5")
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")
+    made = studies.get(
+        storage, page.request.get(page.url.replace("/s/", "/v1/studies/")).json()["study"]
+    )
+    assert made.parent == row.id
+    assert made.plan["limits"] == {"depth": "2", "activation": "relu,gelu,silu,selu,tanh,mish"}
+    page.get_by_role("link", name="this study").click()
+    expect(page.locator("#kin")).to_contain_text("Its trials are known to this study.")
+    page.get_by_role("link", name="this study").click()
+    expect(page.locator("#kin")).to_contain_text("It began with the trials of this study.")
+    visitors.open(address)  # Another visitor's browser knows no other keys.
+    lonely = visitors.open("/again")
+    expect(lonely.get_by_role("alert").first).to_contain_text("Open its page")
+
+
+def test_whoever_reads_keeps_the_place_when_results_arrive(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    complete(storage, row, 0.7)
+    page = visitors.open(address)
+    row_of = page.locator('#trials [data-key="trial-0"]')
+    tab_to(page, '#trials [data-key="trial-0"] > summary')
+    page.keyboard.press("Enter")
+    expect(row_of).to_have_attribute("open", "")
+    page.get_by_text("Its parameters").click()
+    row_of.locator("summary").focus()
+    for value in (0.8, 0.9):  # Better ones: the row goes down, and the network is another.
+        complete(storage, row, value)
+        expect(page.locator("#trials tbody tr td").nth(3)).to_have_text(
+            f"{value:.1%}".replace("%", "\u00a0%")
+        )
+        expect(row_of).to_have_attribute("open", "")
+        expect(row_of.locator("summary")).to_be_focused()
+    expect(page.locator('[data-key="Its parameters"]')).to_have_attribute("open", "")
+
+
+def test_the_keyboard_keeps_its_place_and_ears_are_told_how_the_study_stands(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    page = visitors.open(address)
+    said = page.locator("#announced")
+    tab_to(page, "[data-act=pause]")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Resume")).to_be_focused()
+    expect(said).to_have_text("The study is paused.")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Pause")).to_be_focused()
+    expect(said).to_have_text("The study is open, and waits for a machine.")
+    complete(storage, row, 0.7)
+    expect(said).to_have_text("The study is running.")
+    complete(storage, row, 0.8)
+    expect(page.locator("#found")).to_have_text("2 trials")
+    expect(said).to_have_text("The study is running.")
+    assert page.locator("[aria-live] #found, [role=status] #found, #found[aria-live]").count() == 0
+    page.get_by_label("Find in networks").fill("no such network")
+    expect(said).to_have_text("0 trials found, page 1 of 1.")
+    studies.cancel(storage, row.id)
+    expect(said).to_have_text("The study is cancelled.")
+
+
+def test_a_connection_that_is_lost_and_comes_back_is_told(
+    visitors: Visitors, storage: Storage
+) -> None:
+    _, address = new(storage)
+    page = visitors.open()
+    page.route("**/events?*", lambda route: route.abort())
+    page.goto(address)
+    expect(page.locator("#announced")).to_contain_text("The connection to the service is lost")
+    expect(page.locator("#offline")).to_be_visible()
+    page.unroute("**/events?*")
+    expect(page.locator("#announced")).to_have_text("The connection is there again.")
+    expect(page.locator("#offline")).to_be_hidden()
+
+
+def test_a_name_is_seen_at_once(visitors: Visitors, storage: Storage) -> None:
+    _, address = new(storage)
+    page = visitors.open(address)
+    expect(page).to_have_title("0/30 Predicting species · topo-search")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_label("Name, unlike").fill("<b>flowers</b>")
+    page.get_by_role("dialog").get_by_role("button", name="Rename").click()
+    expect(page.locator(".kicker")).to_contain_text("iris.csv · <b>flowers</b>")
+    expect(page).to_have_title("0/30 <b>flowers</b> · topo-search")
+    page.reload()
+    expect(page).to_have_title("0/30 <b>flowers</b> · topo-search")
+
+
+def test_scores_are_seen_on_a_phone_and_the_best_come_first(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    for value in (0.5, 0.9, 0.7):
+        complete(storage, row, value)
+    page = visitors.open(address, width=PHONE)
+    score = page.locator("#trials tbody td").nth(3)
+    expect(score).to_have_text("90.0\u00a0%")
+    box = score.bounding_box()
+    assert box is not None and box["x"] + box["width"] <= PHONE
+    assert page.locator("#trials").evaluate("(table) => table.scrollWidth <= table.clientWidth")
+    page.get_by_role("button", name="Accuracy").click()
+    expect(page.locator('th[aria-sort="descending"]')).to_have_text(re.compile("Accuracy"))
+    expect(score).to_have_text("90.0\u00a0%")
+    page.get_by_role("button", name="Accuracy").click()
+    expect(score).to_have_text("50.0\u00a0%")
+    expect(page.locator("#detail")).not_to_contain_text("left")  # Nobody serves it.
+    shot(page, "study-trials-phone")
+
+
+def test_without_scripts_nothing_is_offered_that_does_not_work(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    complete(storage, row, 0.7)
+    page = visitors.open(address, java_script_enabled=False)
+    expect(page.locator("#counts")).to_have_text("1 of 30 trials")
+    expect(page.locator("#trials tbody tr")).to_have_count(1)
+    expect(page.locator("#trials tbody")).to_contain_text("70.0")
+    expect(page.locator("#controls")).to_be_hidden()
+    expect(page.locator("#filter input")).to_be_hidden()
+    expect(page.locator("noscript").first).to_be_visible()
+    shot(page, "study-nojs")
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, str]]:
+    """A service of its own with a study of very many trials, and the address of that."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    with started(tmp_path / "home") as site, embedded.serve(site.home) as url:
+        storage = connect(url)
+        _, key, _ = importlib.import_module("web_world").large_study(storage, MANY)
+        storage.close()
+        yield site, f"/s/{key}"
+
+
+def test_a_study_of_very_many_trials_is_gathered_and_shown(
+    browser: Browser, large: tuple[Site, str], request: pytest.FixtureRequest
+) -> None:
+    site, address = large
+    visitors = Visitors(browser=browser, site=site, name=request.node.name)
+    page: Page = visitors.open(address, width=WIDE)
+    expect(page.get_by_role("status").filter(has_text="Gathering what 10,000")).to_be_visible()
+    shot(page, "study-gathering")
+    expect(page.locator("h3", has_text="The network")).to_be_visible()
+    expect(page.locator("#trials tbody tr")).to_have_count(20)
+    expect(page.locator("#page")).to_have_text("Page 1 of 500")
+    card = page.locator("#chart-cards figure").first
+    card.scroll_into_view_if_needed()
+    expect(card.locator(".main-svg").first).to_be_visible()
+    assert fits(page)
+    shot(page, "study-large")
+    for close in visitors.closers:
+        close()
+    assert visitors.wrong == []
