@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from objectives.reading import LayoutError, ReadingError
 
 SEPARATORS = (",", ";", "\t", "|")
+UNUSUAL = "~^:# "  # separators that the user has to name
 BLANKS = " \t\r\n\f\v\xa0\ufeff"
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
 
@@ -113,12 +114,19 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
             f"Expected at least two columns separated by {separator!r}. "
             f"Received: {head[0].strip()[:80] if head else ''!r}."
         )
-    likely = "' '" if "  " in head[0].strip() else "':'"
     raise LayoutError(
         "Expected at least two columns, separated by comma, semicolon, tab or |. Received one "
         f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another, "
-        f"as with --separator {likely}."
+        f"as with --separator '{_likely(head)}'"
     )
+
+
+def _likely(head: list[str]) -> str:
+    """Return a sign that may separate cells: as often in each line as in the first, if any is."""
+    lines = [line.strip() for line in head[:20] if line.strip()]
+    counts = {sign: {line.count(sign) for line in lines} for sign in UNUSUAL}
+    even = (sign for sign, found in counts.items() if len(found) == 1 and found != {0})
+    return next(even, " " if any("  " in line for line in lines) else ":")
 
 
 def _score(head: list[str], separator: str, quote: str) -> tuple[float, int]:
@@ -134,6 +142,8 @@ def _score(head: list[str], separator: str, quote: str) -> tuple[float, int]:
     texts = sum(1 for cell in cells if not VALUE.fullmatch(cell) and not others.search(cell))
     clean = values + PLAIN * texts
     share = widths[width] / len(rows) * (0.1 + 0.9 * clean / max(1, len(cells)))
+    if len(rows[0]) != width:  # names are as many as cells, where lists in cells are not
+        share /= 2
     return round(share if orderly else share / 2, 3), width
 
 

@@ -111,7 +111,7 @@ def read_table(
     grid = load(data, shape, limit)
     columns = _cells(grid, enumerate(names), missing)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
-    rules, warnings = [], []
+    rules, warnings = [], [*shape.warnings]
     for cells in columns:
         if cells.name in kinds:
             rules.append(force(cells, kinds[cells.name], conventions))
@@ -242,6 +242,8 @@ def describe(table: Table, target: Target | None = None) -> dict[str, Any]:
     return {
         "encoding": reading.encoding,
         "separator": reading.separator,
+        "quote": reading.quote,
+        "skip": reading.skip,
         "decimal": reading.decimal,
         "header": reading.header,
         "rows": len(table.labels),

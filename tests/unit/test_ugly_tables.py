@@ -67,6 +67,94 @@ def test_several_lines_of_titles_as_a_spreadsheet_writes_them_are_skipped() -> N
     assert (table.reading.skip, len(table.labels)) == (3, 60)
 
 
+# Names that are numbers or dates, titles, headings of groups, and names of another width
+
+
+@pytest.mark.parametrize(
+    ("first", "body", "header"),
+    [
+        ("country,2000,2005,2010", ["DE,1.5,2,3", "FR,2.5,3,4"], True),
+        ("2005,2000", ["1,2", "3,2"], True),
+        ("label,900,902,904", ["a,0.11,0.21,0.31", "b,0.12,0.22,0.30"], True),
+        ("900.5,903,911,950,955.5,y", ["1,3,2,4,5,a", "3,1,2,5,4,b"], True),
+        ("country,1/22/20,1/23/20", ["DE,1,2", "FR,3,4"], True),
+        ("meter,00:30,01:00", ["m1,0.5,2", "m2,0.7,4"], True),
+        ("x1,3,5,7", ["x2,1,5,5", "x3,3,4,7"], False),  # marks, which recur
+        ("x1,1990,1995", ["x2,1991,1993", "x3,1985,2001"], False),
+        ("x1,1,2,3,4,5", ["x2,2,3,4,5,6", "x3,4,5,6,7,8"], False),
+        ("①,②,③", ["1.5,2,a", "2.5,3,b"], True),
+        ("9" * 5000 + "," + "8" * 5000, ["1.5,2", "2.5,3"], False),
+    ],
+)
+def test_numbers_and_dates_may_be_names(first: str, body: list[str], header: bool) -> None:
+    assert read_table(csv_of(first, body=body * 15)).reading.header is header
+
+
+@pytest.mark.parametrize(
+    ("above", "names", "line"),
+    [
+        (["Report,,Printed 1 May", ",,", "a,b,y"], ["a", "b", "y"], 3),
+        ([",2023,", "a,b,y"], ["a", "b", "y"], 2),
+        (["#a,b,y"], ["a", "b", "y"], 1),
+        (["# a,b,y", "# s,Jy,-"], ["a", "b", "y"], 1),
+        (["# made, by hand", "# of me", "a,b,y"], ["a", "b", "y"], 3),
+    ],
+)
+def test_the_names_are_found_below_titles_and_headings_of_groups(
+    above: list[str], names: list[str], line: int
+) -> None:
+    table = read_table(csv_of(*above))
+    assert [column.name for column in table.columns] == names
+    assert (table.reading.skip, len(table.labels)) == (line - 1, 60)
+    assert warned(table, "above the table", "--skip 0") is (line > 1)
+    assert kinds_of(apply_reading(csv_of(*above), table.reading)) == kinds_of(table)
+
+
+def test_rows_that_begin_with_a_hash_are_no_comments_where_all_do() -> None:
+    for names in ("#rank,b,y", "rank,b,y"):
+        data = csv_of(names, body=[f"#{i},{i * 7 % 50},x" for i in range(60)])
+        table = read_table(data)
+        assert [*table.labels] == ["rank", "b", "y"]
+        assert table.labels["rank"][59] == "#59"
+        assert len(apply_reading(data, table.reading).labels) == 60
+
+
+def test_names_that_are_not_as_many_as_the_columns_are_refused_with_their_line() -> None:
+    body = ["1,20,5,a", "2,21,7,b"] * 15  # decimal commas, perhaps
+    for names in ("id,temp,y", "id,temp,rain,wind,y"):
+        with pytest.raises(ReadingError, match="Line 1 has . fields.*have 4.*--skip 1"):
+            read_table(csv_of(names, body=body))
+    assert len(read_table(csv_of("a,b", body=body), overrides=Overrides(skip=1)).columns) == 4
+
+
+def test_separators_behind_all_rows_but_the_header_keep_its_names() -> None:
+    data = csv_of("a;b;y", body=["1,5;2;x;;;", "2,5;3;y;;;"] * 15)
+    table = read_table(data)
+    assert [*table.labels][:3] == ["a", "b", "y"]
+    assert apply_reading(data, table.reading).labels.equals(table.labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "body", "separator"),
+    [
+        ("genres,rating", ["Action|Drama|War,7.5", "Action|Drama|Noir,6.5"], ","),
+        ("pos,y", ["52.1;13.2,a", "52.3;13.4,b"], ","),
+        ("addr;preis", ["Weg 1,Bonn;1,5", "Weg 2,Bonn;2,5"], ";"),
+    ],
+)
+def test_lists_in_cells_do_not_decide_what_separates_them(
+    names: str, body: list[str], separator: str
+) -> None:
+    table = read_table(csv_of(names, body=body * 15))
+    assert (table.reading.separator, [*table.labels]) == (separator, names.split(separator))
+
+
+@pytest.mark.parametrize("sign", ["~", "^", ":", " "])
+def test_the_separator_that_is_suggested_stands_in_each_line(sign: str) -> None:
+    with pytest.raises(ReadingError, match=rf"--separator '\{sign}'"):
+        read_table(csv_of(f"a{sign}b", body=[f"1.5{sign}x"] * 9))
+
+
 @pytest.mark.parametrize("units", ["°C,hPa,-", "[m],[s],[]", "---,---,---"])
 def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> None:
     table = read_table(csv_of("a,b,y", units))
