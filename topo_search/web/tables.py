@@ -193,12 +193,9 @@ def _describe(table: Table) -> dict[str, Any]:
         column["histogram"] = _histogram(table, name, features.get(name, ()))
         column["warnings"] = by_column.get(name, [])
     shown = table.labels.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
-    reading = table.reading
     return {
         **described,
         "warnings": rest,
-        "quote": reading.quote,
-        "skip": reading.skip,
         "preview": [[_short(str(text)) for text in row] for row in shown.to_numpy()],
         "guess": _guess(table),
     }
