@@ -22,6 +22,7 @@ VALUE = re.compile(  # a number, date or time, whatever its conventions
     r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?"
     r"|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
 )
+MOSTLY = 0.9  # of a column's cells that are values, if it is one of them
 KEPT = re.compile(r'\\([\\"])?')  # a backslash, and what it stands before if that is escaped
 SEEN = 1000  # rows looked at
 PLAIN = 0.9  # how much a plain text says for a dialect, where a number, date or time says 1
@@ -79,6 +80,11 @@ def closes(lines: list[str], separator: str, quote: str) -> bool:
 def is_blank(row: Sequence[str]) -> bool:
     """Return whether a row holds nothing."""
     return not "".join(row).strip(JUNK)
+
+
+def are_values(cells: Sequence[str]) -> bool:
+    """Return whether most cells, of which there are some, are numbers, dates or times."""
+    return 0 < MOSTLY * len(cells) <= sum(1 for cell in cells if VALUE.fullmatch(cell))
 
 
 def first_rows(head: list[str], separator: str, quote: str) -> list[Row]:

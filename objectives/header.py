@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from objectives.dialect import BLANKS, VALUE, Row, is_blank
+from objectives.dialect import BLANKS, VALUE, Row, are_values, is_blank
 from objectives.reading import MISSING, LayoutError, Overrides
 
 NAMED_APART = 0.5  # share of distinct values below which a column's own value would recur
 TITLES = 20  # rows of titles, and headings of groups of columns, above the names at most
-MOSTLY = 0.9  # of a column's cells that are numbers, dates or times, if it is one of such
 ORDERS = {"years": 0.5, "steps": 0.5, "long": 0.1}  # of the rows that may stand like the names
 NUMERAL = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
 YEAR = re.compile(r"(19|20)[0-9]{2}")
@@ -113,16 +112,11 @@ def _names_numbers(row: list[str], body: list[list[str]]) -> bool:
     if not body or any(map(VALUE.fullmatch, row)) or not _is_header(row, body):
         return False
     named = zip(row, *body, strict=False)
-    return any(name not in MISSING and _are_values(_held(cells)) for name, *cells in named)
+    return any(name not in MISSING and are_values(_held(cells)) for name, *cells in named)
 
 
 def _held(cells: list[str]) -> list[str]:
     return [cell for cell in cells if cell not in MISSING]
-
-
-def _are_values(held: list[str]) -> bool:
-    """Return whether most cells are numbers, dates or times."""
-    return bool(held) and sum(1 for c in held if VALUE.fullmatch(c)) >= MOSTLY * len(held)
 
 
 def _orders(cells: list[str]) -> set[str]:
@@ -175,7 +169,7 @@ def _is_header(first: list[str], body: list[list[str]]) -> bool:
         held = _held(cells)
         if name in MISSING or not held:
             continue
-        if _are_values(held):
+        if are_values(held):
             if MOMENT.fullmatch(name) and not any(map(MOMENT.fullmatch, held)):
                 certain += 1
             elif not (orders and NUMERAL.fullmatch(name)):

@@ -163,6 +163,56 @@ def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> Non
     assert len(table.labels) == 60
 
 
+@pytest.mark.parametrize(
+    ("above", "body", "left_out"),
+    [
+        (
+            ["Price,Close,Volume", "Ticker,AAPL,AAPL", "Date,,"],
+            [f"2024-01-{i + 1:02d},{100 + i}.5,{900 + i * 7}" for i in range(28)],
+            {2: "holds units, not values", 3: "holds units, not values"},
+        ),
+        (
+            ["ID,Satisfied?,Gender", ",Response,Response"],
+            ["10,Very,M", "11,Not,F", "10,Not,M"] * 10,
+            {2: "holds 'Response', not values"},
+        ),
+        (["Title,CPIH", "CDID,L55O", "Unit,%"], [f"{1700 + i},{i % 9}.5" for i in range(60)],
+         {2: "holds units, not values", 3: "holds units, not values"}),
+        (["a,b", "no,no"], ["yes,yes"] * 10, {}),  # too few to say
+        (["a,b", "no,no"], ["yes,no", "no,yes"] * 20, {}),
+        (["a,b", "no,maybe"], ["yes,yes", "well,well"] * 20, {}),
+    ],
+)  # fmt: skip
+def test_second_names_below_the_header_are_left_out(
+    above: list[str], body: list[str], left_out: dict[int, str]
+) -> None:
+    table = read_table(csv_of(*above, body=body), overrides=Overrides(header=True))
+    assert {row.line: row.reason for row in table.dropped} == left_out
+    assert len(table.labels) == len(above) - 1 + len(body) - len(left_out)
+
+
+@pytest.mark.parametrize(
+    ("below", "left_out"),
+    [
+        ((",,", "Source: ERP,,", "Printed 1 May 2024,,"), [63, 64]),
+        (("7,,",), []),
+        (("Source: ERP,,x",), []),
+    ],
+)
+def test_notes_below_the_table_are_left_out(below: tuple[str, ...], left_out: list[int]) -> None:
+    table = read_table(csv_of("a,b,y", body=BODY, below=below))
+    assert [row.line for row in table.dropped] == left_out
+    assert warned(table, "line 63 (holds one text, as a note)") is bool(left_out)
+    sparse = csv_of("a,b,y", body=["x,,", *BODY, "x,,"])
+    assert not read_table(sparse).dropped
+
+
+@pytest.mark.parametrize("again", ["\ufeffa,b,y", "A,B,Y", " a, b ,y"])
+def test_a_header_is_repeated_whatever_its_blanks_and_case(again: str) -> None:
+    table = read_table(csv_of("a,b,y", *BODY, again))
+    assert [row.line for row in table.dropped] == [62]
+
+
 def test_a_first_row_with_a_number_or_one_odd_text_is_no_row_of_units() -> None:
     assert len(read_table(csv_of("a,b,y", "low,3.5,x")).labels) == 61
     assert len(read_table(csv_of("a,y", "?,x", body=[f"{i},q" for i in range(30)])).labels) == 31
