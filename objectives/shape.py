@@ -11,6 +11,7 @@ from objectives.dialect import JUNK, Row, find_dialect, first_rows
 from objectives.encoding import (
     HEAD,
     find_encoding,
+    guessed,
     is_valid,
     open_text,
     refuse_other_text,
@@ -59,7 +60,10 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
         header=header,
         skip=skip + line - 1,
         names=unique_names(uncommented(names) if header else [""] * len(names)),
-        warnings=_left_out(head, skip, skip + line - 1),
+        warnings=(
+            *(guessed(head, encoding) if overrides.encoding is None else ()),
+            *_left_out(head, skip, skip + line - 1),
+        ),
     )
 
 

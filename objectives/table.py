@@ -13,6 +13,7 @@ import pandas as pd
 from objectives.cells import Cells
 from objectives.checks import column_warnings, doubts, listed, row_warnings, target_warnings
 from objectives.columns import find_conventions, force, infer, values_of
+from objectives.encoding import without_end_mark
 from objectives.grid import Grid, RaggedError, TooLargeError, load
 from objectives.reading import (
     MISSING,
@@ -104,6 +105,7 @@ def read_table(
         ReadingError: the bytes cannot be read as a table; the message says what to do.
     """
     overrides = overrides or Overrides()
+    data = without_end_mark(data)
     shape = find_shape(data, overrides)
     names = shape.names
     missing = tuple(dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing))))
@@ -159,6 +161,7 @@ def apply_reading(
         MissingColumnsError: a column that gives features is absent.
         ReadingError: the bytes cannot be read as a table.
     """
+    data = without_end_mark(data)
     shape = find_again(data, reading, optional)
     named, warnings = _find_columns(shape.names, reading, optional)
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
