@@ -15,10 +15,11 @@ BLANKS = " \t\r\n\f\v\xa0\ufeff"
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
 
 MONEY = (  # before or behind a number
-    r"(?:[$€£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|US\$|R\$|zł|kr\.?)"
+    r"(?:[$€£¥₹₽₩₺฿₫₱₴₦]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY"
+    r"|(?:US|HK|NT|[ACRS])\$|Rs\.?|zł|kr\.?)"
 )
 VALUE = re.compile(  # a number, date or time, whatever its conventions
-    rf"[-+(]?{MONEY}?\s?[-+]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?\s?(?:{MONEY}|%)?\)?"
+    rf"[-+(]?{MONEY}?\s?[-+(]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?[-–—]?\)?\s?(?:{MONEY}|%)?\)?"
     r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?"
     r"|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
 )

@@ -46,7 +46,7 @@ MARKUP = re.compile(
 )
 JSON = re.compile(r'\s*(\{\s*["}]|\[\s*([\[{"]|-?[\d.]+([eE][-+]?\d+)?\s*(,|\]\s*$)))')
 ARFF = re.compile(r"(\s|%.*\n)*@relation\s", re.IGNORECASE)
-BINARY = 0.01  # share of control characters, from which a file is no text at all
+BINARY = 0.05  # share of control characters, from which a file is no text at all
 FOREIGN = re.compile(r"[^\W\d_]*[^\x00-\x7f]\w*")
 HIGH = re.compile(rb"[\x80-\xff]")
 RUNS = re.compile(rb"[\x80-\xff]+")
@@ -199,6 +199,6 @@ def guessed(head: list[str], encoding: str) -> tuple[str, ...]:
     if word is None:
         return ()
     return (
-        f"The encoding is taken to be {encoding}: a word is {word[0][:40]!r}. If that looks "
-        "wrong, name it, as with --encoding cp1250",
+        f"The encoding is taken to be {encoding}, by which a word is {word[0][:40]!r}. If that "
+        "looks wrong, name the right one with --encoding",
     )

@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 
 from objectives.cells import Cells
-from objectives.checks import column_warnings, doubts, listed, row_warnings, target_warnings
+from objectives.checks import (
+    column_warnings,
+    doubts,
+    listed,
+    missing_words,
+    row_warnings,
+    target_warnings,
+)
 from objectives.columns import find_conventions, force, infer, values_of
 from objectives.encoding import without_end_mark
 from objectives.grid import Grid, RaggedError, TooLargeError, load
@@ -67,6 +74,7 @@ class Column:
     missing: float  # share of the rows, 0 to 1
     distinct: int  # different values, missing not counted
     examples: tuple[str, ...]
+    absent: Mapping[str, int]  # rows of each text that counts as missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +116,8 @@ def read_table(
     data = without_end_mark(data)
     shape = find_shape(data, overrides)
     names = shape.names
-    missing = tuple(dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing))))
+    usual = [text for text in MISSING if text not in overrides.present]
+    missing = tuple(dict.fromkeys((*usual, *(text.strip() for text in overrides.missing))))
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
     grid = load(data, shape, limit)
     columns = _cells(grid, enumerate(names), missing)
@@ -123,6 +132,7 @@ def read_table(
             warnings += guesses
         if cells.name not in kinds or rules[-1].kind == "numeric":
             warnings += doubts(cells, rules[-1], grid.lines)
+    warnings += missing_words(columns, rules)
     reading = Reading(
         encoding=shape.encoding,
         separator=shape.separator,
@@ -327,6 +337,7 @@ def _assemble(
                 missing=missing / cells.rows,
                 distinct=len(cells.values),
                 examples=tuple(cells.values[:EXAMPLES]),
+                absent=cells.absent,
             )
         )
     labels = {cells.name: pd.Series(cells.texts(), dtype=object) for cells in columns}

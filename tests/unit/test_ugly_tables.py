@@ -314,6 +314,30 @@ def test_a_few_texts_that_keep_a_column_from_being_numeric_are_named(odd: str) -
     assert not warned(told, "not numeric")
 
 
+@pytest.mark.parametrize(
+    ("odd", "other", "kind"),
+    [
+        ("<0.{i}", "{i}.5", "numeric"),
+        ("{i}.5*", "{i}.25", "numeric"),
+        ("not before {i}", "2024-01-{i}", "datetime"),
+    ],
+)
+def test_a_column_half_of_numbers_or_dates_is_warned_of_however_many_texts_are_odd(
+    odd: str, other: str, kind: str
+) -> None:
+    body = [f"{(odd if i % 3 == 0 else other).format(i=i % 28 + 1)},x" for i in range(60)]
+    table = read_table(csv_of("a,y", body=body))
+    assert warned(table, f"'{odd.format(i=1)}'", "20 of its 60 cells", f"--column a={kind}")
+
+
+def test_rows_that_may_be_sums_are_said() -> None:
+    body = [f"s{i % 5},{i * 3},{i % 7}" for i in range(200)]
+    table = read_table(csv_of("shop,sales,y", *body, "Grand Total,59700,597", body=[]))
+    assert warned(table, "'Grand Total'", "line 202")
+    often = [f"{('total', 'partial')[i % 2]},{i * 3}" for i in range(60)]
+    assert not warned(read_table(csv_of("scope,y", body=often)), "sums")
+
+
 def test_levels_among_a_few_numbers_and_codes_are_not_called_odd() -> None:
     body = [f"{('0', '1', '2', '3+')[i % 4]},{i % 90:05d},x{i % 3}" for i in range(60)]
     assert not warned(read_table(csv_of("a,zip,y", body=body)), "not numeric")
@@ -327,7 +351,8 @@ def test_infinity_in_words_is_missing() -> None:
 def test_percentages_among_plain_numbers_are_warned_of() -> None:
     mixed = [f"{i}%,x" if i % 2 else f"{i / 100},y" for i in range(40)]
     assert warned(read_table(csv_of("p,y", body=mixed)), "with % and without")
-    assert not warned(read_table(csv_of("p,y", body=[f"{i}%,x" for i in range(40)])), "without")
+    alike = [f"({i / 9:.1f}%),x" if i % 2 else f"{i}%,y" for i in range(40)]
+    assert not warned(read_table(csv_of("p,y", body=alike)), "without")
 
 
 def test_a_sentinel_is_named_as_the_file_writes_it() -> None:
@@ -356,11 +381,31 @@ def test_pandas_unnamed_index_is_an_identifier_in_any_order() -> None:
 
 
 def test_classes_alike_and_rows_without_a_target_are_warned_of() -> None:
-    body = [f"{i % 7},{('Cat', 'cat', 'Dog', '')[i % 4]}" for i in range(60)]
+    alike = ("Cat", "cat", "Dog", "", "Café", "Cafe\u0301", "ab", "a\u200bb", "a b", "a  b")
+    body = [f"{i % 7},{alike[i % 10]}" for i in range(150)]
     table = read_table(csv_of("a,y", body=body))
     warnings = target_warnings(table, choose_target(table, "y"))
-    assert any("'Cat', 'cat'" in text for text in warnings)
+    for pair in ("'Cat'", "'Caf\\xe9'", "'Cafe\\u0301'", "'a\\u200bb'", "'a b', 'ab'"):
+        assert any(pair in text and "Dog" not in text for text in warnings)
     assert any("'y': 15. They are left out" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["+", "-"], r"15 cells '-' count as missing.*--present=-"),
+        (["Y", ""], "15 cells without one are a class, write its name"),
+    ],
+)
+def test_the_refusal_of_a_target_says_what_its_missing_cells_may_be(
+    cells: list[str], says: str
+) -> None:
+    data = csv_of("a,y", body=[f"{i}.5,{cells[i % 2]}" for i in range(30)])
+    with pytest.raises(ReadingError, match=says):
+        choose_target(read_table(data), "y")
+    if "-" in cells:
+        table = read_table(data, overrides=Overrides(present=("-",)))
+        assert choose_target(table, "y").classes == ("+", "-")
 
 
 # Units behind numbers
