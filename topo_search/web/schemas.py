@@ -76,6 +76,7 @@ class Reading(Strict):
     skip = _maybe(fields.Integer, "Lines above the header.", validate=validate.Range(0, 10_000))
     day_first = _maybe(fields.Boolean, "Of dates such as 3/4/2024.")
     missing = fields.List(fields.String(validate=SHORT), validate=validate.Length(max=100))
+    present = fields.List(fields.String(validate=SHORT), validate=validate.Length(max=100))
     kinds = fields.Dict(
         keys=fields.String(validate=NAMED), values=fields.String(validate=validate.OneOf(KINDS))
     )

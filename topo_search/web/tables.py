@@ -270,8 +270,8 @@ def _offered(usual: Parameter | Any) -> dict[str, Any]:
 def overrides_of(given: Mapping[str, Any]) -> Overrides:
     """Return what a request says of how its table is to be read."""
     known = {name: value for name, value in given.items() if value is not None}
-    if "missing" in known:
-        known["missing"] = tuple(known["missing"])
+    for name in {"missing", "present"} & known.keys():
+        known[name] = tuple(known[name])
     return Overrides(**known)
 
 
