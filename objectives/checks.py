@@ -15,6 +15,7 @@ import pandas as pd
 from objectives.cells import SAMPLE, Cells, Codes
 from objectives.columns import Flags
 from objectives.dates import find_order
+from objectives.explained import explained
 from objectives.grid import Grid
 from objectives.numerals import is_code, to_numbers, without_unit
 from objectives.reading import ColumnRule
@@ -32,7 +33,7 @@ LARGE_CLASS = 0.9  # share of the rows, from which accuracy says little
 USUAL_SENTINELS = {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0}
 NEARLY = 0.5  # share of numbers or dates, from which other texts of a column are odd
 SUM = re.compile(
-    r"(.*\b)?(grand|sub)?[ -]?totals?( .*)?|(zwischen|gesamt)?summe|gesamt|sum|suma|somme"
+    r"(\w+ )?(grand|sub)?[ -]?totals?( \w+)?:?|(zwischen|gesamt)?summe|gesamt|sum|suma|somme"
     r"|итого|合计|合計",
     re.IGNORECASE,
 )
@@ -246,7 +247,7 @@ def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
     given_away: dict[str, float] = {}
     for feature in examples.features:
         column = examples.frame[feature.name].to_numpy()
-        share = _explained(column, examples.y, target.task == "regression")
+        share = explained(column, examples.y, target.task == "regression")
         if share >= GIVEN_AWAY:
             given_away[feature.column] = max(share, given_away.get(feature.column, 0.0))
     for name, share in given_away.items():
@@ -278,40 +279,3 @@ def _alike(classes: tuple[str, ...]) -> list[str]:
     ]
     times = Counter(looks)
     return [name for name, look in zip(classes, looks, strict=True) if times[look] > 1]
-
-
-def _explained(column: np.ndarray[Any, Any], y: np.ndarray[Any, Any], regression: bool) -> float:
-    """Return the share of a target that a single column explains."""
-    levels, distinct = pd.factorize(column, use_na_sentinel=False)
-    several = len(distinct) <= len(y) / 5
-    if regression:
-        shares = [_variance_explained(levels, y)] if several else []
-        if column.dtype.kind == "f":
-            shares.append(_rank_correlation(column, y))
-        return max(shares, default=0.0)
-    others = len(y) - np.bincount(y).max()  # rows that always naming the largest class misses
-    if several:
-        pairs, counts = np.unique(np.stack([levels, y]), axis=1, return_counts=True)
-        missed = len(y) - int(pd.Series(counts).groupby(pairs[0]).max().sum())
-        return float(1 - missed / others)
-    if column.dtype.kind != "f":
-        return 0.0
-    changes = np.count_nonzero(np.diff(y[np.argsort(column, kind="stable")]))
-    return float(1 - max(0, changes - len(np.unique(y)) + 1) / others)
-
-
-def _variance_explained(levels: Integers, y: Floats) -> float:
-    total = np.sum((y - y.mean()) ** 2)
-    means = np.bincount(levels, weights=y) / np.bincount(levels)
-    return float(1 - np.sum((y - means[levels]) ** 2) / total) if total else 0.0
-
-
-def _rank_correlation(column: Floats, y: Floats) -> float:
-    """Return the size of Spearman's rank correlation over the rows that have a value."""
-    known = np.isfinite(column)
-    if known.sum() < len(y) / 2:
-        return 0.0
-    ranks = [pd.Series(values[known]).rank().to_numpy() for values in (column, y)]
-    if min(np.ptp(r) for r in ranks) == 0:
-        return 0.0
-    return abs(float(np.corrcoef(ranks[0], ranks[1])[0, 1]))

@@ -72,6 +72,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None) -> Grid:
         rows = parse(text, shape.separator, shape.quote, shape.skip)
         names = next(row for _, row in rows if not is_blank(row)) if shape.header else [""]
         folded = _folded(names)
+        end = folded[-1]
         for line, row in rows:
             if last and line - last > 1:
                 spans.append((last, line))
@@ -83,7 +84,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None) -> Grid:
                 if len(row) != width and not (len(row) > width and is_blank(row[width:])):
                     ragged.append((last, len(row)))
                     continue
-            if row == names or (_folded(row[-1:]) == folded[-1:] and _folded(row) == folded):
+            if row[-1].strip(BLANKS).casefold() == end and _folded(row) == folded:
                 again.append(last)
                 continue
             lines.append(last)
