@@ -16,7 +16,7 @@ JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave 
 
 MONEY = (  # before or behind a number
     r"(?:[$€£¥₹₽₩₺฿₫₱₴₦]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY"
-    r"|(?:US|HK|NT|[ACRS])\$|Rs\.?|zł|kr\.?)"
+    r"|(?:US ?|HK|NT|[ACRS])\$|Rs\.?|zł|kr\.?|Kč|[元円원])"
 )
 VALUE = re.compile(  # a number, date or time, whatever its conventions
     rf"[-+(]?{MONEY}?\s?[-+(]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?[-–—]?\)?\s?(?:{MONEY}|%)?\)?"
@@ -129,11 +129,11 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
 
 
 def _likely(head: list[str]) -> str:
-    """Return a sign that may separate cells: as often in each line as in the first, if any is."""
+    """Return a sign that may separate cells: in each line as often as in the first, or at all."""
     lines = [line.strip() for line in head[:20] if line.strip()]
-    counts = {sign: {line.count(sign) for line in lines} for sign in UNUSUAL}
-    even = (sign for sign, found in counts.items() if len(found) == 1 and found != {0})
-    return next(even, " " if any("  " in line for line in lines) else ":")
+    counts = {sign: [line.count(sign) for line in lines] for sign in UNUSUAL}
+    even = (sign for sign, times in counts.items() if min(times) == max(times) > 0)
+    return next(even, " " if min(counts[" "]) else ":")
 
 
 def _score(head: list[str], separator: str, quote: str) -> tuple[float, int]:

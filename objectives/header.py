@@ -27,28 +27,34 @@ def find_header(rows: list[Row], width: int, overrides: Overrides) -> Header:
     fitting = [(line, row[:width]) for line, row in rows if fits(row, width)]
     bodies = [row for _, row in fitting]
     line, first = fitting[_first(bodies, width) if overrides.skip is None else 0]
-    if overrides.header is not None:
-        return line, first, overrides.header
+    if overrides.header is False:
+        return line, first, False
     body = [row for at, row in fitting if at > line]
     if _is_header(first, body):
         return line, first, True
     above = [row for row in rows if row[0] < line]
     while len(above) > 1 and _are_comments([row for _, row in above[-2:]], width):
         above.pop()  # units, below names
-    if not above:
-        return line, first, False
-    top, row = above[-1]
-    names = names_above(row, [first, *body], width)
-    keys = [cells[0] for cells in (first, *body)]
-    if names and (names[0] or len(set(keys)) == len(keys)):
-        return top, names, True
-    if overrides.skip is None and len(row) > 1 and not any(map(VALUE.fullmatch, row)):
-        raise LayoutError(
-            f"Line {top} has {len(row)} fields, where the rows below it have {width}: "
-            f"{', '.join(row)[:80]!r}. If it names the columns, repair it; else leave it out, "
-            f"with --skip {top}"
-        )
-    return line, first, False
+    if above:
+        top, row = above[-1]
+        if names := _named_above(row, [first, *body], width):
+            return top, names, True
+        if len(row) > 1 and not _is_comment(row):
+            raise LayoutError(
+                f"Line {top} has {len(row)} fields, where the rows below it have {width}: "
+                f"{', '.join(row)[:80]!r}. If it names the columns, repair it; else leave it out, "
+                f"with --skip {top}"
+            )
+    return line, first, bool(overrides.header)
+
+
+def _named_above(row: list[str], bodies: list[list[str]], width: int) -> list[str]:
+    """Return the names in the row above the table, if it has them; row names are all different."""
+    names = names_above(row, bodies, width)
+    keys = [cells[0] for cells in bodies]
+    if not names or _is_comment(row):
+        return names
+    return names if _is_header(names, bodies) and (names[0] or len({*keys}) == len(keys)) else []
 
 
 def fits(row: list[str], width: int) -> bool:
@@ -70,7 +76,7 @@ def names_above(row: list[str], bodies: list[list[str]], width: int) -> list[str
     if _is_comment(row) and len(row) == width:
         return uncommented(row)
     short = width - len(row)
-    if short < 1 or len(row) < 2 or any(map(VALUE.fullmatch, row)):
+    if short < 1 or len(row) < 2:
         return []
     if is_blank([cell for body in bodies for cell in body[len(row) :]]):
         return [*row, *[""] * short]

@@ -13,7 +13,7 @@ Kind = Literal[
 
 # Cells that hold nothing. "None" is not among them: many tables use it as a level.
 MISSING = (
-    "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "<NA>",
+    "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "NAN", "null", "NULL", "Null", "<NA>",
     "#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "inf", "-inf", "Inf", "-Inf",
     "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity", "n.a.", "N.A.", "#NULL!",
     "#NUM!", "#NAME?", "\\N", "NaT", "0000-00-00", "0000-00-00 00:00:00",

@@ -20,7 +20,7 @@ from objectives.encoding import (
 from objectives.header import find_header, fits, names_above, uncommented
 from objectives.reading import Overrides, Reading, ReadingError
 
-DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?,*\s*')  # Excel's own way to name the separator
+DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?,*\s*', re.I)  # Excel's own way to name the separator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,18 +51,18 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
     if skip and not rest:
         raise ReadingError(f"Expected rows below the {skip} lines to skip. Give a smaller --skip.")
     separator, quote = find_dialect(rest, separator, overrides.quote)
-    rows = first_rows(rest, separator, quote)
+    rows = [(skip + line, row) for line, row in first_rows(rest, separator, quote)]
     line, names, header = find_header(rows, _width(rows), overrides)
     return Shape(
         encoding=encoding,
         separator=separator,
         quote=quote,
         header=header,
-        skip=skip + line - 1,
+        skip=line - 1,
         names=unique_names(uncommented(names) if header else [""] * len(names)),
         warnings=(
             *(guessed(head, encoding) if overrides.encoding is None else ()),
-            *_left_out(head, skip, skip + line - 1),
+            *_left_out(head, skip, line - 1),
         ),
     )
 

@@ -121,17 +121,21 @@ def test_rows_that_begin_with_a_hash_are_no_comments_where_all_do() -> None:
 
 def test_names_that_are_not_as_many_as_the_columns_are_refused_with_their_line() -> None:
     body = ["1,20,5,a", "2,21,7,b"] * 15  # decimal commas, perhaps
-    for names in ("id,temp,y", "id,temp,rain,wind,y"):
-        with pytest.raises(ReadingError, match="Line 1 has . fields.*have 4.*--skip 1"):
-            read_table(csv_of(names, body=body))
+    for names in ("id,temp,y", "id,temp,rain,wind,y", "country,2019,2020"):
+        for given in ({}, {"header": True}, {"skip": 0}):
+            with pytest.raises(ReadingError, match="Line 1 has . fields.*have 4.*--skip 1"):
+                read_table(csv_of(names, body=body), overrides=Overrides(**given))
+    with pytest.raises(ReadingError, match="Line 2 has 2 fields.*--skip 2"):
+        read_table(csv_of("SEP=,", "a,b", body=body))
     assert len(read_table(csv_of("a,b", body=body), overrides=Overrides(skip=1)).columns) == 4
 
 
 def test_separators_behind_all_rows_but_the_header_keep_its_names() -> None:
-    data = csv_of("a;b;y", body=["1,5;2;x;;;", "2,5;3;y;;;"] * 15)
-    table = read_table(data)
-    assert [*table.labels][:3] == ["a", "b", "y"]
-    assert apply_reading(data, table.reading).labels.equals(table.labels)
+    for names in ("a;b;y", "2019;2021;z"):
+        data = csv_of(names, body=["1,5;2;x;;;", "2,5;3;y;;;"] * 15)
+        table = read_table(data)
+        assert [*table.labels][:3] == names.split(";")
+        assert apply_reading(data, table.reading).labels.equals(table.labels)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +151,11 @@ def test_lists_in_cells_do_not_decide_what_separates_them(
 ) -> None:
     table = read_table(csv_of(names, body=body * 15))
     assert (table.reading.separator, [*table.labels]) == (separator, names.split(separator))
+
+
+def test_blanks_are_suggested_where_each_line_has_some() -> None:
+    with pytest.raises(ReadingError, match="--separator ' '"):
+        read_table(csv_of('"len" "y"', body=[f'"{i}" 1.5 "a"' for i in range(9)]))
 
 
 @pytest.mark.parametrize("sign", ["~", "^", ":", " "])
