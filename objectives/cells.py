@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from objectives.dates import to_moments
 from objectives.numerals import decimal_evidence, find_unit, to_numbers, without_unit
 
 Strings = np.ndarray[Any, np.dtype[np.object_]]
@@ -31,21 +33,34 @@ class Cells:
     values: Strings  # distinct texts, blanks around them removed, in order of appearance
     codes: Codes  # of each row; -1 where missing
     counts: Integers  # rows of each value
+    absent: Mapping[str, int] = field(default_factory=dict)  # rows of each text that is missing
     parsed: dict[tuple[str, str], Floats] = field(default_factory=dict, repr=False)
+    dated: dict[str, Floats] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, name: str, position: int, raw: Sequence[str], missing: frozenset[str]) -> Cells:
         """Return the cells of raw texts; `missing` are the texts that stand for nothing."""
         found_codes, found = pd.factorize(np.array(raw, dtype=object))
-        stripped = (text.strip() for text in found)
+        stripped = [text.strip() for text in found]
         cleaned = [None if t in missing or not t.strip(",;|") else t for t in stripped]
         values = np.array(cleaned, dtype=object)
         codes = found_codes.astype(np.int32)
+        absent: Counter[str] = Counter()
+        for code, (text, value) in enumerate(zip(stripped, cleaned, strict=True)):
+            if value is None and text.strip(",;|"):
+                absent[text] += int(np.count_nonzero(codes == code))
         if not np.array_equal(values, found):  # cleaning may make two texts one
             again, values = pd.factorize(values)
             codes = again.astype(np.int32)[codes]
         counts = np.bincount(codes[codes >= 0], minlength=len(values))
-        return cls(name=name, position=position, values=values, codes=codes, counts=counts)
+        return cls(
+            name=name,
+            position=position,
+            values=values,
+            codes=codes,
+            counts=counts,
+            absent=absent,
+        )
 
     @property
     def rows(self) -> int:
@@ -73,6 +88,11 @@ class Cells:
         unlike = len(self.values) >= KEY_SHARE * self.held
         return "" if unlike and all(map(codes.fullmatch, self.sample)) else unit
 
+    @cached_property
+    def evidence(self) -> str:
+        """What the values show of their decimal sign; see `decimal_evidence`."""
+        return decimal_evidence(self.bare)
+
     @property
     def bare(self) -> Strings:
         """The sample, without the unit."""
@@ -84,6 +104,12 @@ class Cells:
         if how not in self.parsed:
             self.parsed[how] = to_numbers(without_unit(self.values, unit), decimal)
         return self.parsed[how]
+
+    def moments(self, order: str) -> Floats:
+        """Return the values as moments, a row each, NaN where they are none in that order."""
+        if order not in self.dated:
+            self.dated[order] = to_moments(self.values, order)
+        return self.dated[order]
 
     def spread(self, per_value: np.ndarray[Any, Any], missing: Any) -> np.ndarray[Any, Any]:
         """Return what is known of each value as one entry per row."""

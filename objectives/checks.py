@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ import pandas as pd
 
 from objectives.cells import SAMPLE, Cells, Codes
 from objectives.columns import Flags
+from objectives.dates import find_order
+from objectives.explained import explained
 from objectives.grid import Grid
 from objectives.numerals import is_code, to_numbers, without_unit
 from objectives.reading import ColumnRule
@@ -27,6 +31,13 @@ GIVEN_AWAY = 0.999  # share of the target that one column explains, from which i
 SMALL_CLASS = 5  # rows
 LARGE_CLASS = 0.9  # share of the rows, from which accuracy says little
 USUAL_SENTINELS = {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0}
+NEARLY = 0.5  # share of numbers or dates, from which other texts of a column are odd
+SUM = re.compile(
+    r"(\w+ )?(grand|sub)?[ -]?totals?( \w+)?:?|(zwischen|gesamt)?summe|gesamt|sum|suma|somme"
+    r"|итого|合计|合計",
+    re.IGNORECASE,
+)
+SUMS = 0.1  # of the rows that may be sums
 SENTINEL_ROWS = 3  # that hold the value, at least
 SENTINEL_OTHERS = 10  # distinct other values, at least
 LEFT_OUT = {
@@ -34,16 +45,17 @@ LEFT_OUT = {
     "constant": "holds one value only",
     "empty": "is empty",
 }
-FEW_NUMBERS, FEW_ODD = 6, 5  # distinct numbers at least, and other texts at most, of such columns
+FEW_NUMBERS = 6  # distinct numbers or dates, at least, that odd texts are odd among
+ODD = 5  # odd texts written out
 FAR, MARK = 10, 99  # of a mark such as -999 among few values: their ranges away, its size at least
 LISTED = 10  # lines or names written out in a warning
 
 
-def listed(items: Iterable[object]) -> str:
-    """Return items as text, the first 10 of them and how many there are more."""
+def listed(items: Iterable[object], most: int = LISTED) -> str:
+    """Return items as text, the first of them and how many there are more."""
     texts = [str(item) for item in items]
-    more = f" and {len(texts) - LISTED} more" if len(texts) > LISTED else ""
-    return ", ".join(texts[:LISTED]) + more
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
 
 
 def column_warnings(
@@ -62,7 +74,13 @@ def column_warnings(
     """
     if rule.kind in LEFT_OUT:
         example = f" ({cells.values[0]!r} and so on)" if len(cells.values) > 1 else ""
-        return [f"Column {rule.name!r} {LEFT_OUT[rule.kind]}{example}; it is left out."]
+        kind = "numeric" if rule.decimal else "categorical"
+        remedy = (
+            f" If it tells more, say so with --column {shlex.quote(f'{rule.name}={kind}')}"
+            if rule.kind == "identifier"
+            else ""
+        )
+        return [f"Column {rule.name!r} {LEFT_OUT[rule.kind]}{example}; it is left out.{remedy}"]
     warnings = []
     if unreadable.any():
         first = int(np.argmax(np.append(unreadable, False)[cells.codes]))
@@ -78,7 +96,7 @@ def column_warnings(
 def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
     """Return what is doubtful about how one column is to be read, and how to say so."""
     if rule.kind in ("categorical", "identifier", "text") and not rule.decimal:
-        return _nearly_numbers(cells, rule, lines)
+        return [*_nearly(cells, rule, lines), *_sums(cells, rule, lines)]
     if rule.kind != "numeric":
         return []
     numbers = cells.numbers(rule.decimal, rule.unit)
@@ -90,7 +108,7 @@ def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
             "far from its other values. If it stands for a missing value, say so with "
             f"{' '.join(f'--missing={shlex.quote(text)}' for text in texts[:3])}"
         )
-    percent = [text.endswith("%") for text, n in zip(cells.values, numbers, strict=True) if n]
+    percent = ["%" in text for text, n in zip(cells.values, numbers, strict=True) if n]
     if any(percent) and not all(percent):
         warnings.append(
             f"Column {rule.name!r} holds numbers with % and without; the sign is ignored. "
@@ -99,21 +117,52 @@ def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
     return warnings
 
 
-def _nearly_numbers(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
-    """Return a warning where a few odd texts keep a column from being one of numbers."""
+def _nearly(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
+    """Return a warning where odd texts keep a column from being one of numbers or dates."""
     few = without_unit(cells.values[:SAMPLE], cells.unit)
     sign = max(".,", key=lambda sign: int(np.isfinite(to_numbers(few, sign)).sum()))
-    if np.isfinite(to_numbers(few, sign)).mean() < 0.5 or is_code(few):
+    order, share, _ = find_order(cells.values, None)
+    if np.isfinite(to_numbers(few, sign)).mean() >= NEARLY and not is_code(few):
+        kind, odd = "numeric", ~np.isfinite(cells.numbers(sign, cells.unit))
+    elif share >= NEARLY:
+        kind, odd = "datetime", ~np.isfinite(cells.moments(order)[:, 0])
+    else:
         return []
-    odd = ~np.isfinite(cells.numbers(sign, cells.unit))
-    if (~odd).sum() < FEW_NUMBERS or not 0 < odd.sum() <= FEW_ODD:
+    if (~odd).sum() < FEW_NUMBERS or not odd.any():
         return []
-    texts = [text if len(text) <= 40 else f"{text[:39]}…" for text in cells.values[odd]]
+    texts = [text if len(text) <= 40 else f"{text[:39]}…" for text in cells.values[odd][:LISTED]]
     first = int(np.argmax(np.append(odd, False)[cells.codes]))
     return [
-        f"Column {rule.name!r} is {rule.kind}, not numeric, for {cells.counts[odd].sum()} of its "
-        f"{cells.held} cells: {listed(map(repr, texts))}, first on line {lines[first]}. "
-        f"If they stand for nothing, say so with --column {shlex.quote(rule.name + '=numeric')}"
+        f"Column {rule.name!r} is {rule.kind}, not {kind}, for {cells.counts[odd].sum()} of its "
+        f"{cells.held} cells: {listed(map(repr, texts), ODD)}, first on line {lines[first]}. "
+        f"If they stand for nothing, say so with --column {shlex.quote(f'{rule.name}={kind}')}"
+    ]
+
+
+def _sums(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
+    """Return a warning where a few rows are named as sums of others."""
+    found = np.array([bool(SUM.fullmatch(text)) for text in cells.values])
+    rows = np.flatnonzero(np.append(found, False)[cells.codes])
+    if not 0 < len(rows) <= SUMS * cells.rows:
+        return []
+    return [
+        f"Column {rule.name!r} holds {listed(map(repr, cells.values[found]), ODD)}, first on line "
+        f"{lines[rows[0]]}. If rows are sums of others ({len(rows)}), remove them."
+    ]
+
+
+def missing_words(columns: Iterable[Cells], rules: Iterable[ColumnRule]) -> list[str]:
+    """Return a warning for each text that counts as missing in columns of words."""
+    found: dict[str, dict[str, int]] = {}
+    for cells, rule in zip(columns, rules, strict=True):
+        if not rule.decimal and rule.kind not in ("empty", "datetime"):
+            for text, rows in cells.absent.items():
+                found.setdefault(text, {})[cells.name] = rows
+    return [
+        f"{text!r} among words counts as missing: {sum(rows.values())} cells of "
+        f"{listed(map(repr, rows), ODD)}. If it is a value, say so with "
+        f"--present={shlex.quote(text)}"
+        for text, rows in found.items()
     ]
 
 
@@ -180,8 +229,7 @@ def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
         )
     if alike := _alike(target.classes):
         warnings.append(
-            f"Classes that differ in upper and lower case only: {listed(map(repr, alike))}. "
-            "They are kept apart."
+            f"Classes that look alike: {listed(map(ascii, alike))}. They are kept apart."
         )
     if target.task != "regression":
         counts = np.bincount(examples.y, minlength=len(target.classes))
@@ -199,7 +247,7 @@ def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
     given_away: dict[str, float] = {}
     for feature in examples.features:
         column = examples.frame[feature.name].to_numpy()
-        share = _explained(column, examples.y, target.task == "regression")
+        share = explained(column, examples.y, target.task == "regression")
         if share >= GIVEN_AWAY:
             given_away[feature.column] = max(share, given_away.get(feature.column, 0.0))
     for name, share in given_away.items():
@@ -224,43 +272,10 @@ def _imbalance(target: Target, counts: Integers) -> list[str]:
 
 
 def _alike(classes: tuple[str, ...]) -> list[str]:
-    """Return the classes that another one equals but for upper and lower case."""
-    folded = Counter(name.casefold() for name in classes)
-    return [name for name in classes if folded[name.casefold()] > 1]
-
-
-def _explained(column: np.ndarray[Any, Any], y: np.ndarray[Any, Any], regression: bool) -> float:
-    """Return the share of a target that a single column explains."""
-    levels, distinct = pd.factorize(column, use_na_sentinel=False)
-    several = len(distinct) <= len(y) / 5
-    if regression:
-        shares = [_variance_explained(levels, y)] if several else []
-        if column.dtype.kind == "f":
-            shares.append(_rank_correlation(column, y))
-        return max(shares, default=0.0)
-    others = len(y) - np.bincount(y).max()  # rows that always naming the largest class misses
-    if several:
-        pairs, counts = np.unique(np.stack([levels, y]), axis=1, return_counts=True)
-        missed = len(y) - int(pd.Series(counts).groupby(pairs[0]).max().sum())
-        return float(1 - missed / others)
-    if column.dtype.kind != "f":
-        return 0.0
-    changes = np.count_nonzero(np.diff(y[np.argsort(column, kind="stable")]))
-    return float(1 - max(0, changes - len(np.unique(y)) + 1) / others)
-
-
-def _variance_explained(levels: Integers, y: Floats) -> float:
-    total = np.sum((y - y.mean()) ** 2)
-    means = np.bincount(levels, weights=y) / np.bincount(levels)
-    return float(1 - np.sum((y - means[levels]) ** 2) / total) if total else 0.0
-
-
-def _rank_correlation(column: Floats, y: Floats) -> float:
-    """Return the size of Spearman's rank correlation over the rows that have a value."""
-    known = np.isfinite(column)
-    if known.sum() < len(y) / 2:
-        return 0.0
-    ranks = [pd.Series(values[known]).rank().to_numpy() for values in (column, y)]
-    if min(np.ptp(r) for r in ranks) == 0:
-        return 0.0
-    return abs(float(np.corrcoef(ranks[0], ranks[1])[0, 1]))
+    """Return the classes that another equals but for case, blanks, accents' form, unseen signs."""
+    looks = [
+        " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").split())
+        for text in (unicodedata.normalize("NFKC", name).casefold() for name in classes)
+    ]
+    times = Counter(looks)
+    return [name for name, look in zip(classes, looks, strict=True) if times[look] > 1]

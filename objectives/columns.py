@@ -6,13 +6,14 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 import numpy as np
 
 from objectives.cells import KEY_SHARE, Cells, Floats
-from objectives.dates import PARTS, find_order, first_date, to_moments, to_parts
-from objectives.numerals import decimal_evidence, find_thousands, is_code, without_unit
+from objectives.dates import PARTS, ZONE, find_order, first_date, late_year, to_parts
+from objectives.numerals import find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -25,9 +26,8 @@ WORDS = (
 )  # fmt: skip
 PROSE_WORDS, PROSE_LENGTH, PROSE_DISTINCT = 3, 40, 0.3  # a text column has at least these means
 FEW = 10  # rows below which nothing is called an identifier or prose
-ID_WORDS = frozenset(
-    "id ids uid uuid guid key index idx row no nr num number case serial #".split()
-)
+KEYS = frozenset("id ids uid uuid guid key no nr num number serial #".split())
+PLACES = KEYS | {"index", "idx", "row", "case"}
 TIME_WORDS = frozenset("year date time timestamp month week day hour minute second".split())
 NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#")
 
@@ -37,21 +37,23 @@ class Conventions:
     """What the columns of one file share."""
 
     decimal: str
-    certain: bool  # whether some column shows which decimal sign it is
+    certain: bool  # whether the columns that show a decimal sign show the same
     day_first: bool | None
+    year_first: bool = True  # whether it may come first where it has two digits
 
 
 def find_conventions(
     columns: Sequence[Cells], separator: str, decimal: str | None, day_first: bool | None
 ) -> Conventions:
     """Find the decimal sign that most columns show, and whether days come before months."""
-    held = [cells.bare for cells in columns if len(cells.values)]
-    votes = [decimal_evidence(values) for values in held]
+    full = [cells for cells in columns if len(cells.values)]
+    votes = [cells.evidence for cells in full]
     points, commas = votes.count("."), votes.count(",")
     if decimal is None and points == commas == 0:
         # Where commas separate no cells, they are likely to be decimal signs.
         decimal = "," if separator == ";" and "either" in votes else "."
-    others = (values for values, vote in zip(held, votes, strict=True) if not vote)
+    year_first = day_first is None
+    others = (cells.bare for cells, vote in zip(full, votes, strict=True) if not vote)
     orders = {find_order(values, None) for values in others}
     known = {order for order, share, guess in orders if share > 1 - UNREADABLE and not guess}
     if day_first is None and len(known & {"dmy", "mdy"}) == 1:
@@ -59,7 +61,12 @@ def find_conventions(
     chosen = decimal or ("," if commas > points else ".")
     if day_first is None and chosen == "," and not known & {"dmy", "mdy"}:
         day_first = True
-    return Conventions(decimal=chosen, certain=points + commas > 0, day_first=day_first)
+    return Conventions(
+        decimal=chosen,
+        certain=bool(points) != bool(commas),
+        day_first=day_first,
+        year_first=year_first,
+    )
 
 
 def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]]:
@@ -72,6 +79,8 @@ def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]
     if len(values) == 1 and cells.held == cells.rows:
         return replace(rule, kind="constant"), []
     if numbers is not None:
+        if "date" in _words(cells.name) and np.isfinite(cells.moments("digits")).all():
+            return _as_dates(cells, replace(rule, decimal="", thousands=""), "digits"), []
         if set(numbers[np.isfinite(numbers)]) == {0.0, 1.0}:
             return replace(rule, kind="boolean"), warnings
         kind: Kind = "identifier" if _is_row_number(cells, numbers) else "numeric"
@@ -79,7 +88,7 @@ def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]
     words = {value.lower() for value in values[:9]}
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
         return replace(rule, kind="boolean", words=pair), []
-    order, share, guess = find_order(values, conventions.day_first)
+    order, share, guess = find_order(values, conventions.day_first, conventions.year_first)
     if share >= 1 - UNREADABLE and len(values) > 1:
         return _as_dates(cells, rule, order), _date_warnings(cells, order, guess)
     return replace(rule, kind=_text_kind(cells)), []
@@ -105,7 +114,7 @@ def force(cells: Cells, kind: Kind, conventions: Conventions) -> ColumnRule:
             )
         return replace(rule, decimal=decimal, unit=cells.unit)
     if kind == "datetime":
-        order, share, _ = find_order(cells.values, conventions.day_first)
+        order, share, _ = find_order(cells.values, conventions.day_first, conventions.year_first)
         if not share:
             raise ReadingError(
                 f"Expected dates in column {cells.name!r}, such as 2024-12-31. "
@@ -138,7 +147,7 @@ def values_of(cells: Cells, rule: ColumnRule) -> tuple[dict[str, np.ndarray[Any,
     if rule.kind in ("categorical", "text"):
         return {"": cells.texts()}, np.zeros(len(cells.values), dtype=bool)
     if rule.kind == "datetime":
-        moments = to_moments(cells.values, rule.dates)
+        moments = cells.moments(rule.dates)
         parts = to_parts(moments, rule.origin)
         spread = {part: cells.spread(parts[part], np.nan) for part in rule.parts}
         return spread, ~np.isfinite(moments[:, 0])
@@ -154,7 +163,7 @@ def values_of(cells: Cells, rule: ColumnRule) -> tuple[dict[str, np.ndarray[Any,
 
 def _decimal(cells: Cells, conventions: Conventions) -> str:
     """Return the decimal sign of one column: its own where it shows one, else the file's."""
-    evidence = decimal_evidence(cells.bare)
+    evidence = cells.evidence
     return evidence if evidence in (".", ",") else conventions.decimal
 
 
@@ -163,7 +172,7 @@ def _as_numbers(
 ) -> tuple[ColumnRule, Floats | None, list[str]]:
     """Return the rule with its number format, and the numbers, if the texts are numbers."""
     values = cells.values
-    evidence = decimal_evidence(cells.bare)
+    evidence = cells.evidence
     plain = without_unit(values, cells.unit)
     if not evidence or is_code(plain):
         return rule, None, []
@@ -200,7 +209,7 @@ def _as_numbers(
 
 def _as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
     """Return the rule of a datetime column: the parts of it that vary become features."""
-    moments = to_moments(cells.values, order)
+    moments = cells.moments(order)
     origin = "" if order == "time" else first_date(moments)
     parts = to_parts(moments, origin)
     kept = [part for part in PARTS if len(np.unique(parts[part][np.isfinite(parts[part])])) > 1]
@@ -210,14 +219,36 @@ def _as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
 
 
 def _date_warnings(cells: Cells, order: str, guess: bool) -> list[str]:
-    if not guess:
-        return []
-    first = "day" if order == "dmy" else "month"
-    return [
-        f"Column {cells.name!r}: dates such as {cells.values[0]!r} are read with the {first} "
-        "first. Nothing in the file says which it is. If that is wrong, say so with "
-        f"--{'month' if first == 'day' else 'day'}-first."
-    ]
+    column, example = f"Column {cells.name!r}", repr(cells.values[0])
+    warnings = []
+    if guess and order == "my":
+        warnings.append(
+            f"{column}: {example} and the like are read as months of a year. If they are not, "
+            f"say so with --column {shlex.quote(cells.name + '=categorical')}"
+        )
+    elif guess:
+        first = {"dmy": "day", "mdy": "month", "yy": "year"}[order]
+        others = [f"--{part}-first" for part in ("day", "month") if part != first]
+        warnings.append(
+            f"{column}: dates such as {example} are read with the {first} first. Nothing in the "
+            f"file says which it is. If that is wrong, say so with {' or '.join(others)}."
+        )
+    if order == "time":
+        return warnings
+    moments = cells.moments(order)
+    latest = int(np.nanmax(moments[:, 0]))
+    if latest > date.today().year and (text := late_year(cells.values, moments, order)):
+        warnings.append(
+            f"{column}: {text!r} is read as a date of {latest}, which is to come. If years such "
+            "as this are past, write them with four digits."
+        )
+    zones = {match[1] for value in cells.sample if (match := ZONE.search(value))}
+    if len(zones) > 1:
+        warnings.append(
+            f"{column} has times of several zones ({', '.join(sorted(zones)[:5])}), which are "
+            "ignored. Write all in one zone."
+        )
+    return warnings
 
 
 def _text_kind(cells: Cells) -> Kind:
@@ -239,12 +270,24 @@ def _is_row_number(cells: Cells, numbers: Floats) -> bool:
     """Return whether numbers only tell rows apart: whole, unique, and counting or so named."""
     if cells.rows < FEW or len(np.unique(numbers)) < cells.rows or (numbers % 1 != 0).any():
         return False
-    words = {word.lower() for word in NAME_WORDS.findall(cells.name)}
-    if words & TIME_WORDS:
+    words = _words(cells.name)
+    if TIME_WORDS.intersection(words):
         return False
     if cells.name.startswith("Unnamed: "):  # pandas' name of an index that was written beside
         return True
     dense = np.ptp(numbers) == cells.rows - 1
     steps = np.diff(numbers[cells.codes])
     counting = (steps > 0).all() and np.ptp(numbers) <= 10 * cells.rows
-    return bool(dense or counting or words & ID_WORDS)
+    return bool(dense or counting or _names_keys(words))
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in NAME_WORDS.findall(name)]
+
+
+def _names_keys(words: list[str]) -> bool:
+    """Return whether a name ends with a word such as number, begins with id, or is all such words.
+
+    "Number of employees", "case_count" and "price index" name measures.
+    """
+    return bool(words) and (words[-1] in KEYS or words[0] == "id" or PLACES.issuperset(words))

@@ -23,6 +23,7 @@ _CLOCK = (
     r"(?:(?(colon):|\.)(?P<second>\d\d(?:[.,]\d+)?))?\s?(?P<half>[ap]\.?m\.?)?"
 )
 _TIME = rf"(?:(?:T|,?\s+){_CLOCK}\s?(?:Z|UTC|GMT|[-+]\d\d:?(?:\d\d)?)?)?"
+_NAMED = rf"(?P<month>(?:{'|'.join(MONTHS)})[a-z]*\.?)"
 PATTERNS = {
     "time": re.compile(_CLOCK, re.IGNORECASE),
     "ymd": re.compile(
@@ -30,7 +31,14 @@ PATTERNS = {
     ),
     "dmy": re.compile(rf"{_WEEKDAY}{_DAY}(?P<s>[-/. ]){_MONTH}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I),
     "mdy": re.compile(rf"{_WEEKDAY}{_MONTH}(?P<s>[-/. ]){_DAY}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I),
+    "yy": re.compile(rf"(?P<year>\d\d)(?P<s>[-/.])(?P<month>\d\d)(?P=s)(?P<day>\d\d){_TIME}"),
+    "digits": re.compile(
+        r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
+        r"(?:T?(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)?Z?)?"
+    ),
+    "my": re.compile(rf"{_NAMED}[-/ ,]+(?P<year>\d{{4}}|\d\d)", re.IGNORECASE),
 }
+ZONE = re.compile(r":\d\d(?:[.,]\d+)?\s?(Z|[-+]\d\d:?\d\d)$")
 
 
 def to_moments(values: Strings, order: str) -> Floats:
@@ -38,7 +46,7 @@ def to_moments(values: Strings, order: str) -> Floats:
 
     Args:
         values: the texts.
-        order: "ymd", "dmy", "mdy", or "time" for times of day, whose date is then 1970-01-01.
+        order: a key of PATTERNS; of "time", times of day, the date is 1970-01-01.
 
     Returns:
         An array of shape (texts, 6); a row of NaN where a text is no such date.
@@ -59,17 +67,17 @@ def _moment(match: re.Match[str] | None) -> tuple[float, ...]:
     if match is None:
         return (np.nan,) * 6
     found = match.groupdict()
-    hour = int(found["hour"] or 0)
-    if half := found["half"]:
+    hour, minute = int(found.get("hour") or 0), int(found.get("minute") or 0)
+    if half := found.get("half"):
         hour = hour % 12 + 12 * half.lower().startswith("p") if 1 <= hour <= 12 else 99
-    minute, second = int(found["minute"] or 0), float((found["second"] or "0").replace(",", "."))
+    second = float((found.get("second") or "0").replace(",", "."))
     if "year" not in found:
         return (1970, 1, 1, hour, minute, second)
     year, month = int(found["year"]), found["month"].lower()[:3]
     if len(found["year"]) == 2:
         year += 2000 if year < CENTURY else 1900
     number = MONTHS.index(month) + 1 if month in MONTHS else int(month)
-    return (year, number, int(found["day"] or 1), hour, minute, second)
+    return (year, number, int(found.get("day") or 1), hour, minute, second)
 
 
 def _first_days(moments: Floats) -> Floats:
@@ -99,6 +107,13 @@ def to_parts(moments: Floats, origin: str) -> dict[str, Floats]:
     return dict(zip(PARTS, columns, strict=True))
 
 
+def late_year(values: Strings, moments: Floats, order: str) -> str:
+    """Return the text of the latest date if its year has two digits only, else ""."""
+    latest = values[int(np.nanargmax(moments[:, 0]))]
+    match = PATTERNS[order].fullmatch(latest)
+    return str(latest) if match is not None and len(match["year"]) == 2 else ""
+
+
 def first_date(moments: Floats) -> str:
     """Return the earliest date, written as ISO 8601."""
     known = moments[np.isfinite(moments[:, 0])]
@@ -106,23 +121,35 @@ def first_date(moments: Floats) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def find_order(values: Strings, day_first: bool | None) -> tuple[str, float, bool]:
+_FIRST, _LAST = slice(0, 2), slice(6, 8)  # parts of 23-11-20
+
+
+def find_order(
+    values: Strings, day_first: bool | None, year_first: bool = True
+) -> tuple[str, float, bool]:
     """Return the order of dates' parts, the share of texts that it reads, and if it is a guess.
 
     Args:
         values: a column's distinct texts.
         day_first: whether 3/4 is the third of April; None where nothing says so.
+        year_first: whether 23-11-20 may be the 20th of November 2023. It is where the first part
+            takes fewer than half as many values as the last.
     """
     few = values[:: max(1, len(values) // 50)]
-    if max(np.isfinite(to_moments(few, order)[:, 0]).mean() for order in PATTERNS) < 0.5:
+    likely = {order: np.isfinite(to_moments(few, order)[:, 0]).mean() for order in PATTERNS}
+    if max(likely.values()) < 0.5:
         return "", 0.0, False
-    read = {order: to_moments(values, order) for order in PATTERNS}
+    read = {order: to_moments(values, order) for order, share in likely.items() if share}
     shares = {order: float(np.isfinite(rows[:, 0]).mean()) for order, rows in read.items()}
     best = max(shares, key=lambda order: shares[order])
-    if shares["dmy"] == shares["mdy"] == shares[best] > 0:
+    if year_first and best in ("dmy", "mdy") and shares[best] == shares.get("yy"):
+        firsts, lasts = ({value[place] for value in values} for place in (_FIRST, _LAST))
+        if len(firsts) < len(lasts) / 2:
+            return "yy", shares["yy"], True
+    if shares.get("dmy") == shares.get("mdy") == shares[best]:
         pointed = all("." in value for value in few)
         guess = day_first is None and not pointed
         guess = guess and not np.array_equal(read["dmy"], read["mdy"], equal_nan=True)
         best = "dmy" if day_first or (pointed and day_first is None) else "mdy"
         return best, shares[best], guess
-    return best, shares[best], False
+    return best, shares[best], best == "my" and not all(value[-4:].isdigit() for value in few)

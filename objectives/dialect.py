@@ -10,17 +10,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from objectives.reading import LayoutError, ReadingError
 
 SEPARATORS = (",", ";", "\t", "|")
+UNUSUAL = "~^:# "  # separators that the user has to name
 BLANKS = " \t\r\n\f\v\xa0\ufeff"
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
 
 MONEY = (  # before or behind a number
-    r"(?:[$€£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|US\$|R\$|zł|kr\.?)"
+    r"(?:[$€£¥₹₽₩₺฿₫₱₴₦]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY"
+    r"|(?:US ?|HK|NT|[ACRS])\$|Rs\.?|zł|kr\.?|Kč|[元円원])"
 )
 VALUE = re.compile(  # a number, date or time, whatever its conventions
-    rf"[-+(]?{MONEY}?\s?[-+]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?\s?(?:{MONEY}|%)?\)?"
+    rf"[-+(]?{MONEY}?\s?[-+(]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?[-–—]?\)?\s?(?:{MONEY}|%)?\)?"
     r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?"
     r"|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
 )
+MOSTLY = 0.9  # of a column's cells that are values, if it is one of them
 KEPT = re.compile(r'\\([\\"])?')  # a backslash, and what it stands before if that is escaped
 SEEN = 1000  # rows looked at
 PLAIN = 0.9  # how much a plain text says for a dialect, where a number, date or time says 1
@@ -80,6 +83,11 @@ def is_blank(row: Sequence[str]) -> bool:
     return not "".join(row).strip(JUNK)
 
 
+def are_values(cells: Sequence[str]) -> bool:
+    """Return whether most cells, of which there are some, are numbers, dates or times."""
+    return 0 < MOSTLY * len(cells) <= sum(1 for cell in cells if VALUE.fullmatch(cell))
+
+
 def first_rows(head: list[str], separator: str, quote: str) -> list[Row]:
     """Return the first rows that hold something; raises ReadingError where there is none."""
     parsed = parse(head, separator, quote)
@@ -113,12 +121,19 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
             f"Expected at least two columns separated by {separator!r}. "
             f"Received: {head[0].strip()[:80] if head else ''!r}."
         )
-    likely = "' '" if "  " in head[0].strip() else "':'"
     raise LayoutError(
         "Expected at least two columns, separated by comma, semicolon, tab or |. Received one "
         f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another, "
-        f"as with --separator {likely}."
+        f"as with --separator '{_likely(head)}'"
     )
+
+
+def _likely(head: list[str]) -> str:
+    """Return a sign that may separate cells: in each line as often as in the first, or at all."""
+    lines = [line.strip() for line in head[:20] if line.strip()]
+    counts = {sign: [line.count(sign) for line in lines] for sign in UNUSUAL}
+    even = (sign for sign, times in counts.items() if min(times) == max(times) > 0)
+    return next(even, " " if min(counts[" "]) else ":")
 
 
 def _score(head: list[str], separator: str, quote: str) -> tuple[float, int]:
@@ -134,6 +149,8 @@ def _score(head: list[str], separator: str, quote: str) -> tuple[float, int]:
     texts = sum(1 for cell in cells if not VALUE.fullmatch(cell) and not others.search(cell))
     clean = values + PLAIN * texts
     share = widths[width] / len(rows) * (0.1 + 0.9 * clean / max(1, len(cells)))
+    if len(rows[0]) != width:  # names are as many as cells, where lists in cells are not
+        share /= 2
     return round(share if orderly else share / 2, 3), width
 
 

@@ -44,24 +44,31 @@ MARKUP = re.compile(
     r"\s*<((!doctype|html|head|body|table|\?xml|svg|!--)|[a-z][\w:-]*( [^<>\n]*)?>\s*(<|[\r\n]))",
     re.IGNORECASE,
 )
-JSON = re.compile(r'\s*(\{\s*["}]|\[\s*[\[{"\d-])')
+JSON = re.compile(r'\s*(\{\s*["}]|\[\s*([\[{"]|-?[\d.]+([eE][-+]?\d+)?\s*(,|\]\s*$)))')
+ARFF = re.compile(r"(\s|%.*\n)*@relation\s", re.IGNORECASE)
+BINARY = 0.05  # share of control characters, from which a file is no text at all
+FOREIGN = re.compile(r"[^\W\d_]*[^\x00-\x7f]\w*")
 HIGH = re.compile(rb"[\x80-\xff]")
-RUNS = re.compile(rb"[\x80-\xff]{3,}")
+RUNS = re.compile(rb"[\x80-\xff]+")
 SEQUENCE = re.compile(
     rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
 DAMAGED = 10  # UTF-8 sequences to one stray byte, from which the text is UTF-8 with damage
+WORD = 3  # letters of another script side by side, at least; two where they are Asian
 ALPHABET = 8  # different bytes that words of another script hold, at least
 WINDOWS = re.compile(rb"[\x80-\x9f]")  # control codes in Latin-1, letters and quotes in cp1252
-UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in cp1252
+UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")  # in cp1252, but not in Asian encodings
+UNLIKELY = ("mac_cyrillic", "shift_jis_2004", "shift_jisx0213")  # like others, for no table
+WIDE = ("cp932", "shift_jis", "gb18030", "gbk", "gb2312", "big5", "cp949", "euc_kr", "euc_jp")
 
 
 def find_encoding(data: bytes) -> str:
     """Return the name of the codec that turns the bytes into text.
 
     A byte order mark decides; then UTF-8 if every byte agrees; then UTF-16 by its zero bytes.
-    Whole words of other bytes are left to charset-normalizer; accents among ASCII letters are
-    cp1252 or, where that cannot matter, Latin-1 (charset-normalizer often calls them cp1250).
+    Whole words of other bytes are left to charset-normalizer, and so are bytes that only Asian
+    encodings have; accents among ASCII letters are cp1252 or, where that cannot matter, Latin-1
+    (charset-normalizer often calls them cp1250).
 
     Raises:
         ReadingError: the file is empty or is not text.
@@ -108,12 +115,17 @@ def _legacy_encoding(data: bytes) -> str:
             "are. Repair it, or read the file byte by byte with --encoding latin-1."
         )
     sample = data[:HEAD]
-    runs = b"".join(RUNS.findall(sample))
-    if len(runs) > len(HIGH.findall(sample)) / 2 and len(set(runs)) >= ALPHABET:
+    runs = set(RUNS.findall(sample))  # each word once: a column may repeat letters such as м, ж
+    long, short = (b"".join(r for r in runs if len(r) >= least) for least in (WORD, 2))
+    half = sum(map(len, runs)) / 2
+    words = len(long) > half and len(set(long)) >= ALPHABET
+    if words or UNDEFINED.search(sample) or (len(short) > half and len(set(short)) >= ALPHABET):
         from charset_normalizer import from_bytes
 
-        best = from_bytes(sample).best()
-        if best is not None and is_valid(data, best.encoding):
+        texts = sample, b" ".join(sorted(runs))  # numbers may outweigh the words
+        found = (from_bytes(text, cp_exclusion=[*UNLIKELY]).best() for text in texts)
+        best = next((match for match in found if match is not None), None)
+        if best is not None and (words or best.encoding in WIDE) and is_valid(data, best.encoding):
             return best.encoding
     return "cp1252" if WINDOWS.search(data) and not UNDEFINED.search(data) else "latin-1"
 
@@ -159,10 +171,35 @@ def refuse_zeros(data: bytes, encoding: str) -> None:
 
 
 def refuse_other_text(head: str) -> None:
-    """Raise ReadingError if the text is no table: control characters, HTML, XML or JSON."""
-    if CONTROL.search(head):
+    """Raise ReadingError if the text is no table: control characters, HTML, XML, JSON or ARFF."""
+    if (odd := CONTROL.findall(head)) and len(odd) > BINARY * len(head):
         raise ReadingError(f"Expected a table as text. Received a binary file. {REMEDY}")
+    if first := CONTROL.search(head):
+        line = head.count("\n", 0, first.start()) + 1
+        raise ReadingError(
+            f"Line {line} holds the control character {first[0]!r}, which no text has. Remove it."
+        )
     if MARKUP.match(head):
         raise ReadingError(f"Expected a table as CSV. Received HTML or XML. {REMEDY}")
     if JSON.match(head):
         raise ReadingError(f"Expected a table as CSV. Received JSON. {REMEDY}")
+    if ARFF.match(head):
+        raise ReadingError(
+            f"Expected a table as CSV. Received ARFF, which names columns by @attribute. {REMEDY}"
+        )
+
+
+def without_end_mark(data: bytes) -> bytes:
+    """Return the bytes without the Ctrl-Z that DOS programs end a text with."""
+    return data.removesuffix(b"\x1a")
+
+
+def guessed(head: list[str], encoding: str) -> tuple[str, ...]:
+    """Return a warning where an encoding of before Unicode was guessed, with a word it gives."""
+    word = None if encoding.startswith("utf") else FOREIGN.search("".join(head))
+    if word is None:
+        return ()
+    return (
+        f"The encoding is taken to be {encoding}, by which a word is {word[0][:40]!r}. If that "
+        "looks wrong, name the right one with --encoding",
+    )

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from objectives.dialect import BLANKS, JUNK, VALUE, closes, is_blank, parse
+from objectives.dialect import BLANKS, JUNK, closes, is_blank, parse
 from objectives.encoding import HEAD, open_text
+from objectives.margins import drop_notes, drop_units
 from objectives.memory import available_memory
-from objectives.reading import MISSING, DroppedRow, LayoutError, ReadingError
+from objectives.reading import DroppedRow, LayoutError, ReadingError
 from objectives.shape import Shape
 
 RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
-UNITS = 2  # columns of numbers that a row of units has a text for, at least
-LOOKED_AT = 200  # rows below it
 CHUNK = 4096  # rows turned into columns at a time
 REPETITIVE = 0.5  # share of distinct cells up to which a column's equal cells are kept once
 CELL_BYTES = 56  # of a Python string, without its characters
@@ -72,7 +71,9 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     blank = last = 0
     with open_text(data, shape.encoding) as text:
         rows = parse(text, shape.separator, shape.quote, shape.skip)
-        names = next(row for _, row in rows if not is_blank(row)) if shape.header else []
+        names = next(row for _, row in rows if not is_blank(row)) if shape.header else [""]
+        folded = _folded(names)
+        end = folded[-1]
         for line, row in rows:
             if last and line - last > 1:
                 spans.append((last, line))
@@ -84,7 +85,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
                 if len(row) != width and not (len(row) > width and is_blank(row[width:])):
                     ragged.append((last, len(row)))
                     continue
-            if row == names:
+            if row[-1].strip(BLANKS).casefold() == end and _folded(row) == folded:
                 again.append(last)
                 continue
             lines.append(last)
@@ -97,8 +98,9 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     if chunk:
         _append(columns, chunk, store)
     _refuse_broken_quotes(data, shape, [*spans, (last, None)])
-    units = _drop_units(columns, lines) if names else ()
-    dropped = (*units, *_dropped(ragged, again, len(lines), width))
+    units = drop_units(columns, lines) if shape.header else []
+    notes = drop_notes(columns, lines)
+    dropped = (*units, *_dropped(ragged, again, len(lines), width), *notes)
     if not lines:
         raise ReadingError("The table has no rows below its names. Expected at least one.")
     return Grid(
@@ -108,6 +110,11 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
         dropped=dropped,
         blank=blank,
     )
+
+
+def _folded(row: list[str]) -> list[str]:
+    """Return names as they are compared: joined files differ in blanks and case."""
+    return [cell.strip(BLANKS).casefold() for cell in row]
 
 
 def _append(
@@ -188,27 +195,6 @@ def _refuse_swallowed_lines(data: bytes, shape: Shape, spans: Spans) -> None:
                     f"{first + len(raw) - 1}, as if {len(raw)} lines were one row. Close it, or "
                     "turn quoting off with --quote ''."
                 )
-
-
-def _drop_units(columns: list[list[str]], lines: list[int]) -> tuple[DroppedRow, ...]:
-    """Take a row of units away from below the header; return it as dropped, if there is one."""
-    if not lines or not _is_units(columns):
-        return ()
-    for column in columns:
-        del column[0]
-    return (DroppedRow(line=lines.pop(0), reason="holds units, not values"),)
-
-
-def _is_units(columns: list[list[str]]) -> bool:
-    """Return whether the first row holds no number, but texts above columns of numbers."""
-    texts = 0
-    for first, *below in (column[:LOOKED_AT] for column in columns):
-        if VALUE.fullmatch(first.strip(BLANKS)):
-            return False
-        held = [cell for cell in (cell.strip(BLANKS) for cell in below) if cell not in MISSING]
-        if held and first.strip(BLANKS) not in MISSING:
-            texts += all(VALUE.fullmatch(cell) for cell in held)
-    return texts >= UNITS
 
 
 def _refuse_too_large(data: bytes, shape: Shape, limit: int) -> None:

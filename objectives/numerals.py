@@ -18,6 +18,9 @@ SPACES = " '’\xa0\u2009\u202f"  # between groups, whatever the decimal sign
 UNIT = re.compile(r"(?<=\d)\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?)$")
 CLOCK = ("am", "pm", "a.m.", "p.m.", "uhr")  # What stands before them is no plain number.
 SHARED = 0.9  # of the texts, from which a unit is the column's
+BEHIND = (
+    r"(?:(?<=[.,]\d\d)|(?<=[.,]\d\d\d))"  # where a sign is a minus, not a mark as of 2- or 12,-
+)
 FANCY = re.compile("[^0-9.,+\\-eE\n]")  # what Python's own float does not take, or takes as more
 
 
@@ -25,10 +28,10 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     point = re.escape(decimal)
     other = "," if decimal == "." else "."
     return re.compile(
-        rf"(?P<open>\()?(?P<sign>[-+−]?)\s?{MONEY}?\s?(?P<late>[-−]?)"
+        rf"(?P<open>\()?(?P<sign>[-+−]?)\s?{MONEY}?\s?(?P<inner>\()?(?P<late>[-−]?)"
         rf"(?:(?P<whole>[1-9]\d{{0,2}}(?P<group>[{other}{SPACES}])(?:\d{{2,3}}(?P=group))*\d{{3}}"
-        rf"|\d+)(?:{point}(?P<part>\d*))?|{point}(?P<only>\d+))"
-        rf"(?P<power>[eE][-+]?\d+)?\s?(?:{MONEY}|%)?(?(open)\))"
+        rf"|\d+)(?:{point}(?P<part>[-–—]{{1,2}}|\d*))?|{point}(?P<only>\d+))"
+        rf"(?P<power>[eE][-+]?\d+)?(?P<behind>{BEHIND}[-−])?(?(inner)\))\s?(?:{MONEY}|%)?(?(open)\))"
     )
 
 
@@ -39,7 +42,7 @@ def to_numbers(values: Strings, decimal: str) -> Floats:
     """Return texts as numbers, NaN where a text is no finite number.
 
     Thousands may be grouped by the other of point and comma, by blanks or by apostrophes; a
-    currency sign or `%` is ignored; brackets mean a negative number.
+    currency sign or `%` is ignored; brackets or a minus behind decimals mean a negative number.
     """
     plain: Any = values
     joined = "\n".join(values)
@@ -65,19 +68,23 @@ def _number(match: re.Match[str] | None) -> float:
         return np.nan
     if group:
         whole = whole.replace(group, "")
-    number = float(f"{whole}.{match['part'] or match['only'] or '0'}{match['power'] or ''}")
+    part = (match["part"] or match["only"] or "").strip("-–—")  # 12,- is 12
+    number = float(f"{whole}.{part or '0'}{match['power'] or ''}")
     if not np.isfinite(number):
         return np.nan
-    negative = match["open"] or match["late"] or match["sign"] in ("-", "−")
+    brackets = match["open"] or match["inner"]
+    negative = brackets or match["late"] or match["behind"] or match["sign"] in ("-", "−")
     return -number if negative else number
 
 
 def find_thousands(values: Iterable[str], decimal: str) -> str:
     """Return what separates groups of thousands, "" where nothing does."""
+    signs = ("," if decimal == "." else ".") + SPACES
     for value in values:
-        match = PATTERNS[decimal].fullmatch(value)
-        if match is not None and match["group"]:
-            return match["group"]
+        if any(sign in value for sign in signs):
+            match = PATTERNS[decimal].fullmatch(value)
+            if match is not None and match["group"]:
+                return match["group"]
     return ""
 
 

@@ -13,10 +13,10 @@ Kind = Literal[
 
 # Cells that hold nothing. "None" is not among them: many tables use it as a level.
 MISSING = (
-    "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "<NA>",
+    "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "NAN", "null", "NULL", "Null", "<NA>",
     "#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "inf", "-inf", "Inf", "-Inf",
     "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity", "n.a.", "N.A.", "#NULL!",
-    "\\N",
+    "#NUM!", "#NAME?", "\\N", "NaT", "0000-00-00", "0000-00-00 00:00:00",
 )  # fmt: skip
 QUOTES = ("", '"', "'", '\\"')  # the last: a quote within a cell has a backslash before it
 
@@ -56,7 +56,7 @@ class ColumnRule:
     thousands: str = ""  # what separates groups of three digits
     unit: str = ""  # behind the numbers, as kg
     words: tuple[str, ...] = ()  # the false and the true word of a boolean, in lower case
-    dates: str = ""  # order of a date's parts: "ymd", "dmy", "mdy"; "time" for a time of day
+    dates: str = ""  # order of a date's parts: a key of dates.PATTERNS
     parts: tuple[str, ...] = ()  # parts of a datetime that became features, as they vary
     origin: str = ""  # ISO date that the part "days" counts from
 
@@ -102,6 +102,7 @@ class Overrides:
     skip: int | None = None
     day_first: bool | None = None  # of dates such as 3/4/2024
     missing: tuple[str, ...] = ()  # texts that stand for nothing, besides the usual ones
+    present: tuple[str, ...] = ()  # usual ones that are values here
     kinds: Mapping[str, Kind] = field(default_factory=dict)  # by column name or position
 
     def __post_init__(self) -> None:

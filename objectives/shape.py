@@ -6,23 +6,21 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from objectives.dialect import BLANKS, JUNK, VALUE, Row, find_dialect, first_rows, is_blank
+from objectives.dialect import JUNK, Row, find_dialect, first_rows
 from objectives.encoding import (
     HEAD,
     find_encoding,
+    guessed,
     is_valid,
     open_text,
     refuse_other_text,
     refuse_zeros,
 )
-from objectives.reading import MISSING, Overrides, Reading, ReadingError
+from objectives.header import find_header, fits, names_above, uncommented
+from objectives.reading import Overrides, Reading, ReadingError
 
-DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?,*\s*')  # Excel's own way to name the separator
-NAMED_APART = 0.5  # share of distinct values below which a column's own value would recur
-
-Header = tuple[int, list[str], bool]  # physical line, cells, whether they are names
+DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?,*\s*', re.I)  # Excel's own way to name the separator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +33,7 @@ class Shape:
     header: bool
     skip: int  # physical lines above the header or the first row
     names: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def find_shape(data: bytes, overrides: Overrides) -> Shape:
@@ -45,22 +44,26 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
     """
     encoding = overrides.encoding or find_encoding(data)
     head = _head(data, encoding)
-    separator, skip = overrides.separator, overrides.skip
-    if head and skip is None and (match := DECLARED.fullmatch(head[0])):
+    separator, skip = overrides.separator, overrides.skip or 0
+    if head and overrides.skip is None and (match := DECLARED.fullmatch(head[0])):
         separator, skip = separator or match[1], 1
-    rest = head[skip or 0 :]
+    rest = head[skip:]
     if skip and not rest:
         raise ReadingError(f"Expected rows below the {skip} lines to skip. Give a smaller --skip.")
     separator, quote = find_dialect(rest, separator, overrides.quote)
-    rows = first_rows(rest, separator, quote)
-    line, names, header = _find_header(rows, _width(rows), overrides)
+    rows = [(skip + line, row) for line, row in first_rows(rest, separator, quote)]
+    line, names, header = find_header(rows, _width(rows), overrides)
     return Shape(
         encoding=encoding,
         separator=separator,
         quote=quote,
         header=header,
-        skip=(skip or 0) + line - 1,
-        names=unique_names(names if header else [""] * len(names)),
+        skip=line - 1,
+        names=unique_names(uncommented(names) if header else [""] * len(names)),
+        warnings=(
+            *(guessed(head, encoding) if overrides.encoding is None else ()),
+            *_left_out(head, skip, line - 1),
+        ),
     )
 
 
@@ -92,7 +95,7 @@ def find_again(data: bytes, reading: Reading, optional: Collection[str] = ()) ->
             return replace(shape, names=tuple(name for name in known if name not in optional))
         return shape
     rows = first_rows(head, shape.separator, shape.quote)
-    matches = [len(set(known).intersection(_plain(row))) for _, row in rows[: shape.skip + 20]]
+    matches = [len(set(known) & _names_in(row)) for _, row in rows[: shape.skip + 20]]
     if not any(matches):
         raise ReadingError(
             f"Expected a line with the names {', '.join(known[:10])}, separated by "
@@ -102,10 +105,10 @@ def find_again(data: bytes, reading: Reading, optional: Collection[str] = ()) ->
     line, names = rows[at]
     bodies = [row for _, row in rows[at + 1 :]]
     width = _width(rows[at + 1 :]) if bodies else len(names)
-    if len(names) == width - 1:
-        names = _names_above(names, [row for row in bodies if _fits(row, width)], width) or names
-    elif _fits(names, width):
-        names = _uncommented(names)[:width]
+    if len(names) < width:
+        names = names_above(names, [row for row in bodies if fits(row, width)], width) or names
+    elif fits(names, width):
+        names = uncommented(names)[:width]
     return replace(shape, skip=line - 1, names=unique_names(names))
 
 
@@ -139,8 +142,10 @@ def _head(data: bytes, encoding: str) -> list[str]:
     return head
 
 
-def _plain(row: list[str]) -> tuple[str, ...]:
-    return unique_names(_uncommented(row))
+def _names_in(row: list[str]) -> set[str]:
+    """Return the names that a row has in its cells, if it is a header."""
+    names = unique_names(uncommented(row))
+    return {name for name, cell in zip(names, row, strict=True) if cell}
 
 
 def _width(rows: list[Row]) -> int:
@@ -149,84 +154,14 @@ def _width(rows: list[Row]) -> int:
     return max(widths, key=lambda width: (widths[width], width), default=1)
 
 
-def _find_header(rows: list[Row], width: int, overrides: Overrides) -> Header:
-    """Return the physical line where the table begins, its cells, and whether they are names."""
-    fitting = [(line, row[:width]) for line, row in rows if _fits(row, width)]
-    bodies = [row for _, row in fitting]
-    at = 0
-    if overrides.skip is None:
-        while at < len(bodies) - 1 and _is_comment(bodies[at]):
-            at += 1
-        below = at
-        while width > 2 and below < len(bodies) and sum(1 for cell in bodies[below] if cell) == 1:
-            below += 1
-        if len(bodies) > below + 1 and _is_header(bodies[below], bodies[below + 1 :]):
-            at = below
-    line, first = fitting[at]
-    if overrides.header is not None:
-        return line, first, overrides.header
-    if _is_header(first, bodies[at + 1 :]):
-        return line, first, True
-    above = [row for row in rows if row[0] < line][-1:]
-    if above and (names := _names_above(above[0][1], bodies[at:], width)):
-        return above[0][0], names, True
-    return line, first, False
-
-
-def _fits(row: list[str], width: int) -> bool:
-    """Return whether a row has that many fields, empty ones beyond them not counted."""
-    return len(row) == width or (len(row) > width and is_blank(row[width:]))
-
-
-def _is_comment(row: list[str]) -> bool:
-    return row[0].startswith("#") and row[0] != "#"
-
-
-def _uncommented(row: list[str]) -> list[str]:
-    return [row[0].lstrip("#" + BLANKS), *row[1:]] if _is_comment(row) else row
-
-
-def _names_above(row: list[str], bodies: list[list[str]], width: int) -> list[str]:
-    """Return the names of a header that is a comment, or is one field short; else nothing.
-
-    R writes no name above row names; other programs end every row but the header with a
-    separator.
-    """
-    if _is_comment(row) and len(row) == width:
-        return _uncommented(row)
-    if len(row) != width - 1 or width < 3 or any(VALUE.fullmatch(cell) for cell in row):
-        return []
-    return [*row, ""] if is_blank([body[-1] for body in bodies]) else ["", *row]
-
-
-def _count_up(cells: list[str]) -> bool:
-    """Return whether cells are years or places in a row: 2019, 2020 or 0, 1, 2."""
-    steps = {int(b) - int(a) for a, b in pairwise(cells)}
-    return steps == {1} and (len(cells) > 2 or cells[0][:2] in ("19", "20"))
-
-
-def _is_header(first: list[str], body: list[list[str]]) -> bool:
-    """Return whether a row names the columns below it.
-
-    A word above numbers is certain, a number above numbers speaks against it unless such
-    numbers count up. Where nothing is a number, names are what does not recur below.
-    """
-    if not body:
-        return not any(VALUE.fullmatch(cell) for cell in first)
-    counting = _count_up([cell for cell in first if cell.isdigit()])
-    if counting and all(cell.isdigit() for cell in first):
-        return first[0] == "0" and len(first) > 3  # pandas' names where it was given none
-    certain = likely = 0
-    for name, *cells in zip(first, *body, strict=False):
-        held = [cell for cell in cells if cell not in MISSING]
-        if name in MISSING or not held:
-            continue
-        values = sum(1 for cell in held if VALUE.fullmatch(cell))
-        if values >= 0.9 * len(held):
-            if not (counting and name.isdigit()):
-                certain += -1 if VALUE.fullmatch(name) else 1
-        elif name in held:
-            likely -= 1
-        elif len(set(held)) < NAMED_APART * len(held):
-            likely += 1
-    return certain > 0 if certain else likely >= 0
+def _left_out(head: list[str], first: int, skip: int) -> tuple[str, ...]:
+    """Return a warning of the lines above the table, but for those that the user skips."""
+    texts = [text for line in head[first:skip] if (text := line.strip(JUNK))]
+    if not texts:
+        return ()
+    which = f"Lines {first + 1} to {skip}" if skip - first > 1 else f"Line {skip}"
+    shown = repr(texts[0][:60]) + (" and so on" if len(texts) > 1 else "")
+    return (
+        f"{which} above the table: {shown}. Left out; if the table begins there, say so with "
+        f"--skip {first}",
+    )

@@ -11,8 +11,16 @@ import numpy as np
 import pandas as pd
 
 from objectives.cells import Cells
-from objectives.checks import column_warnings, doubts, listed, row_warnings, target_warnings
+from objectives.checks import (
+    column_warnings,
+    doubts,
+    listed,
+    missing_words,
+    row_warnings,
+    target_warnings,
+)
 from objectives.columns import find_conventions, force, infer, values_of
+from objectives.encoding import without_end_mark
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
 from objectives.reading import (
     MISSING,
@@ -66,6 +74,7 @@ class Column:
     missing: float  # share of the rows, 0 to 1
     distinct: int  # different values, missing not counted
     examples: tuple[str, ...]
+    absent: Mapping[str, int]  # rows of each text that counts as missing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,18 +121,20 @@ def read_table(
         ReadingError: the bytes cannot be read as a table; the message says what to do.
     """
     overrides = overrides or Overrides()
+    data = without_end_mark(data)
     shape = find_shape(data, overrides)
     names = shape.names
     if most is not None and len(names) > most[1]:
         raise ReadingError(
             f"Expected at most {most[1]:,} columns. Received {len(names):,}. Leave some out."
         )
-    missing = tuple(dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing))))
+    usual = [text for text in MISSING if text not in overrides.present]
+    missing = tuple(dict.fromkeys((*usual, *(text.strip() for text in overrides.missing))))
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
     grid = load(data, shape, limit, most=most[0] if most else None)
     columns = _cells(grid, enumerate(names), missing)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
-    rules, warnings = [], []
+    rules, warnings = [], [*shape.warnings]
     for cells in columns:
         if cells.name in kinds:
             rules.append(force(cells, kinds[cells.name], conventions))
@@ -133,6 +144,7 @@ def read_table(
             warnings += guesses
         if cells.name not in kinds or rules[-1].kind == "numeric":
             warnings += doubts(cells, rules[-1], grid.lines)
+    warnings += missing_words(columns, rules)
     reading = Reading(
         encoding=shape.encoding,
         separator=shape.separator,
@@ -171,6 +183,7 @@ def apply_reading(
         MissingColumnsError: a column that gives features is absent.
         ReadingError: the bytes cannot be read as a table.
     """
+    data = without_end_mark(data)
     shape = find_again(data, reading, optional)
     named, warnings = _find_columns(shape.names, reading, optional)
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
@@ -251,6 +264,8 @@ def describe(table: Table, target: Target | None = None) -> dict[str, Any]:
     return {
         "encoding": reading.encoding,
         "separator": reading.separator,
+        "quote": reading.quote,
+        "skip": reading.skip,
         "decimal": reading.decimal,
         "header": reading.header,
         "rows": len(table.labels),
@@ -331,6 +346,7 @@ def _assemble(
                 missing=missing / cells.rows,
                 distinct=len(cells.values),
                 examples=tuple(cells.values[:EXAMPLES]),
+                absent=cells.absent,
             )
         )
     labels = {cells.name: pd.Series(cells.texts(), dtype=object) for cells in columns}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -95,11 +96,13 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
         raise ReadingError(
             f"Expected at least {FEWEST_ROWS} rows with a value in the target column "
             f"{rule.name!r}. Received {rows}. Give more rows or another target."
+            f"{_without(table, rule, rows)}"
         )
     if len(distinct) == 1:
         raise ReadingError(
             f"The target column {rule.name!r} holds one value only ({distinct[0]!r} in {rows} "
-            "rows), so there is nothing to predict. Give another target."
+            f"rows), so there is nothing to predict. Give another target."
+            f"{_without(table, rule, rows)}"
         )
     if task == "regression" or (task is None and _is_measured(distinct, rule)):
         if not rule.decimal:
@@ -121,6 +124,18 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
         )
     named: Task = "binary" if len(distinct) == 2 else "multiclass"
     return Target(column=rule.name, task=named, classes=tuple(distinct))
+
+
+def _without(table: Table, rule: ColumnRule, rows: int) -> str:
+    """Return what to do if rows that seem to lack the target are of a class."""
+    absent = table.columns[rule.position].absent
+    for text, cells in absent.items():
+        return (
+            f" {cells} cells {text!r} count as missing; if that is a value, say so with "
+            f"--present={shlex.quote(text)}"
+        )
+    blank = len(table.labels) - rows
+    return f" If the {blank} cells without one are a class, write its name there." if blank else ""
 
 
 def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Examples:

@@ -58,6 +58,11 @@ table_options = _all(
     click.option("--day-first/--month-first", default=None, help="Of dates such as 3/4/2024."),
     click.option("--missing", multiple=True, help="Also stands for nothing. May be repeated."),
     click.option(
+        "--present",
+        multiple=True,
+        help="A value, as NA for Namibia or - beside +. May be repeated.",
+    ),
+    click.option(
         "--column",
         "kinds",
         multiple=True,
@@ -225,6 +230,7 @@ def overrides(given: dict[str, Any]) -> Overrides:
         separator="\t" if separator in ("\\t", "tab") else separator,
         **{name: given[name] for name in ("decimal", "quote", "header", "skip", "day_first")},
         missing=given["missing"],
+        present=given["present"],
         kinds=dict(_kind(text) for text in given["kinds"]),
     )
 

@@ -44,6 +44,8 @@ def show_table(console: Console, name: str, description: Mapping[str, Any]) -> N
         f"{description['encoding']}, separator {separator}",
         f"decimal sign {description['decimal']}",
         "with a header" if description["header"] else "no header",
+        *([f"cells quoted with {quote}"] if (quote := description["quote"]) != '"' else []),
+        *([f"begins on line {skip + 1}"] if (skip := description["skip"]) else []),
     ]
     rows = format_count(description["rows"], "row")
     columns = format_count(len(description["columns"]), "column")

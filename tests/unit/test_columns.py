@@ -53,6 +53,17 @@ def kind_of(column: Sequence[str], name: str = "it", separator: str = ",") -> Ki
         ("1'234.5", ".", 1234.5),
         ("45%", ".", 45),
         ("(1,200)", ".", -1200),
+        ("12.50-", ".", -12.5),
+        ("1,234.500-", ".", -1234.5),
+        ("12.50- EUR", ".", -12.5),
+        ("$ (1.50)", ".", -1.5),
+        ("($1.50)", ".", -1.5),
+        ("12.-", ".", 12),
+        ("12,-", ",", 12),
+        ("1.234,-- €", ",", 1234),
+        ("Rs. 1,200", ".", 1200),
+        ("1 200 ₽", ".", 1200),
+        ("HK$5", ".", 5),
         ("2,6", ",", 2.6),
         ("1.234,56", ",", 1234.56),
         ("1.234", ",", 1234),
@@ -73,6 +84,11 @@ def test_numbers_are_read_as_people_write_them(text: str, decimal: str, number: 
         ("1,23", "."),
         ("1,2345", "."),
         ("12a", "."),
+        ("2-", "."),  # a mark at school
+        ("(1.50-", "."),
+        ("$ (1.50", "."),
+        ("<0.1", "."),
+        ("12*", "."),
         ("1.2.3", "."),
         ("(5", "."),
         ("inf", "."),
@@ -116,6 +132,11 @@ def test_a_column_unlike_the_file_is_read_by_its_own_sign_with_a_warning() -> No
     table = read_table(("a;b;c\n" + "1,5;2.5;0.5\n2,25;3.75;1.5\n" * 10).encode())
     assert table.frame["a"].to_list()[:2] == [1.5, 2.25]
     assert any("'a' is read with the decimal sign ','" in text for text in table.warnings)
+
+
+def test_columns_of_both_decimal_signs_leave_the_others_in_doubt() -> None:
+    table = read_table(("a;b;c\n" + "1,5;52.0001;52.182\n2,5;52.0002;51.091\n" * 10).encode())
+    assert any("'52.182' is read as" in text for text in table.warnings)
 
 
 def test_numbers_that_nothing_decides_are_read_with_a_warning_and_can_be_overridden() -> None:
@@ -164,7 +185,10 @@ def test_names_help_to_tell_identifiers_from_numbers() -> None:
     column = [str(7919 * i % 10007) for i in range(40)]
     assert kind_of(column, "customerID") == "identifier"
     assert kind_of(column, "Case #") == "identifier"
-    assert kind_of(column, "income") == "numeric"
+    for name in ("income", "Number of employees", "case_count", "price index", "Keynes"):
+        assert kind_of(column, name) == "numeric"
+    for name in ("No.", "house_number", "id_buyer", "row index"):
+        assert kind_of(column, name) == "identifier"
     assert kind_of([str(1980 + i) for i in range(40)], "year") == "numeric"
 
 
@@ -185,6 +209,19 @@ def test_missing_texts_are_missing_in_every_kind() -> None:
     table = table_of(["red", "?", "blue"] * 10)
     assert table.frame["it"].to_list()[:3] == ["red", "", "blue"]
     assert table.frame["it"].dtype == object
+
+
+def test_texts_that_stand_for_nothing_among_words_are_said_and_may_be_values() -> None:
+    column = ["EU", "NA", "AS", "-"] * 10
+    table = table_of(column)
+    assert table.columns[0].missing == 0.5
+    assert any("'NA' among" in said and "--present=NA" in said for said in table.warnings)
+    assert any("'-' among" in said and "10 cells of 'it'" in said for said in table.warnings)
+    kept = table_of(column, overrides=Overrides(present=("NA", "-")))
+    assert kept.frame["it"].to_list()[:4] == column[:4]
+    assert not any("among words" in said for said in kept.warnings)
+    numbers = table_of(["1.5", "NA", "2.5"] * 10)
+    assert not any("among words" in said for said in numbers.warnings)
 
 
 def test_more_texts_can_be_called_missing() -> None:
@@ -208,6 +245,10 @@ def test_more_texts_can_be_called_missing() -> None:
         (("12 Jan 2020", "3 March 2021"), "dmy", [2020, 1, 12, 0, 0, 0]),
         (("Sun, 12-Jan-20 6:30 PM",), "dmy", [2020, 1, 12, 18, 30, 0]),
         (("Jan 5, 2004", "February 6, 2005"), "mdy", [2004, 1, 5, 0, 0, 0]),
+        (("99-12-31", "98-01-02"), "yy", [1999, 12, 31, 0, 0, 0]),
+        (("20231120", "20231121"), "digits", [2023, 11, 20, 0, 0, 0]),
+        (("20231120T220507Z",), "digits", [2023, 11, 20, 22, 5, 7]),
+        (("Nov 2023", "Dec 2023"), "my", [2023, 11, 1, 0, 0, 0]),
         (("18.00.00", "07.30.15"), "time", [1970, 1, 1, 18, 0, 0]),
         (("12:05 AM", "1:00 pm"), "time", [1970, 1, 1, 0, 5, 0]),
     ],
@@ -236,6 +277,36 @@ def test_ambiguous_dates_are_said_to_be_and_can_be_overridden() -> None:
     table = table_of(column, overrides=Overrides(day_first=True))
     assert table.reading.columns[0].dates == "dmy"
     assert not any("first" in text for text in table.warnings)
+
+
+@pytest.mark.parametrize(
+    ("texts", "order", "says"),
+    [
+        (["23-11-20", "23-11-22", "23-12-23"], "yy", "year first"),
+        (["20-11-23", "22-11-23", "23-12-23"], "dmy", ""),
+        (["Nov-23", "Dec-23", "Jan-24"], "my", "--column it=categorical"),
+        (["03/14/55", "12/30/68", "07/08/71"], "mdy", "'12/30/68' is read as a date of 2068"),
+        (["03/14/2055", "12/30/2068"], "mdy", ""),
+        (["2024-01-01T10:00:00+05:30", "2024-01-02T10:00:00-08:00"], "ymd", "+05:30, -08:00"),
+        (["2024-01-01T10:00:00Z", "2024-01-02T10:00:00Z"], "ymd", ""),
+    ],
+)
+def test_doubtful_dates_are_said(texts: list[str], order: str, says: str) -> None:
+    table = table_of(texts * 10)
+    assert table.reading.columns[0].dates == order
+    about = [text for text in table.warnings if text.startswith("Column 'it'")]
+    assert (len(about), says in "".join(about)) == (bool(says), True)
+    given = table_of(texts * 10, overrides=Overrides(day_first=True))
+    assert given.reading.columns[0].dates != "yy"
+
+
+def test_eight_digits_are_dates_where_the_name_or_the_user_says_so() -> None:
+    column = [f"202311{i % 28 + 1:02d}" for i in range(60)]
+    assert kind_of(column, "it") == "numeric"
+    assert kind_of(column, "start_date") == "datetime"
+    assert kind_of(["20231199", *column], "start_date") == "numeric"
+    forced = table_of(column, overrides=Overrides(kinds={"it": "datetime"}))
+    assert forced.frame["it.day"].to_list()[:2] == [1, 2]
 
 
 def test_another_column_decides_which_way_ambiguous_dates_are_read() -> None:

@@ -79,6 +79,39 @@ def test_whole_words_of_another_script_are_left_to_the_library() -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "words", "encoding"),
+    [
+        ("年齢,身長,性別", "男 女", "cp932"),
+        ("年齡,身高,性別", "男 女", "big5"),
+        ("年龄,身高,性别", "男 女", "gbk"),
+        ("나이,키,성별", "남 여", "cp949"),
+        ("возраст,рост,пол", "М Ж", "cp1251"),
+        ("возраст,рост,город", "Москва Казань Санкт-Петербург", "koi8-r"),
+        ("ηλικία,ύψος,φύλο", "Άνδρας Γυναίκα", "cp1253"),
+        ("år,höjd,kön", "män kvinnor blåbär øø æææ", "latin-1"),
+    ],
+)
+def test_encodings_of_before_unicode_are_guessed_and_said(
+    names: str, words: str, encoding: str
+) -> None:
+    body = "".join(f"{20 + i % 50},{i}.5,{words.split()[i % 2]}\n" for i in range(60))
+    data = f"{names}\n{body}".encode(encoding)
+    table = read_table(data)
+    assert ",".join(table.labels) == names
+    assert table.labels.iloc[:2, 2].to_list() == words.split()[:2]
+    assert repr(names.split(",")[0]) in table.warnings[0] and "--encoding" in table.warnings[0]
+    named = read_table(data, overrides=Overrides(encoding=encoding))
+    assert named.labels.equals(table.labels) and not named.warnings
+
+
+def test_the_end_mark_of_dos_is_no_row() -> None:
+    for end in (b"\x1a", b"\n\x1a"):
+        table = read_table(text().strip().encode() + end)
+        assert rows_of(table) == ROWS
+        assert rows_of(apply_reading(text().strip().encode() + end, table.reading)) == ROWS
+
+
+@pytest.mark.parametrize(
     ("above", "skip"),
     [
         ("# made by me\n# on Monday, at noon\n", 2),
@@ -208,6 +241,9 @@ def test_a_quote_that_is_never_closed_is_refused_with_its_line() -> None:
         (b"  <table><tr><td>1</td></tr></table>", "HTML"),
         (b'[{"a": 1}]', "JSON"),
         (b'{"a": 1}\n{"a": 2}\n', "JSON"),
+        (b"[1, 2.5]", "JSON"),
+        (b"% from Weka\n@RELATION r\n@ATTRIBUTE a NUMERIC\n@DATA\n1,2\n", "ARFF"),
+        (b"a,b\n" + b"1,hello world\n" * 9 + b"2,he\x02llo\n", r"Line 11 holds .* '\\x02'"),
         (b"a\n1\n2\n", "two columns"),
         (b"a,b,c\n", "no rows"),
     ],
@@ -215,6 +251,11 @@ def test_a_quote_that_is_never_closed_is_refused_with_its_line() -> None:
 def test_what_is_no_table_is_refused_by_its_name(data: bytes, what: str) -> None:
     with pytest.raises(ReadingError, match=what):
         read_table(data)
+
+
+def test_a_time_in_brackets_is_no_json() -> None:
+    data = "[2024-01-01 10:00:00];5;a\n[2024-01-01 11:00:00];7;b\n" * 10
+    assert read_table(data.encode()).reading.separator == ";"
 
 
 def test_a_table_too_large_for_memory_is_refused_before_it_is_read() -> None:

@@ -78,7 +78,8 @@ def test_what_is_left_out_is_said(table: Table) -> None:
 def test_description_has_the_promised_keys_and_is_json(table: Table) -> None:
     described = json.loads(json.dumps(describe(table)))
     assert set(described) == {
-        "encoding", "separator", "decimal", "header", "rows", "columns", "warnings", "dropped",
+        "encoding", "separator", "quote", "skip", "decimal", "header", "rows", "columns",
+        "warnings", "dropped",
     }  # fmt: skip
     assert set(described["columns"][0]) == {"name", "kind", "missing", "distinct", "examples"}
     assert described["rows"] == 60

@@ -67,12 +67,159 @@ def test_several_lines_of_titles_as_a_spreadsheet_writes_them_are_skipped() -> N
     assert (table.reading.skip, len(table.labels)) == (3, 60)
 
 
+# Names that are numbers or dates, titles, headings of groups, and names of another width
+
+
+@pytest.mark.parametrize(
+    ("first", "body", "header"),
+    [
+        ("country,2000,2005,2010", ["DE,1.5,2,3", "FR,2.5,3,4"], True),
+        ("2005,2000", ["1,2", "3,2"], True),
+        ("label,900,902,904", ["a,0.11,0.21,0.31", "b,0.12,0.22,0.30"], True),
+        ("900.5,903,911,950,955.5,y", ["1,3,2,4,5,a", "3,1,2,5,4,b"], True),
+        ("country,1/22/20,1/23/20", ["DE,1,2", "FR,3,4"], True),
+        ("meter,00:30,01:00", ["m1,0.5,2", "m2,0.7,4"], True),
+        ("x1,3,5,7", ["x2,1,5,5", "x3,3,4,7"], False),  # marks, which recur
+        ("x1,1990,1995", ["x2,1991,1993", "x3,1985,2001"], False),
+        ("x1,1,2,3,4,5", ["x2,2,3,4,5,6", "x3,4,5,6,7,8"], False),
+        ("①,②,③", ["1.5,2,a", "2.5,3,b"], True),
+        ("9" * 5000 + "," + "8" * 5000, ["1.5,2", "2.5,3"], False),
+    ],
+)
+def test_numbers_and_dates_may_be_names(first: str, body: list[str], header: bool) -> None:
+    assert read_table(csv_of(first, body=body * 15)).reading.header is header
+
+
+@pytest.mark.parametrize(
+    ("above", "names", "line"),
+    [
+        (["Report,,Printed 1 May", ",,", "a,b,y"], ["a", "b", "y"], 3),
+        ([",2023,", "a,b,y"], ["a", "b", "y"], 2),
+        (["#a,b,y"], ["a", "b", "y"], 1),
+        (["# a,b,y", "# s,Jy,-"], ["a", "b", "y"], 1),
+        (["# made, by hand", "# of me", "a,b,y"], ["a", "b", "y"], 3),
+    ],
+)
+def test_the_names_are_found_below_titles_and_headings_of_groups(
+    above: list[str], names: list[str], line: int
+) -> None:
+    table = read_table(csv_of(*above))
+    assert [column.name for column in table.columns] == names
+    assert (table.reading.skip, len(table.labels)) == (line - 1, 60)
+    assert warned(table, "above the table", "--skip 0") is (line > 1)
+    assert kinds_of(apply_reading(csv_of(*above), table.reading)) == kinds_of(table)
+
+
+def test_rows_that_begin_with_a_hash_are_no_comments_where_all_do() -> None:
+    for names in ("#rank,b,y", "rank,b,y"):
+        data = csv_of(names, body=[f"#{i},{i * 7 % 50},x" for i in range(60)])
+        table = read_table(data)
+        assert [*table.labels] == ["rank", "b", "y"]
+        assert table.labels["rank"][59] == "#59"
+        assert len(apply_reading(data, table.reading).labels) == 60
+
+
+def test_names_that_are_not_as_many_as_the_columns_are_refused_with_their_line() -> None:
+    body = ["1,20,5,a", "2,21,7,b"] * 15  # decimal commas, perhaps
+    for names in ("id,temp,y", "id,temp,rain,wind,y", "country,2019,2020"):
+        for given in ({}, {"header": True}, {"skip": 0}):
+            with pytest.raises(ReadingError, match="Line 1 has . fields.*have 4.*--skip 1"):
+                read_table(csv_of(names, body=body), overrides=Overrides(**given))
+    with pytest.raises(ReadingError, match="Line 2 has 2 fields.*--skip 2"):
+        read_table(csv_of("SEP=,", "a,b", body=body))
+    assert len(read_table(csv_of("a,b", body=body), overrides=Overrides(skip=1)).columns) == 4
+
+
+def test_separators_behind_all_rows_but_the_header_keep_its_names() -> None:
+    for names in ("a;b;y", "2019;2021;z"):
+        data = csv_of(names, body=["1,5;2;x;;;", "2,5;3;y;;;"] * 15)
+        table = read_table(data)
+        assert [*table.labels][:3] == names.split(";")
+        assert apply_reading(data, table.reading).labels.equals(table.labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "body", "separator"),
+    [
+        ("genres,rating", ["Action|Drama|War,7.5", "Action|Drama|Noir,6.5"], ","),
+        ("pos,y", ["52.1;13.2,a", "52.3;13.4,b"], ","),
+        ("addr;preis", ["Weg 1,Bonn;1,5", "Weg 2,Bonn;2,5"], ";"),
+    ],
+)
+def test_lists_in_cells_do_not_decide_what_separates_them(
+    names: str, body: list[str], separator: str
+) -> None:
+    table = read_table(csv_of(names, body=body * 15))
+    assert (table.reading.separator, [*table.labels]) == (separator, names.split(separator))
+
+
+def test_blanks_are_suggested_where_each_line_has_some() -> None:
+    with pytest.raises(ReadingError, match="--separator ' '"):
+        read_table(csv_of('"len" "y"', body=[f'"{i}" 1.5 "a"' for i in range(9)]))
+
+
+@pytest.mark.parametrize("sign", ["~", "^", ":", " "])
+def test_the_separator_that_is_suggested_stands_in_each_line(sign: str) -> None:
+    with pytest.raises(ReadingError, match=rf"--separator '\{sign}'"):
+        read_table(csv_of(f"a{sign}b", body=[f"1.5{sign}x"] * 9))
+
+
 @pytest.mark.parametrize("units", ["°C,hPa,-", "[m],[s],[]", "---,---,---"])
 def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> None:
     table = read_table(csv_of("a,b,y", units))
     assert kinds_of(table) == ["numeric", "numeric", "categorical"]
     assert [(row.line, row.reason) for row in table.dropped] == [(2, "holds units, not values")]
     assert len(table.labels) == 60
+
+
+@pytest.mark.parametrize(
+    ("above", "body", "left_out"),
+    [
+        (
+            ["Price,Close,Volume", "Ticker,AAPL,AAPL", "Date,,"],
+            [f"2024-01-{i + 1:02d},{100 + i}.5,{900 + i * 7}" for i in range(28)],
+            {2: "holds units, not values", 3: "holds units, not values"},
+        ),
+        (
+            ["ID,Satisfied?,Gender", ",Response,Response"],
+            ["10,Very,M", "11,Not,F", "10,Not,M"] * 10,
+            {2: "holds 'Response', not values"},
+        ),
+        (["Title,CPIH", "CDID,L55O", "Unit,%"], [f"{1700 + i},{i % 9}.5" for i in range(60)],
+         {2: "holds units, not values", 3: "holds units, not values"}),
+        (["a,b", "no,no"], ["yes,yes"] * 10, {}),  # too few to say
+        (["a,b", "no,no"], ["yes,no", "no,yes"] * 20, {}),
+        (["a,b", "no,maybe"], ["yes,yes", "well,well"] * 20, {}),
+    ],
+)  # fmt: skip
+def test_second_names_below_the_header_are_left_out(
+    above: list[str], body: list[str], left_out: dict[int, str]
+) -> None:
+    table = read_table(csv_of(*above, body=body), overrides=Overrides(header=True))
+    assert {row.line: row.reason for row in table.dropped} == left_out
+    assert len(table.labels) == len(above) - 1 + len(body) - len(left_out)
+
+
+@pytest.mark.parametrize(
+    ("below", "left_out"),
+    [
+        ((",,", "Source: ERP,,", "Printed 1 May 2024,,"), [63, 64]),
+        (("7,,",), []),
+        (("Source: ERP,,x",), []),
+    ],
+)
+def test_notes_below_the_table_are_left_out(below: tuple[str, ...], left_out: list[int]) -> None:
+    table = read_table(csv_of("a,b,y", body=BODY, below=below))
+    assert [row.line for row in table.dropped] == left_out
+    assert warned(table, "line 63 (holds one text, as a note)") is bool(left_out)
+    sparse = csv_of("a,b,y", body=["x,,", *BODY, "x,,"])
+    assert not read_table(sparse).dropped
+
+
+@pytest.mark.parametrize("again", ["\ufeffa,b,y", "A,B,Y", " a, b ,y"])
+def test_a_header_is_repeated_whatever_its_blanks_and_case(again: str) -> None:
+    table = read_table(csv_of("a,b,y", *BODY, again))
+    assert [row.line for row in table.dropped] == [62]
 
 
 def test_a_first_row_with_a_number_or_one_odd_text_is_no_row_of_units() -> None:
@@ -176,6 +323,30 @@ def test_a_few_texts_that_keep_a_column_from_being_numeric_are_named(odd: str) -
     assert not warned(told, "not numeric")
 
 
+@pytest.mark.parametrize(
+    ("odd", "other", "kind"),
+    [
+        ("<0.{i}", "{i}.5", "numeric"),
+        ("{i}.5*", "{i}.25", "numeric"),
+        ("not before {i}", "2024-01-{i}", "datetime"),
+    ],
+)
+def test_a_column_half_of_numbers_or_dates_is_warned_of_however_many_texts_are_odd(
+    odd: str, other: str, kind: str
+) -> None:
+    body = [f"{(odd if i % 3 == 0 else other).format(i=i % 28 + 1)},x" for i in range(60)]
+    table = read_table(csv_of("a,y", body=body))
+    assert warned(table, f"'{odd.format(i=1)}'", "20 of its 60 cells", f"--column a={kind}")
+
+
+def test_rows_that_may_be_sums_are_said() -> None:
+    body = [f"s{i % 5},{i * 3},{i % 7}" for i in range(200)]
+    table = read_table(csv_of("shop,sales,y", *body, "Grand Total,59700,597", body=[]))
+    assert warned(table, "'Grand Total'", "line 202")
+    often = [f"{('total', 'partial')[i % 2]},{i * 3}" for i in range(60)]
+    assert not warned(read_table(csv_of("scope,y", body=often)), "sums")
+
+
 def test_levels_among_a_few_numbers_and_codes_are_not_called_odd() -> None:
     body = [f"{('0', '1', '2', '3+')[i % 4]},{i % 90:05d},x{i % 3}" for i in range(60)]
     assert not warned(read_table(csv_of("a,zip,y", body=body)), "not numeric")
@@ -189,7 +360,8 @@ def test_infinity_in_words_is_missing() -> None:
 def test_percentages_among_plain_numbers_are_warned_of() -> None:
     mixed = [f"{i}%,x" if i % 2 else f"{i / 100},y" for i in range(40)]
     assert warned(read_table(csv_of("p,y", body=mixed)), "with % and without")
-    assert not warned(read_table(csv_of("p,y", body=[f"{i}%,x" for i in range(40)])), "without")
+    alike = [f"({i / 9:.1f}%),x" if i % 2 else f"{i}%,y" for i in range(40)]
+    assert not warned(read_table(csv_of("p,y", body=alike)), "without")
 
 
 def test_a_sentinel_is_named_as_the_file_writes_it() -> None:
@@ -218,11 +390,31 @@ def test_pandas_unnamed_index_is_an_identifier_in_any_order() -> None:
 
 
 def test_classes_alike_and_rows_without_a_target_are_warned_of() -> None:
-    body = [f"{i % 7},{('Cat', 'cat', 'Dog', '')[i % 4]}" for i in range(60)]
+    alike = ("Cat", "cat", "Dog", "", "Café", "Cafe\u0301", "ab", "a\u200bb", "a b", "a  b")
+    body = [f"{i % 7},{alike[i % 10]}" for i in range(150)]
     table = read_table(csv_of("a,y", body=body))
     warnings = target_warnings(table, choose_target(table, "y"))
-    assert any("'Cat', 'cat'" in text for text in warnings)
+    for pair in ("'Cat'", "'Caf\\xe9'", "'Cafe\\u0301'", "'a\\u200bb'", "'a b', 'ab'"):
+        assert any(pair in text and "Dog" not in text for text in warnings)
     assert any("'y': 15. They are left out" in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["+", "-"], r"15 cells '-' count as missing.*--present=-"),
+        (["Y", ""], "15 cells without one are a class, write its name"),
+    ],
+)
+def test_the_refusal_of_a_target_says_what_its_missing_cells_may_be(
+    cells: list[str], says: str
+) -> None:
+    data = csv_of("a,y", body=[f"{i}.5,{cells[i % 2]}" for i in range(30)])
+    with pytest.raises(ReadingError, match=says):
+        choose_target(read_table(data), "y")
+    if "-" in cells:
+        table = read_table(data, overrides=Overrides(present=("-",)))
+        assert choose_target(table, "y").classes == ("+", "-")
 
 
 # Units behind numbers

@@ -85,6 +85,11 @@ class Reading(Strict):
         validate=validate.Length(max=100),
         metadata=_said("Texts that stand for nothing, besides the usual ones."),
     )
+    present = fields.List(
+        fields.String(validate=SHORT),
+        validate=validate.Length(max=100),
+        metadata=_said("Texts that usually stand for nothing and here do not."),
+    )
     kinds = fields.Dict(
         keys=fields.String(validate=NAMED),
         values=fields.String(validate=validate.OneOf(KINDS)),

@@ -192,12 +192,9 @@ def _describe(table: Table) -> dict[str, Any]:
         column["histogram"] = _histogram(table, name, features.get(name, ()))
         column["warnings"] = by_column.get(name, [])
     shown = table.labels.iloc[:PREVIEW_ROWS, :PREVIEW_COLUMNS]
-    reading = table.reading
     return {
         **described,
         "warnings": rest,
-        "quote": reading.quote,
-        "skip": reading.skip,
         "preview": [[_short(str(text)) for text in row] for row in shown.to_numpy()],
         "guess": _guess(table),
     }
@@ -272,8 +269,8 @@ def _offered(usual: Parameter | Any) -> dict[str, Any]:
 def overrides_of(given: Mapping[str, Any]) -> Overrides:
     """Return what a request says of how its table is to be read."""
     known = {name: value for name, value in given.items() if value is not None}
-    if "missing" in known:
-        known["missing"] = tuple(known["missing"])
+    for name in {"missing", "present"} & known.keys():
+        known[name] = tuple(known[name])
     return Overrides(**known)
 
 

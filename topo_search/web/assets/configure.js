@@ -5,7 +5,7 @@ const given = JSON.parse(document.getElementById("first").textContent);
 const byId = (id) => document.getElementById(id);
 const form = byId("configure");
 const KEPT = `choices ${given.upload}`;
-const READING = ["separator", "decimal", "encoding", "quote", "header", "skip", "day_first", "missing"];
+const READING = ["separator", "decimal", "encoding", "quote", "header", "skip", "day_first", "missing", "present"];
 const DETAILS = ["otherwise", "limits", "advanced"];
 const kept = { fields: {}, kinds: {}, drop: [], target: null, metric: null, limits: {}, open: [] };
 let table = null; // As it was read last.
@@ -81,8 +81,10 @@ function reading() {
   if (text("quote")) read.quote = text("quote") === "none" ? "" : text("quote");
   for (const name of ["header", "day_first"]) if (text(name)) read[name] = text(name) === "true";
   if (text("skip")) read.skip = Number(text("skip"));
-  const missing = text("missing").split(",").map((one) => one.trim()).filter(Boolean);
-  if (missing.length) read.missing = missing;
+  for (const name of ["missing", "present"]) {
+    const texts = text(name).split(",").map((one) => one.trim()).filter(Boolean);
+    if (texts.length) read[name] = texts;
+  }
   if (Object.keys(kept.kinds).length) read.kinds = kept.kinds;
   return read;
 }
