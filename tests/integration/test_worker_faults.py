@@ -105,6 +105,16 @@ def test_a_database_that_goes_away_while_parameters_are_drawn_is_waited_for(
     assert fates(storage, study) == ["COMPLETE"] * 2
 
 
+def asks_in_vain(one: Worker) -> bool:
+    """Tell whether a call is being tried again."""
+    return one.persist._attending
+
+
+def has_noticed(one: Worker) -> bool:
+    """Tell whether it knows the outage for a long one."""
+    return one.persist.others_may_be_back
+
+
 def test_limits_hold_while_the_database_is_away(
     storage: Storage, folder: Path, serve: Serve, outage: Outage
 ) -> None:
@@ -175,7 +185,6 @@ def test_after_a_long_outage_others_may_come_back_to_their_trials(
 
     def a_long_time_passes(_: Worker) -> bool:
         later.append(2000.0)
-        outage.tries = 0  # It is to be waited out for as long again.
         return True
 
     def the_other_was_cut_off_as_well(_: Worker) -> bool:
@@ -199,8 +208,8 @@ def test_after_a_long_outage_others_may_come_back_to_their_trials(
 
     serve(
         appears(folder / "began-1-1"),
-        *(outage.begins, go(folder), outage.is_waited_out, a_long_time_passes),
-        *(outage.is_waited_out, outage.ends, the_other_was_cut_off_as_well),
+        *(outage.begins, go(folder), asks_in_vain, a_long_time_passes),
+        *(has_noticed, outage.ends, the_other_was_cut_off_as_well),
         *(all_others_are_through, it_comes_back),
         prepared=tells_often,
     )
@@ -227,7 +236,6 @@ def test_what_is_left_behind_is_taken_over_once_its_owner_had_time_to_come_back(
 
     def time_passes(_: Worker) -> bool:
         later.append(100.0)
-        outage.tries = 0
         return True
 
     def the_other_vanishes(_: Worker) -> bool:
@@ -239,8 +247,8 @@ def test_what_is_left_behind_is_taken_over_once_its_owner_had_time_to_come_back(
 
     serve(
         appears(folder / "began-1-1"),
-        *(outage.begins, go(folder), outage.is_waited_out, time_passes),
-        *(outage.is_waited_out, outage.ends, the_other_vanishes, ours_is_through, time_passes),
+        *(outage.begins, go(folder), asks_in_vain, time_passes),
+        *(has_noticed, outage.ends, the_other_vanishes, ours_is_through, time_passes),
     )
     assert fates(storage, study) == ["COMPLETE"] * 2
 

@@ -78,7 +78,7 @@ def test_what_was_left_behind_comes_before_the_next_turn(
         for place, row in enumerate(rows)
         for trial in optuna_trials(storage, row)
     ]
-    assert min(begun)[1:] == (2, 2)
+    assert min(begun)[1:] == (2, 1)  # It had only been claimed before.
 
 
 def test_a_drain_that_takes_too_long_hands_back_what_runs(
@@ -130,14 +130,24 @@ def test_a_study_whose_every_trial_fails_is_paused_with_the_reason(
     assert f"Study {study.id} is paused: {row.reason}" in caplog.text
 
 
-def test_an_outage_that_never_ends_ends_the_worker(
-    storage: Storage, folder: Path, serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
+def test_an_outage_that_never_ends_ends_a_worker_that_has_nothing(
+    serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(patience, "LONGEST_OUTAGE", 0.3)
-    make_study(storage, folder, trials=2, fates={"0": "gated"})
     with pytest.raises(StorageError, match="PostgreSQL at"):
-        serve(appears(folder / "began-0-1"), outage.begins, go(folder))
+        serve(outage.begins, until_idle=False)
     outage.ends(None)  # type: ignore[arg-type]
+
+
+def test_a_result_outlasts_the_longest_outage(
+    storage: Storage, folder: Path, serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "LONGEST_OUTAGE", 0.0)
+    study = make_study(storage, folder, trials=2, fates={"0": "gated"})
+    waits = appears(folder / "began-0-1")
+    serve(waits, outage.begins, go(folder), outage.is_waited_out, outage.ends)
+    assert fates(storage, study) == ["COMPLETE"] * 2
+    assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
 
 
 def asked(server: str, path: str) -> tuple[int, str]:
