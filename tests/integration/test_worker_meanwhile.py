@@ -162,7 +162,7 @@ def test_a_lease_is_renewed_while_its_dataset_is_fetched(
 
     def renew_and_tell(*args: Any, **options: Any) -> set[UUID]:
         renewed.append(renew(*args, **options))
-        held.append(len(leases.open_leases(storage)) - len(optuna_trials(storage, study)))
+        held.append(len(open_leases(storage)) - len(optuna_trials(storage, study)))
         return renewed[-1]
 
     monkeypatch.setattr(leases, "renew", renew_and_tell)
