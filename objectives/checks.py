@@ -46,7 +46,7 @@ LEFT_OUT = {
     "empty": "is empty",
 }
 FEW_NUMBERS = 6  # distinct numbers or dates, at least, that odd texts are odd among
-ODD = 5  # odd texts written out
+ODD = 3  # odd texts written out
 FAR, MARK = 10, 99  # of a mark such as -999 among few values: their ranges away, its size at least
 LISTED = 10  # lines or names written out in a warning
 

@@ -63,6 +63,7 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
         warnings=(
             *(guessed(head, encoding) if overrides.encoding is None else ()),
             *_left_out(head, skip, line - 1),
+            *_unnamed(dict(rows)[line], names, line),
         ),
     )
 
@@ -164,4 +165,14 @@ def _left_out(head: list[str], first: int, skip: int) -> tuple[str, ...]:
     return (
         f"{which} above the table: {shown}. Left out; if the table begins there, say so with "
         f"--skip {first}",
+    )
+
+
+def _unnamed(row: list[str], names: list[str], line: int) -> tuple[str, ...]:
+    """Return a warning where a row of names is taken to leave out the first column's."""
+    if len(row) == len(names) or names[0]:
+        return ()
+    return (
+        f"Line {line} has {len(row)} names for {len(names)} columns. The first column is taken to "
+        "have none, as row names of R. If that is wrong, repair the line.",
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,13 @@ from objectives.cells import Cells
 from objectives.checks import (
     column_warnings,
     doubts,
-    listed,
     missing_words,
     row_warnings,
     target_warnings,
 )
 from objectives.columns import find_conventions, force, infer, values_of
 from objectives.encoding import without_end_mark
+from objectives.features import Feature, MissingColumnsError, features_of, find_columns
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
 from objectives.reading import (
     MISSING,
@@ -44,27 +43,6 @@ __all__ = [
 EXAMPLES = 3  # values of a column that are shown
 
 
-class MissingColumnsError(ReadingError):
-    """A file lacks columns that a reading needs.
-
-    Attributes:
-        columns: names of the columns that are missing.
-        unknown: names in the file that the reading does not know.
-    """
-
-    def __init__(self, columns: Collection[str], unknown: Collection[str]) -> None:
-        self.columns, self.unknown = tuple(columns), tuple(unknown)
-        hints = []
-        for name in self.columns:
-            near = get_close_matches(name, self.unknown, n=1)
-            hints.append(f"{name!r}" + (f" (is it {near[0]!r}?)" if near else ""))
-        also = f" Unknown columns: {', '.join(map(repr, unknown))}." if unknown else ""
-        super().__init__(
-            f"Columns are missing: {', '.join(hints)}.{also} Name the columns as in the table "
-            "that was searched."
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One column as `inspect` shows it."""
@@ -75,15 +53,6 @@ class Column:
     distinct: int  # different values, missing not counted
     examples: tuple[str, ...]
     absent: Mapping[str, int]  # rows of each text that counts as missing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feature:
-    """One typed column that a network takes, by name."""
-
-    name: str
-    kind: Literal["numeric", "boolean", "categorical", "text"]
-    column: str  # name of the column it comes from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +97,9 @@ def read_table(
         raise ReadingError(
             f"Expected at most {most[1]:,} columns. Received {len(names):,}. Leave some out."
         )
-    usual = [text for text in MISSING if text not in overrides.present]
-    missing = tuple(dict.fromkeys((*usual, *(text.strip() for text in overrides.missing))))
+    usual = dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing)))
+    present = {text.strip() for text in overrides.present}
+    missing = tuple(text for text in usual if text not in present)
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
     grid = load(data, shape, limit, most=most[0] if most else None)
     columns = _cells(grid, enumerate(names), missing)
@@ -185,7 +155,7 @@ def apply_reading(
     """
     data = without_end_mark(data)
     shape = find_again(data, reading, optional)
-    named, warnings = _find_columns(shape.names, reading, optional)
+    named, warnings = find_columns(shape.names, reading, optional)
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
     grid = load(data, shape, limit)
@@ -212,7 +182,7 @@ def read_rows(
     if not rows:
         raise ReadingError("Expected at least one row. Received none.")
     given = dict.fromkeys(name for row in rows for name in row)
-    named, warnings = _find_columns(tuple(given), reading, optional)
+    named, warnings = find_columns(tuple(given), reading, optional)
     shape = Shape(
         encoding="utf-8",
         separator=reading.separator,
@@ -229,23 +199,6 @@ def read_rows(
         blank=0,
     )
     return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
-
-
-def features_of(reading: Reading) -> tuple[Feature, ...]:
-    """Return the features that a reading's columns give, in their order."""
-    features: dict[str, Feature] = {}
-    taken = {rule.name for rule in reading.columns}
-    for rule in reading.columns:
-        if rule.kind == "datetime":
-            for part in rule.parts:
-                name = f"{rule.name}.{part}"
-                while name in taken:
-                    name += "_"
-                taken.add(name)
-                features[name] = Feature(name=name, kind="numeric", column=rule.name)
-        elif rule.kind in ("numeric", "boolean", "categorical", "text"):
-            features[rule.name] = Feature(name=rule.name, kind=rule.kind, column=rule.name)
-    return tuple(features.values())
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
@@ -282,26 +235,6 @@ def describe(table: Table, target: Target | None = None) -> dict[str, Any]:
         "dropped": [{"line": row.line, "reason": row.reason} for row in table.dropped],
         "warnings": [*table.warnings, *about_target],
     }
-
-
-def _find_columns(
-    names: Sequence[str], reading: Reading, optional: Collection[str]
-) -> tuple[list[tuple[int, str]], list[str]]:
-    """Return the place of each of a reading's columns (-1: absent) with its name, and warnings.
-
-    Raises:
-        MissingColumnsError: a column that gives features is absent.
-    """
-    places = {name: place for place, name in enumerate(names)}
-    needed = {feature.column for feature in features_of(reading)} - set(optional)
-    known = {rule.name for rule in reading.columns}
-    unknown = [name for name in names if name not in known]
-    if lacking := [r.name for r in reading.columns if r.name in needed - places.keys()]:
-        raise MissingColumnsError(lacking, unknown)
-    warnings = []
-    if unknown:
-        warnings.append(f"Unknown columns are not used: {listed(map(repr, unknown))}.")
-    return [(places.get(rule.name, -1), rule.name) for rule in reading.columns], warnings
 
 
 def _family(encoding: str) -> str:

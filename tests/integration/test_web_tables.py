@@ -176,6 +176,8 @@ def test_an_awkward_table_is_read_otherwise(client: FlaskClient) -> None:
     kinds = {column["name"]: column["kind"] for column in better["columns"]}
     assert kinds == {"Größe": "numeric", "Preis": "numeric", "Stadt": "text"}
     assert better["columns"][1]["missing"] == pytest.approx(3 / 60)
+    kept = {"reading": {"missing": ["k.A."], "present": ["k.A."]}}
+    assert known(client.post(path, json=kept))["table"]["columns"][1]["missing"] == 0
     unnamed = {"reading": {"header": False}}
     other = known(client.post(path, json=unnamed))["table"]
     assert (other["rows"], other["header"], other["preview"][0][0]) == (61, False, "Größe")

@@ -169,3 +169,14 @@ def test_every_command_explains_itself_and_its_options(command: str) -> None:
     assert explained.help and explained.help.splitlines()[0].endswith(".")
     flags = [flag for option in explained.params for flag in option.opts if flag.startswith("--")]
     assert all(flag in result.output for flag in flags)
+
+
+def test_inspect_says_where_the_table_begins_what_quotes_it_and_what_stays_a_value(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("My table\na,b,c\n" + "'x, y','NA',1\n'z','EU',2\n" * 10)
+    arguments = ["inspect", str(path), "--present", "NA"]
+    told = CliRunner().invoke(cli, arguments).output
+    assert "begins on line 2" in told and "cells quoted with '" in told
+    assert "NA" in told and "--present" not in told

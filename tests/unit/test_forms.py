@@ -9,7 +9,7 @@ from topo_search.web.schemas import OPTIONS
 SHOWN = (
     *("trials", "timeout", "task", "metric", "test_share", "validation", "sampler", "pruner"),
     *("seed", "epochs", "name", "encoding", "separator", "decimal", "quote", "header", "skip"),
-    *("day_first", "missing"),
+    *("day_first", "missing", "present"),
 )
 
 

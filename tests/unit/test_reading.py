@@ -136,7 +136,9 @@ def test_a_commented_header_is_a_header_and_a_name_may_be_a_hash() -> None:
 
 def test_a_header_one_field_short_leaves_out_row_names_or_a_trailing_separator() -> None:
     named = "a,b,c\n" + "".join(f"r{i}," + ",".join(row) + "\n" for i, row in enumerate(ROWS))
-    assert tuple(read_table(named.encode()).labels.columns) == ("column_1", *NAMES)
+    table = read_table(named.encode())
+    assert tuple(table.labels.columns) == ("column_1", *NAMES)
+    assert table.warnings[0].startswith("Line 1 has 3 names for 4 columns.")
     trailing = "a,b,c\n" + "".join(",".join(row) + ",\n" for row in ROWS)
     assert kinds_of(read_table(trailing.encode()))["column_4"] == "empty"
 
