@@ -25,6 +25,7 @@ import tensorflow as tf
 from small_tables import KINDS, mixed, plan_of, point
 
 from objectives import finishing
+from objectives.baselines import Baselines
 from objectives.objective import Finish
 from objectives.table import MissingColumnsError, Overrides, read_table
 from topo_search import forking, predictor
@@ -82,7 +83,7 @@ def trained(frame: pd.DataFrame, data: bytes, folder: Path, sep: str, encoding: 
     winner = {"trial": 0, "value": 0.5, "parameters": point(plan, depth=1, width=8)}
     winner |= {"seed": 4, "epochs": 2}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finishing, "baselines", lambda *given: {})
+        patch.setattr(finishing, "baselines", lambda *given: Baselines(rows=0, predictions={}))
         final = finishing.finish(Finish(trial="", plan=plan, winner=winner, looks=1, dataset=table))
     rules = {name: plan[name] for name in ("target", "task", "classes", "reading", "drop")}
     files = {**final.files, "reading.json": json.dumps(rules).encode()}
