@@ -32,9 +32,9 @@ from storage.connection import Storage
 from topo_search.web.intake import HEADERS
 from topo_search.web.room import MB, Limits
 from topo_search.web.server import CONNECTIONS, FILES
-from topo_search.web.watching import STREAMS
+from topo_search.web.watching import EACH, STREAMS
 
-VIEWERS = 220
+OTHER = "127.0.0.2"  # Another address of this machine.
 AT_ONCE = 60.0  # Seconds: "within a few", on a machine that others load.
 
 
@@ -77,7 +77,7 @@ def study(web: Web) -> dict[str, str]:
 def test_many_watch_and_calls_are_answered_meanwhile(web: Web, study: dict[str, str]) -> None:
     page = f"/v1/studies/{study['key']}"
     with ExitStack() as stack:
-        viewers = [stack.enter_context(web.watch(study["key"])) for _ in range(VIEWERS)]
+        viewers = [stack.enter_context(web.watch(study["key"])) for _ in range(EACH)]
         for viewer in viewers:
             assert b"text/event-stream" in read_until(viewer, b"event: change")
         for _ in range(20):
@@ -85,17 +85,21 @@ def test_many_watch_and_calls_are_answered_meanwhile(web: Web, study: dict[str, 
         assert web.json("POST", f"{page}/pause")["state"] == "paused"
         for viewer in viewers:
             read_until(viewer, b'"state":"paused"')
-        more = [stack.enter_context(web.watch(study["key"])) for _ in range(STREAMS - VIEWERS)]
-        for viewer in more:
-            read_until(viewer, b"event: change")
         status, headers, body = web.request("GET", f"{page}/events")
         assert (status, headers["retry-after"]) == (503, "30")
-        assert "Very many are watching" in json.loads(body)["detail"]
+        assert "from where you are" in json.loads(body)["detail"]
+        others = [
+            stack.enter_context(web.watch(study["key"], OTHER)) for _ in range(STREAMS - EACH)
+        ]
+        for viewer in others:
+            read_until(viewer, b"event: change")
+        with web.watch(study["key"], OTHER) as one:
+            assert b"Very many are watching just now" in read_until(one, b"just now")
         assert web.json("GET", page)["state"] == "paused"
     # All have hung up, and others can watch, though there was nothing to tell those who have gone.
     began = time.monotonic()
     with ExitStack() as stack:
-        for _ in range(STREAMS):
+        for _ in range(EACH):
             wait_until(lambda: seen(web, study["key"], stack), "somebody's place is free again")
         assert time.monotonic() - began < AT_ONCE
 

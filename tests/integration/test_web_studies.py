@@ -5,6 +5,8 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -389,6 +391,30 @@ def test_an_error_of_ours_is_logged_and_shown_without_what_it_was(
     assert "secret" not in answer.text
     assert "secret inside" in caplog.text
     assert made[1] not in caplog.text
+
+
+def test_the_more_watch_the_less_often_there_is_news(
+    made: tuple[str, str], storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], thread_time=lambda: 0.0)
+    monkeypatch.setattr(watching, "time", clock)
+    watch = watching.Watch(storage, made[0], threading.Event())
+    watch.look()
+
+    def news_at(moment: float) -> bool:
+        now[0] = moment
+        before = watch.view
+        studies.rename(storage, made[0], f"at {moment}")
+        return watch.look() is not before
+
+    with ExitStack() as stack:
+        assert [news_at(moment) for moment in (1.0, 2.0)] == [True, True]
+        for _ in range(100):
+            stack.enter_context(watch.viewed())
+        assert [news_at(moment) for moment in (3.0, 12.9, 13.0, 14.0)] == [True, False, True, False]
+        assert watch.look(now=True).state["name"] == "at 14.0", "whoever changed it sees it at once"
+    assert news_at(24.1) and news_at(25.0)
 
 
 def test_what_a_study_found_is_written_once_for_all_who_ask(

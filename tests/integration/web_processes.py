@@ -58,16 +58,17 @@ class Web:
         made: dict[str, str] = self.json("POST", "/v1/studies", asked)
         return {**made, "upload": upload}
 
-    def open(self, request: str, *headers: str) -> socket.socket:
+    def open(self, request: str, *headers: str, address: str = "") -> socket.socket:
         """Send a request without a body, or the beginning of one; return the connection."""
-        connection = socket.create_connection((self.host, self.port), DEADLINE)
+        here = (address, 0)
+        connection = socket.create_connection((self.host, self.port), DEADLINE, here)
         lines = [request, f"Host: {self.host}:{self.port}", *headers, "", ""]
         connection.sendall("\r\n".join(lines).encode())
         return connection
 
-    def watch(self, key: str) -> socket.socket:
-        """Open an event stream."""
-        return self.open(f"GET /v1/studies/{key}/events HTTP/1.1")
+    def watch(self, key: str, address: str = "") -> socket.socket:
+        """Open an event stream, from one of this machine's addresses where one is given."""
+        return self.open(f"GET /v1/studies/{key}/events HTTP/1.1", address=address)
 
     @property
     def worker(self) -> psutil.Process | None:

@@ -20,7 +20,7 @@ from topo_search.cli_types import Duration
 from topo_search.web import server
 from topo_search.web.app import MULTIPART
 from topo_search.web.room import Limits, too_large
-from topo_search.web.watching import HEARTBEAT
+from topo_search.web.watching import EACH, HEARTBEAT, STREAMS
 
 ROOT = Path(__file__).parents[2]
 IRIS = ROOT / "examples" / "iris.csv"
@@ -280,5 +280,7 @@ def test_nginx_waits_as_long_as_the_service_may_take() -> None:
     assert min(seconds(text) for text in waited) > 2 * Limits().seconds
     (streams,) = re.findall(r"events\$ \{[^}]*proxy_read_timeout (\w+);", NGINX)
     assert seconds(streams) > 10 * HEARTBEAT
-    (connections,) = re.findall(r"limit_conn addresses (\d+);", NGINX)
-    assert int(connections) >= 2 * 200
+    (connections,) = {*re.findall(r"limit_conn addresses (\d+);", NGINX)}
+    assert int(connections) >= 2 * EACH
+    (watching,) = re.findall(r"limit_conn streams (\d+);", NGINX)
+    assert 200 <= int(watching) < EACH < STREAMS, "the service hears late of who has gone"

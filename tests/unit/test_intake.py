@@ -1,10 +1,15 @@
 """Requests while they come in: what is held of them, and when they are refused."""
 
 import json
+import socket
+import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import waitress
+from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
 from topo_search.web import intake
@@ -148,6 +153,40 @@ def test_headers_that_drip_are_cut_off(taking: Intake, monkeypatch: pytest.Monke
     request.received(b"X")
     assert request.completed
     assert answer(request)[0] == 408
+
+
+def test_connections_on_which_nothing_comes_are_closed_those_without_headers_sooner(
+    taking: Intake,
+) -> None:
+    listening, sockets = socket.socket(), dict[int, Any]()
+    listening.bind(("127.0.0.1", 0))
+    server = waitress.create_server(
+        lambda *_: [], sockets, sockets=[listening], channel_timeout=60, threads=1
+    )
+    taking.tend(server)
+    sent = [b"", b"GET / HTTP/1.1\r\nX-", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
+    with ExitStack() as stack:
+        stack.callback(server.close)
+        stack.callback(server.task_dispatcher.shutdown)
+        for data in sent:
+            client = stack.enter_context(socket.create_connection(listening.getsockname()))
+            client.sendall(data)
+
+        def come() -> list[Any]:
+            wasyncore.loop(timeout=0.1, use_poll=True, map=sockets, count=1)
+            begun = [one for one in server.active_channels.values() if one.request is not None]
+            return sorted(server.active_channels.values(), key=order) if len(begun) == 2 else []
+
+        def order(channel: Any) -> tuple[bool, bool]:
+            request = channel.request
+            return request is not None, request is not None and request.headers_finished
+
+        while len(channels := come()) < 3:
+            pass
+        for after, closed in ((29, [False] * 3), (31, [True, True, False]), (61, [True] * 3)):
+            server.maintenance(time.time() + after)
+            assert [channel.will_close for channel in channels] == closed
+        stack.callback(lambda: [channel.handle_close() for channel in channels])
 
 
 def test_a_body_that_drips_is_cut_off(taking: Intake, monkeypatch: pytest.MonkeyPatch) -> None:

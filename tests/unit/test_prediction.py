@@ -190,9 +190,9 @@ def test_a_csv_is_predicted_as_on_the_command_line(
     network: Network = request.getfixturevalue(name)
     found, rows = asked(predictions, name, files_of(network), network.data)
     known = predictor.predict(network.folder, network.data)
-    assert (*found.columns,) == tuple(known.frame)
-    assert (*found.predicted,) == known.predicted
-    assert (*found.warnings,) == known.warnings
+    assert found.columns == list(known.frame)
+    assert found.predicted == list(known.predicted)
+    assert found.warnings == list(known.warnings)
     assert said(rows, found) == said(known.frame.to_dict("records"), found)
     assert [row["when"] for row in rows] == [row["when"] for row in network.rows]
     assert found.rows == []
@@ -551,7 +551,7 @@ class Fake:
             self.waits = False
             raise TooMuchError("too much")
         self.held.append(question.key)
-        return {"columns": question.key, "predicted": (), "rows": [], "warnings": ()}
+        return {"columns": question.key, "predicted": [], "rows": [], "warnings": []}
 
     def kill(self, reason: Exception) -> None:
         self.waits = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,13 @@ class Intake:
     def hard_limit(self) -> int:
         """Bytes of a body after which a client is cut off."""
         return SWALLOWED * self.limit
+
+    def tend(self, server: Any) -> None:
+        """Let a server of waitress take connections so, and close those on which nothing comes."""
+        server.channel_class = self.channel()
+        server.maintenance = lambda now: _close_silent(
+            server.active_channels.values(), now, server.adj.channel_timeout
+        )
 
     def channel(self) -> type:
         """Return what waitress is to take connections with."""
@@ -153,6 +161,16 @@ class Answer(ErrorTask):  # type: ignore[misc]
             request.error = _refusal_of(request.error.code)
         access_log.log(request.command, request.path, request.error.code, began)
         super().execute()
+
+
+def _close_silent(channels: Iterable[Any], now: float, silence: float) -> None:
+    """Close connections on which nothing was said for long, those without headers sooner."""
+    for channel in channels:
+        comes = channel.request is not None and channel.request.headers_finished
+        busy = comes or channel.total_outbufs_len
+        longest = silence if busy else HEADER_SECONDS
+        if not channel.requests and channel.last_activity < now - longest:
+            channel.will_close = True
 
 
 def _refusal_of(status: int) -> Refusal:

@@ -94,6 +94,7 @@ def serve(
             sockets=[listening],
             threads=THREADS,
             channel_timeout=SILENCE,
+            cleanup_interval=5,
             # Reads on while it answers, which shows that a client has gone.
             channel_request_lookahead=1,
             recv_bytes=256 * 1024,
@@ -103,7 +104,7 @@ def serve(
             ident=None,
             clear_untrusted_proxy_headers=not proxied,
         )
-        server.channel_class = intake.channel()
+        intake.tend(server)
         stack.enter_context(_swept(service))
         beside = stack.enter_context(companion(worker, log_json=log_json))
         with asked_to_end(server.pull_trigger) as asked:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from storage import changes, keys, studies
 from storage.connection import Storage
@@ -17,9 +18,11 @@ logger = logging.getLogger(__name__)
 
 LOOK = 1.0  # Seconds between looks at the studies that are watched.
 SHARE = 0.02  # Of one core, at most, for gathering one study's results again and again.
+ASKS = 0.005  # Seconds of a core that each viewer takes for what is new: events, trials, charts.
+THEIRS = 0.05  # Of one core, at most, for that: the more watch, the longer it takes to the next.
 FORGOTTEN = 60.0  # Seconds after its last viewer until a study is watched no more.
 STREAMS = 256  # Open at a time; each has a thread of the server.
-EACH = 200  # Of them that one address may have, behind which there may be many people.
+EACH = 216  # Of them for one address: 200 people may be behind it, and some have just hung up.
 HUNG_UP = 5.0  # Seconds until a stream without news sees that its viewer has gone.
 HEARTBEAT = 15.0  # Seconds of silence until a stream says that it is alive.
 
@@ -32,6 +35,7 @@ class Watch:
         self.changed = threading.Condition()
         self.view: View | None = None
         self.asked_at = time.monotonic()
+        self.viewers = 0
         self._gathering = threading.Lock()
         self._not_before = 0.0
 
@@ -82,7 +86,8 @@ class Watch:
             view.since(None)  # Whoever watches will want all of it.
             if known is not None:  # The first time all trials are read, and never again.
                 took = time.thread_time() - began
-                self._not_before = time.monotonic() + took / SHARE
+                pause = took / SHARE + self.viewers * ASKS / THEIRS
+                self._not_before = time.monotonic() + pause
             with self.changed:
                 self.view = view
                 self.changed.notify_all()
@@ -105,6 +110,17 @@ class Watch:
         if view is None:
             raise LookupError(f"Study {self.study} was deleted.")
         return view if view.mark != mark else None
+
+    @contextmanager
+    def viewed(self) -> Iterator[None]:
+        """Count a viewer while the block runs."""
+        with self.changed:
+            self.viewers += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.viewers -= 1
 
     def _try(self) -> None:
         """Gather it where nobody waits for an error: who asks next meets it again."""
@@ -229,6 +245,13 @@ def stream(
         gone: Tells whether the viewer has hung up.
     """
     watch = watches.of(study)
+    with watch.viewed():
+        yield from _changes(watches, watch, seen, gone)
+
+
+def _changes(
+    watches: Watches, watch: Watch, seen: str | None, gone: Callable[[], bool]
+) -> Iterator[str]:
     before = None
     yield "retry: 3000\n\n"
     view: View | None = watch.current()
