@@ -62,8 +62,8 @@ def finish(assignment: Finish) -> Final:
             **{name: winner[name] for name in ("trial", "value", "parameters", "epochs", "seed")},
             "topology": str(topology),
             "weights": count_weights(refitted.weights),
-            "refit_seed": refitted.seed,
         },
+        "refit_seed": refitted.seed,  # The trial's, unless it diverged with that.
         **_scored(data, predicted, assignment.looks, int(assignment.plan["seed"])),
         "rows": data.rows,
     }

@@ -149,6 +149,7 @@ def method(results: Results) -> list[str]:
     rows, best, test = results.rows, results.best or {}, results.part("test")
     if not rows.get("test"):
         return []
+    outcome = results.outcome or {}
     rest = (rows.get("train") or 0) + (rows.get("validation") or 0)
     sentences = [
         f"{format_count(rows['test'], 'row')} were set aside as test rows before anything "
@@ -169,9 +170,9 @@ def method(results: Results) -> list[str]:
         f"{format_count(best.get('epochs'), 'epoch')} and scored on the test rows, which have "
         f"been looked at {format_times(looks)}."
     )
-    if best.get("refit_seed", best.get("seed")) != best.get("seed"):
+    if outcome.get("refit_seed", best.get("seed")) != best.get("seed"):
         sentences.append("With the seed of its trial that training diverged; it had another.")
-    fitted = (results.outcome or {}).get("baseline_rows") or rest
+    fitted = outcome.get("baseline_rows") or rest
     if fitted < rest:
         sentences.append(
             f"The simple models were fitted on {format_count(fitted, 'row')} of them, a sample, so "

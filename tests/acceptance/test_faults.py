@@ -79,7 +79,7 @@ def test_a_second_ctrl_c_stops_at_once_and_hands_the_trials_back(bench: Machine)
     wait_until(lambda: not any(lives(child) for child in children), "its processes end")
     assert "Traceback" not in terminal.shown
     assert counts(bench, study) == {"waiting": 3}
-    assert [trial["state"] for trial in bench.json("results", study)["history"]] == ["running"] * 2
+    assert [trial["state"] for trial in bench.json("results", study)["history"]] == ["waiting"] * 2
 
 
 def test_a_killed_search_is_resumed_at_once_to_the_exact_budget(bench: Machine) -> None:

@@ -1,5 +1,5 @@
 import pytest
-from stored_studies import begun, draw, let_expire, make_study, run_to_the_end
+from stored_studies import DISTRIBUTIONS, begun, draw, let_expire, make_study, run_to_the_end
 
 from storage import events, finishing, studies, trials
 from storage.claiming import claim
@@ -119,6 +119,7 @@ def test_trials_that_kill_their_workers_fail_for_one_reason(storage: Storage) ->
         lease = claim(storage, study.id, f"w{owner}", draw)
         if lease is None:
             break
+        trials.begin(storage, lease, DISTRIBUTIONS)
         let_expire(storage, lease.id)
     found = studies.get(storage, study.id)
     assert found.state == "paused" and found.reason == (

@@ -139,7 +139,7 @@ def survive_the_terminal() -> str:
 def surroundings() -> dict[str, Any]:
     streams = [os.readlink(f"/proc/self/fd/{number}") for number in (1, 2)]
     roots = sorted({name.split(".")[0] for name in sys.modules})
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    blocked = sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
     return {"nice": os.nice(0), "streams": streams, "modules": roots, "blocked": blocked}
 
 

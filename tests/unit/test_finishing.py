@@ -110,10 +110,11 @@ def test_the_outcome_says_all_that_is_shown_of_a_study(
     outcome = finished[target].final.outcome
     assert json.loads(json.dumps(outcome)) == outcome
     assert outcome.keys() == {
-        "best", "test", "baselines", "leads", "baseline_rows", "confusion", "scatter", "rows",
+        "best", "refit_seed", "test", "baselines", "leads", "baseline_rows", "confusion",
+        "scatter", "rows",
     }  # fmt: skip
     assert outcome["best"].keys() == {
-        "trial", "value", "parameters", "topology", "weights", "epochs", "seed", "refit_seed",
+        "trial", "value", "parameters", "topology", "weights", "epochs", "seed",
     }  # fmt: skip
     assert outcome["best"]["trial"] == 7 and outcome["best"]["epochs"] == 2
     assert outcome["best"]["topology"].startswith("2 × 8 ")

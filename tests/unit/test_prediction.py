@@ -212,7 +212,7 @@ def test_rows_of_a_form_are_read_as_those_of_a_file(
     network: Network = request.getfixturevalue(name)
     of_file, written = asked(predictions, name, files_of(network), network.data)
     found = predictions.rows(name, "1", files_of(network), network.rows)
-    assert (*found.columns,) == of_file.columns
+    assert found.columns == of_file.columns
     assert len(found.rows) == len(network.rows)
     assert said(found.rows, found) == said(written, of_file)
     assert json.loads(json.dumps(found.rows)) == found.rows
