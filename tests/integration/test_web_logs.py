@@ -83,8 +83,8 @@ def test_no_log_shows_a_key(
         assert {line["worker"] for line in told} == {"web"}
         messages = [line["message"] for line in told]
     else:
-        assert all(re.match(r"\d\d:\d\d:\d\d |    ", line) for line in lines)
-        messages = [line[9:] for line in lines]
+        assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [IWE] |    ", line) for line in lines)
+        messages = [line[22:] for line in lines]
     assert "".join(messages).isprintable()
     assert not [line for line in messages if line.startswith("GET /forged")]
     assert max(map(len, messages)) < 1_000
