@@ -92,16 +92,23 @@ def reports(storage: Storage, optuna_study: int) -> int:
 
 
 def peak(storage: Storage, home: Path, table: bytes, slots: int, seconds: float) -> float:
-    """Return the largest proportional memory of a worker with so many slots, in MB."""
+    """Return the largest proportional memory of a worker with so many slots, in MB.
+
+    Seconds count from its first report.
+    """
     options = Options(
         data=table, file="table.csv", target=TARGET, trials=1000, epochs=5, validation="holdout"
     )
     row, _ = study.create(storage, options)
     asked = ("worker", "--study", row.id, "--slots", str(slots))
     worker = command(home, *asked, stderr=subprocess.DEVNULL)
-    root, most, until = psutil.Process(worker.pid), 0, time.monotonic() + seconds
+    root, most, began, until = psutil.Process(worker.pid), 0, time.monotonic(), None
     try:
-        while time.monotonic() < until and worker.poll() is None:
+        while (until is None or time.monotonic() < until) and worker.poll() is None:
+            if until is None and reports(storage, row.optuna_study_id):
+                until = time.monotonic() + seconds
+            if time.monotonic() > began + LONGEST:
+                raise SystemExit("The worker trained nothing in its time.")
             total = 0
             for process in (root, *root.children(recursive=True)):
                 try:
@@ -110,8 +117,6 @@ def peak(storage: Storage, home: Path, table: bytes, slots: int, seconds: float)
                     continue  # It has just ended.
             most = max(most, total)
             time.sleep(SAMPLED)
-        if not reports(storage, row.optuna_study_id):
-            raise SystemExit("The worker trained nothing in its time.")
         return most / 1e6
     finally:
         end(worker)

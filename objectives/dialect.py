@@ -124,7 +124,7 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
     raise LayoutError(
         "Expected at least two columns, separated by comma, semicolon, tab or |. Received one "
         f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another, "
-        f"as with --separator '{_likely(head)}'"
+        f"as with --separator '{_likely(head)}'."
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from objectives.table import Task
+if TYPE_CHECKING:
+    from objectives.target import Task
 
 Array = npt.NDArray[Any]
 

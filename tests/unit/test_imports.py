@@ -80,6 +80,10 @@ def test_no_module_of_the_service_loads_tensorflow_but_the_one_that_preloads_it(
     assert not roots(loaded) & NETWORKS
 
 
+def test_a_worker_starts_without_what_only_its_slots_need() -> None:
+    assert not roots(loaded_after("import topo_search.worker")) & {"pandas", "scipy", "sklearn"}
+
+
 def test_the_web_service_loads_no_tensorflow() -> None:
     web = ROOT / "topo_search" / "web"
     paths = [path.relative_to(ROOT).with_suffix("") for path in web.rglob("*.py")]
