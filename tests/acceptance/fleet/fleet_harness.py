@@ -46,7 +46,9 @@ class Member:
     @property
     def log(self) -> str:
         """What it has logged so far."""
-        return (self.home / "log").read_text(errors="replace")
+        with suppress(FileNotFoundError):  # It has only just been asked to begin.
+            return (self.home / "log").read_text(errors="replace")
+        return ""
 
     @property
     def status(self) -> dict[str, Any]:
