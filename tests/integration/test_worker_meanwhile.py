@@ -1,5 +1,6 @@
 """What people do to a study while a worker serves it, and ends of studies that go wrong."""
 
+import io
 import os
 import signal
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from rich.console import Console
 from stored_studies import ended_leases, let_expire, open_leases, optuna_trials
 from stories import Serve, Step, appears, fates, go, make_study
 
@@ -19,6 +21,7 @@ from storage.check import violations
 from storage.connection import Storage
 from storage.rows import StudyRow
 from topo_search import finish
+from topo_search.live import View
 from topo_search.study import Options, create
 from topo_search.worker import Worker
 
@@ -169,6 +172,24 @@ def test_a_lease_is_renewed_while_its_dataset_is_fetched(
     serve()
     assert (len(renewed[0]), held[0]) == (1, 1)  # Before its trial began.
     assert fates(storage, study) == ["COMPLETE"]
+
+
+def test_what_a_worker_has_just_claimed_is_not_told_to_be_anothers(
+    storage: Storage, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = small_study(storage)
+    monkeypatch.setattr(datasets, "CHUNK", 100)  # It is looked at while the table is fetched.
+    printed = io.StringIO()
+    view = View(Console(file=printed, width=100), studies.get(storage, study.id))
+
+    def it_is_told(one: Worker) -> bool:
+        view._next = 0.0
+        view.tick(one)
+        return "trial   0  complete" in printed.getvalue()
+
+    with view.shown():
+        serve(it_is_told)
+    assert "Another worker has" not in printed.getvalue()
 
 
 def finishing_is_killed(times: int) -> Step:
