@@ -88,7 +88,7 @@ class Faults(World):
         """Let something happen, count it and print it."""
         try:
             said = event()
-        except StorageError:
+        except (StorageError, ValueError):  # It is away, or the study has just ended.
             return
         if said is not None:
             kind = event.__name__.replace("_", " ")

@@ -107,7 +107,8 @@ def started(
     """Start a worker, which is killed at the stack's end if it still runs."""
     home.mkdir()
     told = {"light": True, "accounts": str(home / "accounts")}
-    process = worker(home, "--slots", str(slots), log=home / "log", storage=url, told=told)
+    options = ("--slots", str(slots), "--drain", "0s")
+    process = worker(home, *options, log=home / "log", storage=url, told=told)
     stack.callback(kill, process)
     return process, home
 
@@ -173,11 +174,9 @@ def all_live(fleet: list[tuple[subprocess.Popen[bytes], Path]]) -> None:
 
 
 def drained(fleet: list[tuple[subprocess.Popen[bytes], Path]]) -> None:
-    """Ask all workers to stop at once, as with a second Ctrl-C, and wait until they have."""
-    for _ in range(2):
-        for process, _ in fleet:
-            process.send_signal(signal.SIGTERM)
-        time.sleep(LOOK)
+    """Ask all workers to stop, which they do at once, and wait until they have."""
+    for process, _ in fleet:
+        process.send_signal(signal.SIGTERM)
     for process, _ in fleet:
         process.wait(STARTED)
 

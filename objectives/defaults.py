@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from objectives.limits import span
+from objectives.metrics import Task
 from objectives.parameters import Choice, Parameter, Value
 from objectives.topology import (
     ACTIVATIONS,
@@ -16,8 +16,6 @@ from objectives.topology import (
     RARE_LEVELS,
     SCALINGS,
 )
-
-Task = Literal["binary", "multiclass", "regression"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -65,31 +65,12 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     store: list[Callable[[tuple[str, ...]], None]] = []
     lines: list[int] = []
     chunk: list[list[str]] = []
-    ragged: list[tuple[int, int]] = []  # line, fields
-    again: list[int] = []  # lines that repeat the header
-    spans: Spans = []  # first line and the one behind, of rows of several lines
-    blank = last = 0
+    beside = _Beside()
     with open_text(data, shape.encoding) as text:
-        rows = parse(text, shape.separator, shape.quote, shape.skip)
-        names = next(row for _, row in rows if not is_blank(row)) if shape.header else [""]
-        folded = _folded(names)
-        end = folded[-1]
-        for line, row in rows:
-            if last and line - last > 1:
-                spans.append((last, line))
-            last = line
-            if len(row) != width or not row[0].strip(JUNK):
-                if is_blank(row):
-                    blank += 1
-                    continue
-                if len(row) != width and not (len(row) > width and is_blank(row[width:])):
-                    ragged.append((last, len(row)))
-                    continue
-            if row[-1].strip(BLANKS).casefold() == end and _folded(row) == folded:
-                again.append(last)
-                continue
-            lines.append(last)
-            chunk.append(row[:width])
+        parsed = parse(text, shape.separator, shape.quote, shape.skip)
+        for line, row in _rows(parsed, shape, beside):
+            lines.append(line)
+            chunk.append(row)
             if len(chunk) == CHUNK:
                 store = _append(columns, chunk, store)
                 chunk = []
@@ -97,10 +78,10 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     _refuse_long(len(lines), most)
     if chunk:
         _append(columns, chunk, store)
-    _refuse_broken_quotes(data, shape, [*spans, (last, None)])
+    _refuse_broken_quotes(data, shape, beside.spans)
     units = drop_units(columns, lines) if shape.header else []
     notes = drop_notes(columns, lines)
-    dropped = (*units, *_dropped(ragged, again, len(lines), width), *notes)
+    dropped = (*units, *_dropped(beside.ragged, beside.again, len(lines), width), *notes)
     if not lines:
         raise ReadingError("The table has no rows below its names. Expected at least one.")
     return Grid(
@@ -108,8 +89,45 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
         columns=columns,
         lines=np.array(lines, dtype=np.int64),
         dropped=dropped,
-        blank=blank,
+        blank=beside.blank,
     )
+
+
+@dataclass
+class _Beside:
+    """What a text holds beside the rows of its table."""
+
+    ragged: list[tuple[int, int]] = field(default_factory=list)  # line, fields
+    again: list[int] = field(default_factory=list)  # lines that repeat the header
+    spans: Spans = field(default_factory=list)  # of rows of several lines, and of the last
+    blank: int = 0
+
+
+def _rows(
+    parsed: Iterator[tuple[int, list[str]]], shape: Shape, beside: _Beside
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line and the cells of every row of the table, and take note of all else."""
+    width = len(shape.names)
+    names = next(row for _, row in parsed if not is_blank(row)) if shape.header else [""]
+    folded = _folded(names)
+    end = folded[-1]
+    last = 0
+    for line, row in parsed:
+        if last and line - last > 1:
+            beside.spans.append((last, line))
+        last = line
+        if len(row) != width or not row[0].strip(JUNK):
+            if is_blank(row):
+                beside.blank += 1
+                continue
+            if len(row) != width and not (len(row) > width and is_blank(row[width:])):
+                beside.ragged.append((line, len(row)))
+                continue
+        if row[-1].strip(BLANKS).casefold() == end and _folded(row) == folded:
+            beside.again.append(line)
+            continue
+        yield line, row[:width]
+    beside.spans.append((last, None))
 
 
 def _folded(row: list[str]) -> list[str]:

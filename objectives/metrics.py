@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from objectives.target import Task
-
+Task = Literal["binary", "multiclass", "regression"]
 Array = npt.NDArray[Any]
 
 CLASSES: tuple[Task, ...] = ("binary", "multiclass")

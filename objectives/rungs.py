@@ -19,6 +19,11 @@ def rungs(epochs: int) -> tuple[int, ...]:
     return tuple(steps)
 
 
+def next_rung(step: int) -> int:
+    """Return the first rung beyond a step, which is at least 1."""
+    return rungs(step)[-1] * REDUCTION
+
+
 def first_judged(epochs: int) -> int:
     """Return the first rung at which a trial may be pruned: the last at or below epochs / 9.
 

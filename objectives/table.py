@@ -21,6 +21,7 @@ from objectives.columns import find_conventions, force, infer, values_of
 from objectives.encoding import without_end_mark
 from objectives.features import Feature, MissingColumnsError, features_of, find_columns
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
+from objectives.metrics import Task
 from objectives.reading import (
     MISSING,
     ColumnRule,
@@ -31,7 +32,7 @@ from objectives.reading import (
     ReadingError,
 )
 from objectives.shape import Shape, find_again, find_shape
-from objectives.target import Examples, Target, Task, choose_target, find_column, split_target
+from objectives.target import Examples, Target, choose_target, find_column, split_target
 
 __all__ = [
     "Column", "ColumnRule", "DroppedRow", "Examples", "Feature", "Kind", "MissingColumnsError",

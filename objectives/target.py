@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from objectives.metrics import Task
 from objectives.numerals import Floats, to_numbers, without_unit
 from objectives.reading import ColumnRule, NoSuchColumnError, Reading, ReadingError
 from objectives.shape import plain_name
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from objectives.table import Feature, Table
 
-Task = Literal["binary", "multiclass", "regression"]
 Strings = np.ndarray[Any, np.dtype[np.object_]]
 
 FEWEST_ROWS = 20  # with a target, to search anything

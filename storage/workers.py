@@ -94,7 +94,7 @@ def heard(
         elif before == "lost":
             events.record(connection, "worker back", worker=worker.name)
         if not others_may_be_back:
-            _find_lost(connection, lease)
+            _find_lost(connection, lease, worker.name)
 
 
 def known(storage: Storage) -> list[Known]:
@@ -171,7 +171,7 @@ def _forget(connection: sa.Connection) -> None:
     )
 
 
-def _find_lost(connection: sa.Connection, lease: float) -> None:
+def _find_lost(connection: sa.Connection, lease: float, finder: str) -> None:
     """Note the workers that have been silent for two leases while the server was there."""
     worker = tables.worker.c
     silence = timedelta(seconds=2 * lease)
@@ -179,6 +179,7 @@ def _find_lost(connection: sa.Connection, lease: float) -> None:
         sa.select(worker.name)
         .where(
             worker.state.in_(HERE),
+            worker.name != finder,  # Just heard of, however long this transaction takes.
             worker.seen_at < NOW - silence,
             SERVER_STARTED < NOW - silence,
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
-from objectives.rungs import REDUCTION, first_judged
+from objectives.rungs import REDUCTION, first_judged, rungs
 
 STARTUP = 4  # Trials that are never pruned, so that later ones have completed ones to beat.
 
@@ -95,9 +95,6 @@ class Halving:
             for rung in self._rungs(max(reports, default=0))
         }
 
-    def _rungs(self, step: int) -> Iterator[int]:
-        """Yield the rungs up to a step at which trials are judged."""
-        rung = self._first
-        while rung <= step:
-            yield rung
-            rung *= REDUCTION
+    def _rungs(self, step: int) -> list[int]:
+        """Return the rungs up to a step at which trials are judged."""
+        return [rung for rung in rungs(step) if rung >= self._first] if step else []

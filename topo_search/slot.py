@@ -23,7 +23,7 @@ from objectives.objective import (
     Outcome,
     objective_named,
 )
-from objectives.rungs import REDUCTION
+from objectives.rungs import next_rung
 from topo_search.forking import ignore_signals
 from topo_search.outcomes import checked, storable
 
@@ -131,8 +131,7 @@ class Reports:
         try:
             if step >= self.rung:  # Only rungs are judged; every report costs the database a visit.
                 self.connection.send(Reported(trial=self.trial, step=int(step), value=float(value)))
-                while self.rung <= step:
-                    self.rung *= REDUCTION
+                self.rung = next_rung(step)
             while self.connection.poll():
                 # A late verdict on an earlier trial may come here too; its tag tells.
                 if self.connection.recv() == Stop(trial=self.trial):

@@ -152,7 +152,12 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         if options.metric
         else metrics.default_metric(target.task)
     )
-    rows, frame = _non_test(options, table, target, examples, drop)
+    if options.test_data is not None:
+        told = _told_of_test_rows(options.test_data, table, target, drop)
+        rows, frame = len(examples.y), examples.frame
+    else:
+        told = []
+        rows, frame = _beside_a_share(options, target, examples)
     if rows < FEWEST_LEFT:
         raise ValueError(
             f"Expected at least {FEWEST_LEFT} rows beside the test rows. Received {rows} of "
@@ -189,7 +194,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
             {"name": column.name, "kind": column.kind, "missing": column.missing}
             for column in table.columns
         ],
-        "warnings": [*table.warnings, *target_warnings(table, target)],
+        "warnings": [*table.warnings, *target_warnings(table, target), *told],
         "dropped_rows": [{"line": row.line, "reason": row.reason} for row in table.dropped[:100]],
         "drop": list(drop),
         "validation": validation,
@@ -223,17 +228,26 @@ def _common(options: Options, space: Space) -> dict[str, Any]:
     }
 
 
-def _non_test(
-    options: Options, table: Table, target: Target, examples: Examples, drop: tuple[str, ...]
-) -> tuple[int, Any]:
-    """Return how many rows are left after the test rows, and their typed columns."""
-    if options.test_data is not None:
-        test = split_target(
-            apply_reading(options.test_data, table.reading, optional=drop), target, drop
-        )
-        if not len(test.y):
-            raise ValueError("Expected rows with a target in the test file. Received none.")
-        return len(examples.y), examples.frame
+def _told_of_test_rows(
+    data: bytes, table: Table, target: Target, drop: tuple[str, ...]
+) -> list[str]:
+    """Return what is doubtful about a table of test rows, which is read as the other is.
+
+    Raises:
+        ValueError: It cannot be, or has no row with a target that a network could give.
+    """
+    try:
+        test = apply_reading(data, table.reading, optional=drop)
+        rows = len(split_target(test, target, drop).y)
+    except ValueError as error:
+        raise ValueError(f"Expected a --test-file that is as the table is. {error}") from error
+    if not rows:
+        raise ValueError("Expected rows with a target in the --test-file. Received none.")
+    return [f"Test file: {warning}" for warning in test.warnings]
+
+
+def _beside_a_share(options: Options, target: Target, examples: Examples) -> tuple[int, Any]:
+    """Return how many rows are left beside the share of test rows, and their typed columns."""
     if not 0 < options.test_share < 1:
         raise ValueError(
             f"Expected a share of test rows between 0 and 1. Received: {options.test_share}. "

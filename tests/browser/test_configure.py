@@ -229,6 +229,36 @@ def test_an_example_and_choices_that_do_not_fit(page: Page) -> None:
     assert (found["budget"], found["seconds"], found["task"]) == (3, 30, "regression")
 
 
+def test_test_rows_come_from_another_file(page: Page, tmp_path: Path) -> None:
+    header, *lines = IRIS.read_text().splitlines()
+    wrong, right = tmp_path / "wrong.csv", tmp_path / "test rows.csv"
+    wrong.write_text("a,b\n1,2\n3,4\n")
+    right.write_text("\n".join([header, *lines[::7]]))
+    send(page, IRIS)
+    ready(page)
+    page.locator("#advanced > summary").click()
+    page.get_by_label("Test rows from another file").set_input_files(wrong)
+    expect(page.locator("#test-table")).to_contain_text("wrong.csv")
+    expect(page.locator("#test_file-error")).to_contain_text("Expected")
+    assert serious_violations(page) == []
+    shot(page, "configure-test-file-refused")
+    page.get_by_role("button", name="Leave it out").click()
+    expect(page.get_by_label("Test rows from another file")).to_be_focused()
+    expect(page.locator("#test_file-error")).not_to_be_visible()
+    page.get_by_label("Test rows from another file").set_input_files(right)
+    expect(page.locator("#test-table")).to_contain_text("test rows.csv")
+    expect(page.locator("#task-said")).to_contain_text("120 rows to train on")
+    expect(page.get_by_label("Test share")).to_be_disabled()
+    page.get_by_label("Tags").fill("gpu, big")
+    shot(page, "configure-test-file")
+    page.reload()  # What was chosen is kept.
+    ready(page)
+    expect(page.locator("#test-table")).to_contain_text("test rows.csv")
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")
+    expect(page.locator("#unserved")).to_be_visible()
+
+
 def test_what_is_no_table_is_said_on_the_start_page(page: Page, tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_bytes(b"\x7fELF" + bytes(1000))

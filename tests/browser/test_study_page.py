@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
-from sites import PHONE, Site, Visitors, fits, serious_violations, shot, started, tab_to
+from sites import DEADLINE, PHONE, Site, Visitors, fits, serious_violations, shot, started, tab_to
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 PASSWORD = "open sesame"
@@ -35,6 +36,7 @@ def create(page: Page, **changes: Any) -> str:
 def finished(site: Site, browser: Any) -> str:
     """The address of a study that is through."""
     context = browser.new_context(base_url=site.url)
+    context.set_default_timeout(DEADLINE)
     page = context.new_page()
     address = create(page)
     page.goto(address)
@@ -44,19 +46,19 @@ def finished(site: Site, browser: Any) -> str:
 
 
 def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, page: Page) -> None:
-    address = create(page, name="watched")
+    address = create(page, name="watched", trials=60)
     page.goto(address)
     other = visitors.open(address, dark=True)
     page.evaluate("window.mark = 'the same page'")
     for one in (page, other):
         expect(one.locator("#counts")).to_have_text(
-            re.compile("[1-7] of 8 trials"), timeout=TRAINED
+            re.compile("^[1-5]?[1-9] of 60 trials|^[1-5]0 of 60 trials"), timeout=TRAINED
         )
     shot(page, "study-running")
     for one in (page, other):
-        expect(one.locator("#counts")).to_have_text("8 of 8 trials", timeout=TRAINED)
+        expect(one.locator("#counts")).to_have_text("60 of 60 trials", timeout=TRAINED)
         expect(one.locator(".badge")).to_have_text("finished", timeout=TRAINED)
-        expect(one.locator("#trials tbody tr")).to_have_count(8)
+        expect(one.locator("#trials tbody tr")).to_have_count(20)
         expect(one.locator("h3", has_text="Beside simple models")).to_be_visible()
         expect(one.locator("svg.network")).to_be_visible()
     assert page.evaluate("window.mark") == "the same page"
@@ -323,6 +325,7 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     with page.expect_download() as begun:
         page.get_by_role("button", name="Predict and download").click()
     assert len(begun.value.path().read_text().splitlines()) == 151
+    search_again_as_an_operator(page)
     page.goto("/docs")
     assert serious_violations(page) == []
     assert fits(page)
@@ -332,6 +335,22 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     shot(page, f"dashboard-{kind}")
     refused = page.request.delete("/api/studies/1", headers={"Origin": visitors.site.url})
     assert refused.status == 403 and "is read-only here" in refused.text()
+
+
+def search_again_as_an_operator(page: Page) -> None:
+    here = page.url
+    page.get_by_role("button", name="Search again").click()
+    page.wait_for_url("**/operator/again")
+    expect(page.locator("#summary")).to_contain_text("Predicting species")
+    expect(page.get_by_role("link", name="Back to the study")).to_have_attribute(
+        "href", urlsplit(here).path
+    )
+    assert serious_violations(page) == []
+    page.get_by_label("Trials").fill("1")
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")  # With its key: it is shown to the operator, to be handed on.
+    page.goto(here)
+    expect(page.get_by_text("Its trials are known to study")).to_be_visible()
 
 
 def test_a_study_that_nobody_serves_says_how_to_serve_it(

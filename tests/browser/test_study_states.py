@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from sites import PHONE, Site, Visitors, fits, serious_violations, shot, started, tab_to
 
 from objectives.space import Space
@@ -148,6 +148,7 @@ def test_whoever_reads_keeps_the_place_when_results_arrive(
     complete(storage, row, 0.7)
     page = visitors.open(address)
     row_of = page.locator('#trials [data-key="trial-0"]')
+    expect(row_of).to_be_visible()
     tab_to(page, '#trials [data-key="trial-0"] > summary')
     page.keyboard.press("Enter")
     expect(row_of).to_have_attribute("open", "")
@@ -274,9 +275,14 @@ def test_a_study_of_very_many_trials_is_gathered_and_shown(
 ) -> None:
     site, address = large
     visitors = Visitors(browser=browser, site=site, name=request.node.name)
-    page: Page = visitors.open(address, width=WIDE)
+    page: Page = visitors.open(width=WIDE)
+    held: list[Route] = []  # Else what is gathered might come before it is looked at.
+    page.route("**/events?*", lambda route: held.append(route))
+    page.goto(address)
     expect(page.get_by_role("status").filter(has_text="Gathering what 10,000")).to_be_visible()
     shot(page, "study-gathering")
+    page.unroute("**/events?*")
+    held[0].continue_()
     expect(page.locator("h3", has_text="The network")).to_be_visible()
     expect(page.locator("#trials tbody tr")).to_have_count(20)
     expect(page.locator("#page")).to_have_text("Page 1 of 500")

@@ -61,6 +61,8 @@ class Databases:
         self.server_url = server_url
         self._numbers = itertools.count()
         self._free: list[str] = []
+        # What autovacuum does at moments of its own is seen in sessions counted and in snapshots.
+        execute(server_url, "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         execute(server_url, f"CREATE DATABASE {TEMPLATE}")
         connect(self._url(TEMPLATE)).close()  # A database in use cannot be cloned.
         self._kept = self._filled()

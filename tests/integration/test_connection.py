@@ -13,6 +13,7 @@ from alembic import command as alembic_command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from stored_studies import in_processes, make_study
+from stories import wait_until
 
 from storage import studies, tables
 from storage.connection import (
@@ -248,11 +249,15 @@ def test_a_user_without_rights_is_told_which_are_missing(
 def test_optuna_and_we_share_at_most_three_connections(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+    def sessions() -> int:
+        with storage.transaction() as connection:
+            return int(connection.exec_driver_sql(count).scalar_one())
+
+    wait_until(lambda: sessions() == 1, "what opened the storage has gone")
     with storage.transaction(), storage.transaction(), storage.transaction() as third:
-        open_now = third.exec_driver_sql(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        ).scalar_one()
-        assert open_now == 3
+        assert third.exec_driver_sql(count).scalar_one() == 3
         monkeypatch.setattr(storage.engine.pool, "_timeout", 0.01)
         with pytest.raises(StorageError, match="limit of size 2 overflow 1"), storage.transaction():
             pass

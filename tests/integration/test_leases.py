@@ -459,7 +459,7 @@ def _work_and_crash(url: str, study_id: str, owner: str) -> list[int]:
     storage = connect(url)
     ended: list[int] = []
     forgotten: Lease | None = None
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while studies.get(storage, study_id).state in ("created", "running"):
         assert time.monotonic() < deadline
         try:

@@ -205,11 +205,14 @@ def test_an_upload_reaches_the_service_while_it_is_sent(site: Site) -> None:
 
         def spooled() -> bool:
             kept = site.web.log.parent / "home" / "uploads"
-            sizes = [
-                file.stat().st_size
-                for file in Path(place).iterdir()
-                if file.is_symlink() and str(file.readlink()).startswith(str(kept))
-            ]
+            try:
+                sizes = [
+                    file.stat().st_size
+                    for file in Path(place).iterdir()
+                    if file.is_symlink() and str(file.readlink()).startswith(str(kept))
+                ]
+            except FileNotFoundError:  # It was closed meanwhile.
+                return False
             return max(sizes, default=0) > half // 2
 
         wait_until(spooled, "the service has what was sent")

@@ -478,7 +478,7 @@ def test_hostile_names_are_text(client: FlaskClient, login: Login, storage: Stor
     assert page.text.count("alert(1)") > 8
     assert "<script>alert" not in page.text
     assert "<img" not in page.text
-    assert "49" not in page.text.partition("{{7*7}}")[0]
+    assert "alert(1)&gt;49" not in page.text  # As it would be, were {{7*7}} worked out.
     assert "\u202e" not in page.text
     assert "\x1b" not in page.text
     assert post(client, "/operator/tokens/revoke", name=HOSTILE).status_code == 303

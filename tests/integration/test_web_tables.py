@@ -1,5 +1,6 @@
 """From an upload to a study over REST: how a table is read, what there is to choose, refusals."""
 
+import hashlib
 import io
 import os
 from dataclasses import replace
@@ -406,6 +407,40 @@ def test_a_study_is_created_with_every_option(
     assert "none" in plan["reading"]["missing"]
     kinds = {column["name"]: column["kind"] for column in plan["columns"]}
     assert kinds["petal_width"] == "categorical"
+
+
+def test_test_rows_come_from_a_table_of_their_own(
+    client: FlaskClient, storage: Storage, iris: str
+) -> None:
+    header, *lines = IRIS.splitlines()
+    data = b"\n".join([header + b",more", *(line + b",1" for line in lines[::9])])
+    test = known(upload(client, data, "others.csv"), 201)["upload"]
+    told = choices(client, iris, target="species", test_upload=test)
+    assert told["rows"] == 120  # Of 150, as all of them train and validate.
+    assert any(warning.startswith("Test file: ") for warning in told["warnings"])
+    asked = {"upload": iris, "target": "species", "test_upload": test, "tags": ["gpu", "big"]}
+    made = known(client.post("/v1/studies", json=asked), 201)
+    row = studies.get(storage, made["study"])
+    assert row.test_dataset == hashlib.sha256(data).hexdigest()
+    assert row.tags == ["big", "gpu"]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (b"a,b\n1,2\n3,4\n", "Expected a --test-file that is as the table is. "),
+        (IRIS.replace(b"setosa", b"oak"), "oak"),
+        (IRIS.replace(b"setosa", b"").replace(b"versicolor", b"").replace(b"virginica", b""), ""),
+    ],
+)
+def test_test_rows_that_do_not_fit_are_refused_in_words(
+    client: FlaskClient, iris: str, table: bytes, words: str
+) -> None:
+    test = known(upload(client, table), 201)["upload"]
+    given = {"target": "species", "test_upload": test}
+    said = told(client.post(f"/v1/uploads/{iris}/choices", json=given), 422)
+    assert words in said and "--test-file" in said
+    assert told(client.post("/v1/studies", json={"upload": iris, **given}), 422) == said
 
 
 def test_a_study_needs_a_table_and_a_target_only(

@@ -334,14 +334,15 @@ from topo_search import forking
 from topo_search.worker import Worker
 forking.PRELOAD = "light_preload"
 storage = connect(os.environ["URL"])
-options = dict(slots=2, until_idle=True, lease=2.0, objectives=["toy_objectives:objective"])
+options = dict(slots=2, until_idle=True, lease=float(os.environ["LEASE"]))
+options |= dict(objectives=["toy_objectives:objective"])
 Worker(storage, Path(os.environ["TRACES"]) / "home", **options).run()
 """  # As users write: no `if __name__ == "__main__"`.
 
 
 @pytest.fixture
 def another(database_url: str, folder: Path, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Another worker, of two slots and leases of 2 s, in a process of its own."""
+    """Another worker, of two slots and leases of `LEASE` s, in a process of its own."""
     script = tmp_path / "script.py"
     script.write_text(OWN_PROCESS)
     environment = os.environ | {
@@ -355,12 +356,17 @@ def another(database_url: str, folder: Path, tmp_path: Path) -> Iterator[subproc
 
 
 def test_two_workers_one_of_them_in_a_users_script_end_exactly_the_budget(
-    storage: Storage, folder: Path, serve: Serve, request: pytest.FixtureRequest
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     odd = {str(x): "dies_twice" for x in range(5, 30, 8)}
     study = make_study(
         storage, folder, trials=30, fates={"0": "gated", "1": "gated", "2": "gated"} | odd
     )
+    monkeypatch.setenv("LEASE", "60")
     another: subprocess.Popen[bytes] = request.getfixturevalue("another")
 
     def both_are_at_it(_: Worker) -> bool:
@@ -377,8 +383,13 @@ def test_two_workers_one_of_them_in_a_users_script_end_exactly_the_budget(
 
 
 def test_when_a_worker_is_killed_its_processes_end_and_another_takes_its_trials_over(
-    storage: Storage, folder: Path, serve: Serve, request: pytest.FixtureRequest
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("LEASE", "2")
     study = make_study(storage, folder, trials=4, fates={"rest": "gated"})
     another: subprocess.Popen[bytes] = request.getfixturevalue("another")
     traces = [folder / "began-0-1", folder / "began-1-1"]

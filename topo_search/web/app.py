@@ -24,6 +24,7 @@ from topo_search.web.pages import pages
 from topo_search.web.service import Service
 from topo_search.web.v1 import v1
 from topo_search.web.v1_operators import v1_operators
+from topo_search.web.v1_tables import v1_tables
 
 ASSETS = Path(__file__).parent / "assets"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -88,7 +89,7 @@ def create_app(
     limiter.init_app(app)
     problems.register(app, service)
     security.register(app)
-    for blueprint in (health, pages, operators, dashboard, v1, v1_operators):
+    for blueprint in (health, pages, operators, dashboard, v1_tables, v1, v1_operators):
         app.register_blueprint(blueprint)
     app.spec_processor(document.complete)
     app.jinja_env.globals.update(mark=assets_mark(ASSETS))

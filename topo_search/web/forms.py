@@ -13,7 +13,7 @@ from topo_search.web.schemas import OPTIONS
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]")
 # What an option's help says of how it is written on a command line.
 _SYNTAX = re.compile(
-    rf", as 10m|; tab as \\t|; '' for none|\s*May be repeated\.|{_DEFAULT.pattern}"
+    rf", as 10m|; tab as \\t|; '' for none|\s*(May be r|R)epeat(ed|able)\.|{_DEFAULT.pattern}"
 )
 NUMBERS = (click.IntRange, click.types.IntParamType, click.types.FloatParamType)
 

@@ -50,7 +50,7 @@ from topo_search.web.access import (
     study_of,
 )
 from topo_search.web.dashboard import OPEN_FOR, close, open_until, open_up
-from topo_search.web.pages import study_page
+from topo_search.web.pages import again_page, study_page
 from topo_search.web.security import SAFE
 
 logger = logging.getLogger(__name__)
@@ -174,6 +174,12 @@ def study(study: str) -> str:
     """Show a study to the operator, by its public id."""
     row = study_of(study)
     return study_page(row, row.id, operator=True)
+
+
+@operators.get("/again")
+def again() -> str:
+    """Show what may be chosen for a study that begins with another's trials."""
+    return again_page(operator=True)
 
 
 @operators.post("/tokens")

@@ -78,7 +78,7 @@ def again() -> str:
 
     Which study that is, its page tells this one in the browser: no key stands in an address.
     """
-    return render_template("again.html", first_parameters=FIRST, **_choices(), kept=_kept())
+    return again_page(operator=False)
 
 
 @pages.get("/docs")
@@ -108,6 +108,17 @@ def _kept() -> str:
     )
 
 
+def again_page(*, operator: bool) -> str:
+    """Return the page where a study is made that begins with another's trials.
+
+    Args:
+        operator: Whether an operator looks at it, and not who has the other's key.
+    """
+    return render_template(
+        "again.html", first_parameters=FIRST, **_choices(), kept=_kept(), operator=operator
+    )
+
+
 def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
     """Return the page of a study.
 
@@ -133,7 +144,7 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
         title=format_name(row.name) if row.name else subject,
         board=_board(view) if view is not None else [],
         operator=operator,
-        again=not operator and "facts" in row.plan,
+        again="facts" in row.plan,
         expires=row.expires_at,
         relatives=_relatives(row) if operator else {},  # Who has a key has no others.
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from topo_search.predictor import Prediction, Predictor
 
 KEPT = 4  # Networks held at a time.
+STARTING = 300.0  # Seconds until a new child has loaded what predicts.
 
 Key = tuple[str, str]  # Public id of a study, and what tells its network from an earlier one.
 Files = Callable[[], Mapping[str, bytes]]
@@ -158,7 +159,8 @@ class Predictions:
 
     def _ask(self, child: Child, question: Question | None) -> Any:
         try:
-            return child.ask(question, seconds=self._allowance.seconds)
+            seconds = STARTING if question is None else self._allowance.seconds
+            return child.ask(question, seconds=seconds)
         except TooMuchError:
             self._end()
             raise

@@ -18,6 +18,7 @@ from topo_search.study import HIGHEST_SEED, MOST_TRIALS
 
 LONGEST = 1_000  # Characters of a short text, such as a column's name.
 SHORT = validate.Length(max=LONGEST)
+UPLOAD = validate.Length(max=4_000)
 NAMED = validate.Length(max=100_000)  # A table's own names may be of any length.
 OPTIONS = {option.name: option for option in create.params if isinstance(option, click.Option)}
 ENDS = ("complete", "pruned", "failed")
@@ -123,6 +124,12 @@ class ChoicesIn(Strict):
         metadata=_said("Names of columns to leave out."),
     )
     reading = fields.Nested(Reading, load_default=dict, metadata=_said(READING))
+    test_upload = _maybe(
+        fields.String,
+        "What names a table with the test rows, as its upload was answered; it is read as the "
+        "other is. Without one a share of the rows is set aside.",
+        validate=UPLOAD,
+    )
 
 
 class AgainIn(Strict):
@@ -143,7 +150,7 @@ class StudyIn(ChoicesIn):
     )
     target = fields.String(validate=NAMED, metadata=_said("Name of the column to predict."))
     upload = fields.String(
-        validate=validate.Length(max=4_000),
+        validate=UPLOAD,
         metadata=_said("What names the table, as its upload was answered."),
     )
     trials = _field("trials", high=MOST_TRIALS)
@@ -155,6 +162,11 @@ class StudyIn(ChoicesIn):
     pruner = _field("pruner")
     sampler = _field("sampler")
     name = _field("name")
+    tags = fields.List(
+        fields.String(validate=validate.Length(min=1, max=LONGEST)),
+        validate=validate.Length(max=100),
+        metadata=_said("For workers that are limited to some; any may serve it without."),
+    )
     limits = fields.Nested(
         _Limits, load_default=dict, metadata=_said("What networks may be tried, by parameter.")
     )
@@ -167,9 +179,9 @@ class StudyIn(ChoicesIn):
                 raise ValidationError(
                     {name: ["Missing data for required field."] for name in lacking}
                 )
-        elif "upload" in data:
-            words = "Leave it out: the study has the table of the one it begins with."
-            raise ValidationError({"upload": [words]})
+        elif own := [name for name in ("upload", "test_upload") if data.get(name) is not None]:
+            words = "Leave it out: the study has the tables of the one it begins with."
+            raise ValidationError({name: [words] for name in own})
 
 
 class MoreIn(Strict):

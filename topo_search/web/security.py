@@ -10,7 +10,7 @@ POLICY = (
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-TABLES = ("v1.upload", "v1.predict")  # Take a table, and hold little of it in memory.
+TABLES = ("v1_tables.upload", "v1.predict")  # Take a table, and hold little of it in memory.
 SAFE = ("GET", "HEAD", "OPTIONS")
 OTHERS = 8 * 2**20  # Bytes of any other request, and of JSON: it is held in memory, and more.
 ASSETS = ("/assets/", "/bootstrap/", "/static/")

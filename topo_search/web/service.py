@@ -135,7 +135,7 @@ class Service:
     def choices(self, upload: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return what there is to choose for an uploaded table and its target."""
         sha256, _ = self.opened(upload)
-        found = self._told(tables.choices, sha256, given)
+        found = self._told(tables.choices, sha256, {**given, "test": self._test(given)})
         return {**found, **self._pace(found, given)}
 
     def choices_again(self, row: StudyRow, given: dict[str, Any]) -> dict[str, Any]:
@@ -220,9 +220,14 @@ class Service:
             known = {"file": name}
         options = tables.options_of({**given, **known}, keep=self.keep)
         with self.room.for_a_study(visitor()) as opened:
-            made: dict[str, str] = self._child(tables.create, sha256, options)
+            made: dict[str, str] = self._child(tables.create, sha256, self._test(given), options)
             opened(made["study"])
         return made
+
+    def _test(self, given: dict[str, Any]) -> str | None:
+        """Return the SHA-256 of the table with the test rows, if there is one."""
+        upload = given.get("test_upload")
+        return None if upload is None else self.opened(upload)[0]
 
     def resume(self, row: StudyRow, *, trials: int, seconds: float) -> StudyRow:
         """Open a study again, or let it go on, with more trials or time where asked for.

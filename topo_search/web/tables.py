@@ -89,9 +89,11 @@ def choices(where: Where, sha256: str, given: Mapping[str, Any]) -> dict[str, An
     Args:
         where: Where the table is.
         sha256: Of the table.
-        given: Its target, reading and space as far as chosen, as `options_of` takes them.
+        given: Its target, reading and space as far as chosen, as `options_of` takes them, and the
+            SHA-256 of the `test` table, if there is one.
     """
-    options = replace(options_of(given, keep=None), data=_bytes(where, sha256), most=where.most)
+    options = options_of(given, keep=None)
+    options = _with_tables(options, where, sha256, given["test"])
     plan = study.tabular_plan(options)
     facts = TableFacts(**plan["facts"])
     fitting = [metric for metric in metrics.METRICS.values() if plan["task"] in metric.tasks]
@@ -141,18 +143,25 @@ def columns(where: Where, sha256: str, plan: Mapping[str, Any]) -> list[dict[str
     ]
 
 
-def create(where: Where, sha256: str | None, options: Options) -> dict[str, str]:
+def create(where: Where, sha256: str | None, test: str | None, options: Options) -> dict[str, str]:
     """Create a study and return its `study` and `key`.
 
     Args:
         where: Where the table is.
         sha256: Of the uploaded table; None for the table of the study that it begins with.
+        test: SHA-256 of the table with the test rows, where they have one of their own.
         options: What was asked of it.
     """
-    data = None if sha256 is None else _bytes(where, sha256)
+    options = _with_tables(options, where, sha256, test)
     with closing(connect(where.url)) as storage:
-        row, key = study.create(storage, replace(options, data=data, most=where.most))
+        row, key = study.create(storage, options)
     return {"study": row.id, "key": key}
+
+
+def _with_tables(options: Options, where: Where, sha256: str | None, test: str | None) -> Options:
+    """Return what was asked of a study with the bytes of its tables."""
+    data, test_data = (None if one is None else _bytes(where, one) for one in (sha256, test))
+    return replace(options, data=data, test_data=test_data, most=where.most)
 
 
 def _bytes(where: Where, sha256: str) -> bytes:
@@ -277,7 +286,7 @@ def overrides_of(given: Mapping[str, Any]) -> Overrides:
 def options_of(given: Mapping[str, Any], *, keep: timedelta | None) -> Options:
     """Return what a request asks of a study, but for the table's bytes."""
     same = ("target", "task", "metric", "trials", "space", "epochs", "seed", "test_share")
-    also = ("validation", "pruner", "sampler", "name")
+    also = ("validation", "pruner", "sampler", "name", "tags")
     known = {name: given[name] for name in (*same, *also) if given.get(name) is not None}
     return Options(
         data=None,

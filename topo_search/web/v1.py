@@ -1,4 +1,4 @@
-"""The REST calls; the pages use the same ones."""
+"""The REST calls of studies; the pages use the same ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from flask import Response, request, send_file
 
 from storage import artifacts, datasets, studies
 from storage.rows import StudyRow
-from topo_search import examples
-from topo_search.formats import format_name
 from topo_search.predictor import NETWORK, READING
 from topo_search.web import schemas, watching
 from topo_search.web.access import (
     FILES,
     PREDICTIONS,
-    READINGS,
     UPLOADS,
     asker,
     guarded,
@@ -29,61 +26,13 @@ from topo_search.web.access import (
 )
 from topo_search.web.headers import in_header
 from topo_search.web.service import Network
+from topo_search.web.v1_tables import sent
 from topo_search.web.visitors import visitor
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
 guarded(v1)
 
 CSV, JSON, HTML = "text/csv; charset=utf-8", "application/json", "text/html; charset=utf-8"
-
-
-@v1.post("/uploads")
-@limited(UPLOADS)
-@v1.doc(
-    summary="Upload a table",
-    description="As the file `file` of a form, or as the whole body with its name in `?name=`. "
-    "Where its rows cannot be made out, the problem has an `upload`, to be inspected with a "
-    "`reading` that says how it is written.",
-    tags=["Tables"],
-    responses={201: "How it was read", 413: "Too large", 422: "Not a table", 503: "Full"},
-)
-def upload() -> tuple[dict[str, Any], int]:
-    """Keep a table; answer with the text that names it, and how it was read."""
-    stream, name = _sent()
-    return service().upload(stream, _file_name(name)), 201
-
-
-@v1.get("/examples")
-@v1.doc(summary="Tables to try it with", tags=["Tables"])
-def list_examples() -> list[dict[str, str]]:
-    """List the tables that come with topo-search."""
-    return [{"name": example.name, "text": example.text} for example in examples.EXAMPLES]
-
-
-@v1.post("/examples/<string:name>")
-@limited(UPLOADS)
-@v1.doc(summary="Take an example", tags=["Tables"], responses={201: "As of an upload"})
-def take_example(name: str) -> tuple[dict[str, Any], int]:
-    """Upload a table that comes with topo-search."""
-    return service().example(name), 201
-
-
-@v1.post("/uploads/<string:upload>/inspect")
-@limited(READINGS)
-@v1.input(schemas.InspectIn)
-@v1.doc(summary="Read a table again, corrected", tags=["Tables"])
-def inspect(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
-    """Answer with how a table is read."""
-    return service().inspect(upload, json_data["reading"])
-
-
-@v1.post("/uploads/<string:upload>/choices")
-@limited(READINGS)
-@v1.input(schemas.ChoicesIn)
-@v1.doc(summary="What there is to choose for a table and its target", tags=["Tables"])
-def choices(upload: str, json_data: dict[str, Any]) -> dict[str, Any]:
-    """Answer with the task, the metrics and the ranges of the space."""
-    return service().choices(upload, json_data)
 
 
 @v1.post("/studies")
@@ -226,7 +175,7 @@ def predict(study: str) -> Any:
             "rows": found.rows,
             "warnings": list(found.warnings),
         }
-    stream, _ = _sent()
+    stream, _ = sent()
     return _predicted(row, service().predict(_network(row), stream))
 
 
@@ -305,19 +254,3 @@ def _predicted(row: StudyRow, found: tuple[IO[bytes], Sequence[str]]) -> Respons
 
 def _file(data: IO[bytes], name: str, media_type: str) -> Response:
     return send_file(data, mimetype=media_type, as_attachment=True, download_name=name, max_age=0)
-
-
-def _sent() -> tuple[IO[bytes], str | None]:
-    """Return the table in a request: the file `file` of a form, or the whole body; and its name."""
-    if request.mimetype != "multipart/form-data":
-        return request.stream, request.args.get("name")
-    file = request.files.get("file")
-    if file is None:
-        raise ValueError("Expected a table as the form's file `file`. Received none.")
-    return file.stream, file.filename
-
-
-def _file_name(name: str | None) -> str:
-    """Return someone's name of a file as one harmless line, without a path."""
-    last = (name or "").replace("\\", "/").rpartition("/")[2].strip()
-    return format_name(last or "table.csv", 120)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ class Forked:
     def send_signal(self, number: signal.Signals) -> None:
         """Signal it, if it runs."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # It was just reaped; word of it is on its way.
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it at once."""

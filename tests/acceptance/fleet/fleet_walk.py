@@ -196,7 +196,7 @@ def live(storage: Storage, study: StudyRow, home: Path) -> None:
         only=[study.id],
         until_idle=True,
         objectives=["fleet_objectives:timed"],
-        lease=LEASE,
+        lease=20 * LEASE,  # No second renewal: how many steps there are does not depend on time.
     )
     one.run()
 

@@ -28,7 +28,7 @@ def test_a_study_goes_on_from_a_backup(
         return done.stdout
 
     storage = connect(server.url(database))
-    study = make_study(storage, trials=16, seconds=0.3).id
+    study = make_study(storage, trials=40, seconds=0.3).id
     fleet.start(slots=2)
     wait_until(lambda: ended(storage, study) >= 3, "some trials have ended")
     backup = run("pg_dump", "-Fc", database)
@@ -41,8 +41,8 @@ def test_a_study_goes_on_from_a_backup(
 
     storage = connect(server.url(database))
     assert violations(storage) == []
-    assert 3 <= ended(storage, study) < 16
-    fleet.start()
+    assert 3 <= ended(storage, study) < 40
+    fleet.start(until_idle=False)
     wait_until(is_finished(storage, study), "the study is finished")
     fleet.dismiss()
     seen = exact(storage, study)

@@ -21,6 +21,7 @@ def test_wrong_clocks_neither_end_a_lease_nor_keep_it(
         for offset in (HOUR, -HOUR, 0.0, HOUR, -HOUR)
     ]
     killed, spared = members[:3], members[3:]
+    wait_until(lambda: all(member.status["name"] for member in members), "all are there")
     # Two for each: one that it trains, and one claimed ahead.
     study = make_study(storage, trials=2 * len(members), objective="gated", folder=folder).id
     wait_until(lambda: all(member.status["held"] for member in members), "all train")

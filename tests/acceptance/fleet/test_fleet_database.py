@@ -44,7 +44,7 @@ def test_nobody_takes_over_what_the_database_kept_from_being_renewed(
     wait_until(lambda: all(worker.status["held"] for worker in workers), "all are at work")
     server.stop("immediate")
     wait_until(passes(2 * LEASE), "every lease runs out")
-    assert all("Trying again." in worker.log for worker in workers)
+    wait_until(lambda: all("Trying again." in one.log for one in workers), "all have noticed")
     server.start()
     ((started,),) = server.execute("SELECT extract(epoch FROM pg_postmaster_start_time())")
     wait_until(is_finished(storage, study), "the study is finished")

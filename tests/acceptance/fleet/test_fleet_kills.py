@@ -18,7 +18,7 @@ SEED = 7
 
 def test_workers_killed_every_second_end_exactly_the_budget(storage: Storage, fleet: Fleet) -> None:
     chance = random.Random(SEED)
-    study = make_study(storage, trials=200, seconds=0.3, pruner="asha").id
+    study = make_study(storage, trials=200, seconds=0.6, pruner="asha").id
     finished = is_finished(storage, study)
     for _ in range(8):
         fleet.start()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fleet_checks import as_drawn, essence, exact, make_study, none_open
-from fleet_harness import Fleet, Member, ended, is_finished, wait_until
+from fleet_harness import LEASE, Fleet, Member, ended, is_finished, wait_until
 from fleet_server import Server
 
 from storage import finishing, studies, workers
@@ -133,7 +133,7 @@ def test_fifty_workers_started_at_once_on_a_new_database_serve_it(
     fleet = Fleet(server.url("fleet_fifty"), tmp_path / "fleet")
     try:
         for _ in range(FIFTY):
-            fleet.start(until_idle=False)
+            fleet.start(until_idle=False, lease=20 * LEASE)
         wait_until(lambda: all(member.status["name"] for member in fleet.alive), "all are there")
         assert len(fleet.alive) == FIFTY
         versions = server.execute(f"SELECT version_num FROM {VERSION_TABLE}", "fleet_fifty")

@@ -11,7 +11,7 @@ from topo_search import study
 from topo_search.study import Options
 
 IRIS = Path(__file__).parents[3] / "examples" / "iris.csv"
-TRIALS = 6
+TRIALS = 8
 
 
 def test_training_after_a_worker_was_killed_comes_to_the_same_network(
@@ -28,7 +28,7 @@ def test_training_after_a_worker_was_killed_comes_to_the_same_network(
     )
     undisturbed, disturbed = (study.create(storage, options)[0].id for _ in range(2))
     worker = fleet.start(only=[disturbed], tensorflow=True)
-    wait_until(lambda: ended(storage, disturbed) >= 2, "two trials have ended")
+    wait_until(lambda: ended(storage, disturbed) >= 1, "a trial has ended")
     worker.kill()
     wait_until(lambda: ran_out(storage, disturbed), "its leases run out")
     fleet.start(only=[undisturbed, disturbed], tensorflow=True).join()

@@ -72,7 +72,7 @@ form.addEventListener("submit", async (event) => {
   byId("starting").textContent = "Making the study …";
   try {
     const made = await call("POST", "/v1/studies", body);
-    kin.add(parent, { study: made.study, key: made.key });
+    if (!given.operator) kin.add(parent, { study: made.study, key: made.key });
     window.location.assign(made.page);
   } catch (error) {
     refuse(error.message, byId("start-error"));
@@ -99,6 +99,6 @@ window.addEventListener("pageshow", (event) => {
 
 parameters.start(limits, given.first_parameters, () => {});
 if (parent) {
-  byId("back").href = `/s/${encodeURIComponent(parent.key)}`;
+  byId("back").href = given.pages + encodeURIComponent(parent.key);
   ask();
 } else problems(byId("reading-error"), "Expected a study to begin with. Open its page, and choose “Search again” there.");

@@ -30,6 +30,7 @@ async function send(method, path, body, type) {
   const told = isJson(response) ? await response.json() : {};
   const error = new Error(told.detail || told.title || `The service answered ${response.status}.`);
   error.status = response.status;
+  error.upload = told.upload; // Of a table that was kept though it could not be read.
   throw error;
 }
 

@@ -7,7 +7,7 @@ const form = byId("configure");
 const KEPT = `choices ${given.upload}`;
 const READING = ["separator", "decimal", "encoding", "quote", "header", "skip", "day_first", "missing", "present"];
 const DETAILS = ["otherwise", "limits", "advanced"];
-const kept = { fields: {}, kinds: {}, drop: [], target: null, metric: null, limits: {}, open: [] };
+const kept = { fields: {}, kinds: {}, drop: [], target: null, metric: null, limits: {}, open: [], test: null };
 let table = null; // As it was read last.
 let choices = null; // What there is to choose for the target.
 
@@ -74,6 +74,7 @@ function latest(work) {
 // ---- the table
 
 const text = (name) => form.elements[name].value;
+const listed = (name) => text(name).split(",").map((one) => one.trim()).filter(Boolean);
 function reading() {
   const read = {};
   for (const name of ["separator", "decimal"]) if (text(name)) read[name] = text(name);
@@ -82,7 +83,7 @@ function reading() {
   for (const name of ["header", "day_first"]) if (text(name)) read[name] = text(name) === "true";
   if (text("skip")) read.skip = Number(text("skip"));
   for (const name of ["missing", "present"]) {
-    const texts = text(name).split(",").map((one) => one.trim()).filter(Boolean);
+    const texts = listed(name);
     if (texts.length) read[name] = texts;
   }
   if (Object.keys(kept.kinds).length) read.kinds = kept.kinds;
@@ -147,6 +148,7 @@ function asked() {
   wanted.drop = kept.drop.filter((name) => names.has(name) && name !== wanted.target);
   for (const name of ["task", "validation"]) if (text(name)) wanted[name] = text(name);
   for (const name of ["test_share", "epochs"]) if (text(name)) wanted[name] = Number(text(name));
+  if (kept.test) wanted.test_upload = kept.test.upload;
   return wanted;
 }
 
@@ -214,6 +216,8 @@ function wanted() {
   if (text("seed")) body.seed = Number(text("seed"));
   for (const name of ["sampler", "pruner"]) body[name] = text(name);
   if (text("name").trim()) body.name = text("name").trim();
+  const tags = listed("tags");
+  if (tags.length) body.tags = tags;
   return body;
 }
 
@@ -308,6 +312,10 @@ window.addEventListener("pageshow", (event) => {
 
 recall();
 parameters.start(kept.limits, given.first_parameters, keep);
+testFile.start(kept, () => {
+  keep();
+  askChoices();
+});
 const before = Object.keys(reading()).length ? null : leftByThePageBefore();
 if (before) {
   showTable(before);

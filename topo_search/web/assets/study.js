@@ -5,6 +5,7 @@ const first = JSON.parse(document.getElementById("first").textContent);
 const api = first.api;
 let state = first.state;
 const byId = (id) => document.getElementById(id);
+const isOperators = document.querySelector("meta[name=csrf-token]").content !== ""; // Only they have one.
 
 // ---- what screen readers are told: how the study stands, not every trial
 
@@ -106,7 +107,7 @@ byId("controls").addEventListener("click", (event) => {
 function again() {
   try {
     sessionStorage.setItem("again", JSON.stringify({ study: state.study, key: decodeURIComponent(api.split("/").pop()) }));
-    window.location.assign("/again");
+    window.location.assign(isOperators ? "/operator/again" : "/again");
   } catch {
     tell("The browser does not let this page hand over the study's key. Upload the table again.", "error");
   }
@@ -117,8 +118,7 @@ const decided = {
   rename: () => act("PATCH", "", { name: byId("new-name").value.trim() || null }),
   cancel: () => act("POST", "/cancel"),
   delete: async () => {
-    const home = document.querySelector("meta[name=csrf-token]").content ? "/operator" : "/"; // Only an operator has one.
-    if (await act("DELETE", "")) window.location.assign(home);
+    if (await act("DELETE", "")) window.location.assign(isOperators ? "/operator" : "/");
   },
 };
 for (const [name, decide] of Object.entries(decided)) {

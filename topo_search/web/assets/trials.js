@@ -6,7 +6,7 @@ const trialsTable = (() => {
   const EVERY = 3000; // Milliseconds between two looks while a study runs, at least.
   const asked = { page: 1, size: SIZE, sort: "rank", order: "asc", state: "", search: "" };
   const table = document.getElementById("trials");
-  let api, columns, timer, last = 0, begun = false;
+  let api, columns, timer, typing, last = 0, begun = false;
 
   function heads() {
     const row = table.tHead.rows[0];
@@ -90,8 +90,8 @@ const trialsTable = (() => {
       asked.search = document.getElementById("search").value;
       asked.state = document.getElementById("state").value;
       asked.page = 1;
-      clearTimeout(timer);
-      timer = setTimeout(load, 250);
+      clearTimeout(typing);
+      typing = setTimeout(load, 250);
     });
     document.getElementById("pager").addEventListener("click", (event) => {
       if (!event.target.dataset.page) return;
