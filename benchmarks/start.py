@@ -6,8 +6,8 @@
 - A worker, the real command, on a study that waits: seconds from its start to the first report of
   a trial, which is that of the first epoch. Nothing of topo-search runs before, so that the fork
   server is cold; the private PostgreSQL runs.
-- Proportional memory (PSS) of all of a worker's processes on an Adult-sized table, with one slot
-  and with two, at its peak in the same minutes: what the second slot adds.
+- What each of two slots adds in memory on Adult, where it lies in ../shared/data beside a
+  checkout on the project's own machines, or else on a table of its size.
 - Bytes of the files of each package that an install brings, with what depends on what.
 
 Prints Markdown.
@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from typing import Any
 import psutil
 from packaging.requirements import Requirement
 from surroundings import environment, heading, remove_server, takes_json, write_json
+from tables import DATA
 from throughput_world import JOBS, TARGET, write_table
 from web_world import IRIS, command, end
 
@@ -91,36 +91,47 @@ def reports(storage: Storage, optuna_study: int) -> int:
         return int(found.scalar_one())
 
 
-def peak(storage: Storage, home: Path, table: bytes, slots: int, seconds: float) -> float:
-    """Return the largest proportional memory of a worker with so many slots, in MB.
+def own_memory(storage: Storage, home: Path, options: Options, seconds: float) -> dict[int, Any]:
+    """Return what each of two slots had of its own (USS), in MB, twice a second, by process.
 
-    Seconds count from its first report.
+    Memory that no other process has is what would not be used without the slot. A slot that is
+    replaced has another number. Seconds count from the first report.
     """
-    options = Options(
-        data=table, file="table.csv", target=TARGET, trials=1000, epochs=5, validation="holdout"
-    )
     row, _ = study.create(storage, options)
-    asked = ("worker", "--study", row.id, "--slots", str(slots))
+    asked = ("worker", "--study", row.id, "--slots", "2")
     worker = command(home, *asked, stderr=subprocess.DEVNULL)
-    root, most, began, until = psutil.Process(worker.pid), 0, time.monotonic(), None
+    root, began, until = psutil.Process(worker.pid), time.monotonic(), None
+    seen: dict[int, Any] = {}
     try:
         while (until is None or time.monotonic() < until) and worker.poll() is None:
             if until is None and reports(storage, row.optuna_study_id):
                 until = time.monotonic() + seconds
             if time.monotonic() > began + LONGEST:
                 raise SystemExit("The worker trained nothing in its time.")
-            total = 0
-            for process in (root, *root.children(recursive=True)):
+            for process in root.children(recursive=True):
                 try:
-                    total += process.memory_full_info().pss
+                    if process.ppid() != root.pid:  # The fork server's children are slots.
+                        own = process.memory_full_info().uss / 1e6
+                        seen.setdefault(process.pid, []).append(own)
                 except psutil.Error:
                     continue  # It has just ended.
-            most = max(most, total)
             time.sleep(SAMPLED)
-        return most / 1e6
+        return seen
     finally:
         end(worker)
         studies.delete(storage, row.id)
+
+
+def adult(folder: Path) -> tuple[str, Options]:
+    """Return the name of the table and what is asked of it: Adult, or one of its size."""
+    file = DATA / "adult.csv"
+    if file.exists():
+        data = file.read_bytes()
+        return "Adult", Options(data=data, file=file.name, target="income", trials=1000)
+    job = JOBS["adult-sized"]
+    write_table(job, folder)
+    data = (folder / "table.csv").read_bytes()
+    return job.table, Options(data=data, file="table.csv", target=TARGET, trials=1000)
 
 
 def installed() -> dict[str, tuple[int, str]]:
@@ -145,10 +156,10 @@ def installed() -> dict[str, tuple[int, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="Once each, and a small table.")
+    parser.add_argument("--quick", action="store_true", help="Once each, and shorter.")
     takes_json(parser)
     given = parser.parse_args()
-    times, seconds = (1, 20.0) if given.quick else (5, 60.0)
+    times, seconds = (1, 20.0) if given.quick else (5, 120.0)
     raw: dict[str, Any] = {"environment": environment(usable_cores())}
     print(f"{heading(raw['environment'])}\n\n{HEAD}", flush=True)
     raw["help"] = help_seconds(times)
@@ -161,13 +172,11 @@ def main() -> None:
         raw["first"] = [first_epoch(storage, home) for _ in range(times)]
         measured = f"{statistics.median(raw['first']):.1f} s ({max(raw['first']):.1f} at most)"
         show("a worker's start to its first epoch, cold, median", "≤ 5 s", measured)
-        job = JOBS["adult-sized"]
-        write_table(replace(job, rows=2_000) if given.quick else job, folder)
-        table = (folder / "table.csv").read_bytes()
-        raw["peak"] = [peak(storage, home, table, slots, seconds) for slots in (1, 2)]
-    one, two = raw["peak"]
-    show(f"memory on {job.table}, one slot and two", "", f"{one:,.0f} and {two:,.0f} MB")
-    show("memory that a slot adds", "≤ 250 MB", f"{two - one:,.0f} MB")
+        name, options = adult(folder)
+        raw["own"] = own_memory(storage, home, options, seconds)
+    for number, own in enumerate(raw["own"].values(), 1):
+        measured = f"{statistics.median(own):,.0f} MB, {max(own):,.0f} at most"
+        show(f"memory that slot process {number} adds on {name}", "≤ 250 MB", measured)
     raw["installed"] = installed()
     sizes = sorted(raw["installed"].items(), key=lambda item: -item[1][0])
     total = sum(size for size, _ in raw["installed"].values())

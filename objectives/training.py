@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import statistics
 import time
@@ -20,7 +21,8 @@ from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program
 from objectives.topology import Recipe, Topology
 
-KEPT = 24  # Programs, the least recently used dropped; each holds a few MB of graph.
+KEPT = 8  # Programs, the least recently used dropped; each holds some 10 MB, most of it graph.
+DROPPED = 4  # Programs, until their graphs are collected: they hold themselves, and Python waits.
 SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
 ALIGNED = 64  # Bytes; where the memory of a tensor has to begin.
 
@@ -72,7 +74,7 @@ class Trainer:
 
     def __init__(self, *, kept: int = KEPT) -> None:
         self._programs: OrderedDict[tuple[Any, ...], Program] = OrderedDict()
-        self._kept = kept
+        self._kept, self._dropped = kept, 0
 
     def fit(
         self, topology: Topology, recipe: Recipe, problem: Problem, *, seed: int
@@ -166,6 +168,10 @@ class Trainer:
         self._programs[key] = program
         while len(self._programs) > self._kept:
             self._programs.popitem(last=False)
+            self._dropped += 1
+        if self._dropped >= DROPPED:
+            self._dropped = 0
+            gc.collect()
         return program
 
 

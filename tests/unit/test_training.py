@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -448,6 +449,15 @@ def test_programs_are_kept_and_the_least_recently_used_is_dropped() -> None:
         train(trainer, topology=kind, recipe=recipe)
     assert [program.topology for program in programs(trainer)] == [kinds[0], kinds[2]]
     assert traces(trainer) == [1, 1]
+
+
+def test_the_memory_of_programs_that_were_dropped_is_given_back() -> None:
+    trainer, alive = Trainer(kept=1), weakref.WeakSet[Program]()
+    for width in range(8, 8 + 2 * (training.DROPPED + 1)):
+        topology = Topology(depth=1, width=width, activation="relu")
+        train(trainer, topology=topology, recipe=replace(RECIPE, epochs=1))
+        alive.update(programs(trainer))
+    assert len(alive) <= 1 + training.DROPPED
 
 
 # Early stopping, reports, divergence
