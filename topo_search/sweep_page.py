@@ -147,8 +147,8 @@ def _beside_mcleod(results: Results, found: Depths) -> Markup:
     ours = " ".join(answer(results, found))
     reasons = (
         "Where they differ, these are reasons to look at: here the weights start at a scale that "
-        "fits the activation and the depth (that of He et al. 2015 where it is deep), and a residual "
-        "layer's at the depth's share of it; "
+        "fits the activation and the depth (that of He et al. 2015 where they are many), and a "
+        "residual layer's at the depth's share of it; "
         f"AdamW with a rate of {fixed['learning_rate']:g} that warms up and falls to 0; "
         f"{fixed['width']} units a layer, {results.plan['epochs']} epochs at most and batches of "
         f"{fixed['batch_size']}; scores are of validation rows that no weight has seen; and times "
