@@ -73,7 +73,7 @@ class Worker:
         self.persist = Patience(
             storage, self._meanwhile, holds=lambda: self.hands.holds, lease=lease
         )
-        self.presence = Presence(self.persist, slots=self.count, lease=lease)
+        self.presence = Presence(self.persist, slots=self.count, lease=lease, only=only, tags=tags)
         self.name = self.presence.worker.name
         self.neighbours = Neighbours(self.persist, home, self.name)
         self.pool = Pool(
@@ -85,9 +85,7 @@ class Worker:
         self.claims = Claims(
             self.persist,
             home / "datasets",
-            self.name,
-            only=only,
-            tags=tags,
+            self.presence.worker,
             objectives={"tabular", *objectives},
             lease=lease,
         )

@@ -148,7 +148,7 @@ def test_our_history_is_apart_from_optunas(storage: Storage) -> None:
     with storage.transaction() as connection:
         ours = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
         optunas = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
-    assert ours == "0004"
+    assert ours == "0005"
     assert optunas.startswith("v")
 
 
@@ -182,7 +182,7 @@ def test_tables_of_an_older_version_are_refused_until_they_are_upgraded(
     with pytest.raises(StorageError, match="0001.*topo-search storage upgrade"):
         connect(database_url)
     opened = connect(database_url, upgrade=True)
-    assert schema(opened) == "0004"
+    assert schema(opened) == "0005"
     opened.close()
     connect(database_url).close()
     assert [row.trials for row in studies.list_studies(storage)] == [3]

@@ -98,7 +98,7 @@ def test_a_drain_that_takes_too_long_hands_back_what_runs(
 def test_the_fleet_knows_who_is_there_and_what_it_trains(
     storage: Storage, folder: Path, serve: Serve
 ) -> None:
-    study = make_study(storage, folder, trials=1, fates={"0": "gated"})
+    study = make_study(storage, folder, trials=1, fates={"0": "gated"}, tags=["night"])
     seen: list[workers.Known] = []
 
     def the_fleet_is_looked_at(_: Worker) -> bool:
@@ -109,8 +109,10 @@ def test_the_fleet_knows_who_is_there_and_what_it_trains(
         return workers.known(storage)[0].state == "draining"
 
     waits = appears(folder / "began-0-1")
-    one = serve(waits, the_fleet_is_looked_at, sends(signal.SIGTERM), it_drains, go(folder))
+    story = (waits, the_fleet_is_looked_at, sends(signal.SIGTERM), it_drains, go(folder))
+    one = serve(*story, only=[study.id], tags=["night", "big"])
     (known,) = seen
+    assert (known.worker.studies, known.worker.tags) == ((study.id,), ("big", "night"))
     assert (known.worker.name, known.worker.slots, known.state) == (one.name, 1, "serving")
     assert [(t.study, t.trial, t.attempt) for t in known.trains] == [(study.id, 0, 1)]
     told = [(event.kind, event.worker) for event in events.latest(storage) if event.worker]
