@@ -150,6 +150,9 @@ class Worker:
     def _hand_out(self) -> None:
         """Give every idle slot a trial, then claim one ahead while all of them train."""
         if self.draining:
+            if self.ahead is not None:  # It has not begun: others may have it at once.
+                self.persist(partial(leases.release, self.storage, self.ahead.lease))
+                self.ahead = None
             return
         for slot in self.pool.idle():
             held, self.ahead = self.ahead or self._claim(), None
