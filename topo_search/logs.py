@@ -27,7 +27,9 @@ class PlainLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line and what belongs to it."""
-        lines = self.masked(super().format(record)).split("\n")
+        told = getattr(record, "traceback", None)  # Of a slot's.
+        text = super().format(record) + (f"\n{told}" if told else "")
+        lines = self.masked(text.rstrip("\n")).split("\n")
         return "\n    ".join(line.translate(_CONTROL) for line in lines)
 
 
@@ -48,8 +50,11 @@ class JsonLines(logging.Formatter):
             "study": getattr(record, "study", None),
             "trial": getattr(record, "trial", None),
         }
+        traceback = getattr(record, "traceback", None)  # Of a slot's.
         if record.exc_info:
-            line["traceback"] = self.masked(self.formatException(record.exc_info))
+            traceback = self.formatException(record.exc_info)
+        if traceback:
+            line["traceback"] = self.masked(traceback)
         return json.dumps(line, ensure_ascii=False)
 
 

@@ -130,6 +130,16 @@ def test_a_study_whose_every_trial_fails_is_paused_with_the_reason(
     assert row.reason.endswith("trials all failed: RuntimeError: no such layer")
     assert 10 <= row.drawn <= 13
     assert f"Study {study.id} is paused: {row.reason}" in caplog.text
+    failed = [record for record in caplog.records if getattr(record, "traceback", None)]
+    assert {record.levelname for record in failed} == {"ERROR"} and len(failed) >= 10
+    message = f"Trial 0 of study {study.id}: RuntimeError: no such layer"
+    (first,) = [record for record in failed if record.getMessage() == message]
+    plain = logs.PlainLines().format(first)
+    assert f"E {message}\n    Traceback (most recent call last):\n    " in plain
+    assert plain.endswith("\n    RuntimeError: no such layer")
+    told = json.loads(logs.JsonLines("w").format(first))
+    assert (told["message"], told["trial"]) == (message, 0)
+    assert "toy_objectives.py" in told["traceback"]
 
 
 def test_an_outage_that_never_ends_ends_a_worker_that_has_nothing(
@@ -209,9 +219,11 @@ def test_a_log_for_machines_names_worker_study_and_trial_in_every_line(
         logger.removeHandler(handler)
         logger.setLevel(level)
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert all({"time", "level", "message", "worker", "study", "trial"} == set(t) for t in told)
+    names = {"time", "level", "message", "worker", "study", "trial"}
+    assert all(set(line) - {"traceback"} == names for line in told)
     assert {t["worker"] for t in told} == {"me"}
     assert [(t["study"], t["trial"]) for t in told if t["trial"] is not None] == [
+        (study.id, 0),  # With the traceback.
         (study.id, 0),
         (study.id, 1),
     ]
