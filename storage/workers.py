@@ -10,11 +10,14 @@ from sqlalchemy.dialects import postgresql
 
 from storage import events, tables
 from storage.connection import Storage
+from storage.errors import StorageError
 from storage.leases import LEASE
 from storage.rows import NOW, SERVER_STARTED
 
 State = Literal["serving", "draining", "left", "lost"]
 HERE: tuple[State, ...] = ("serving", "draining")
+NAMED = 5
+"""How many are named where they are in the way."""
 SHOWN = timedelta(hours=1)
 """How long a worker that is gone is still shown."""
 
@@ -163,6 +166,29 @@ def known(storage: Storage) -> list[Known]:
             )
         )
     return [_known(row, trains.get(row.name, ())) for row in rows]
+
+
+def need_none(connection: sa.Connection) -> None:
+    """Refuse what running workers would not survive; older tables will do.
+
+    Raises:
+        StorageError: Some were heard of within two leases, and have not left.
+    """
+    worker = tables.worker.c
+    if not sa.inspect(connection).has_table(tables.worker.name):
+        return
+    names = connection.scalars(
+        sa.select(worker.name)
+        .where(worker.state.in_(HERE), worker.seen_at > NOW - timedelta(seconds=2 * LEASE))
+        .order_by(worker.name)
+    ).all()
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        raise StorageError(
+            "Expected no worker beside an upgrade of the tables, which older ones do not survive. "
+            f"Heard of in the last {2 * LEASE:.0f} s: {', '.join(names[:NAMED])}{more}. Stop them, "
+            "or if they are gone: topo-search storage upgrade --yes"
+        )
 
 
 def _known(row: sa.Row[Any], trains: Sequence[Trained]) -> Known:

@@ -13,8 +13,9 @@ import click
 from topo_search.cli_common import (
     FAILED,
     INTERRUPTED,
-    bad_options,
+    answer_may_be_lost,
     console,
+    creating,
     echo_json,
     open_storage,
     open_study,
@@ -103,9 +104,12 @@ def worker(
     **given: Any,
 ) -> None:
     """Serve open studies with this machine's cores or GPUs until stopped."""
+    from topo_search.logs import log_to_stderr
+
+    if log_json:  # Also what goes wrong before the worker has a name.
+        log_to_stderr(None, as_json=True)
     with open_storage(given, warm=True) as (settings, storage):
         from storage import studies
-        from topo_search.logs import log_to_stderr
         from topo_search.monitoring import monitored
         from topo_search.worker import Worker
 
@@ -150,8 +154,14 @@ def resume(
     """Go on with a study, with more trials where asked for, and serve it here to its end."""
     with open_study(study_id, given, warm=not no_serve) as (settings, storage, row):
         from storage import studies as stored
+        from topo_search.delivery import storage_named
 
-        row = stored.resume(storage, row.id, trials=trials, seconds=timeout)
+        look = f"topo-search status {row.id}{storage_named(given['where'])}"
+        with answer_may_be_lost(
+            "If the answer alone was lost, the study is open again, with what was added to its "
+            f"budget. See it before you add that twice: {look}"
+        ):
+            row = stored.resume(storage, row.id, trials=trials, seconds=timeout)
         if no_serve:
             if json_:
                 echo_json({"study": row.id, "state": row.state, "trials": row.trials})
@@ -167,7 +177,7 @@ def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[
     """Create the study that the options ask for."""
     from topo_search import study
 
-    with bad_options():
+    with creating(given):
         return study.create(storage, options(csv, given))
 
 
