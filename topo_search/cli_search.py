@@ -59,7 +59,6 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     """
     with open_storage(given) as (_, storage):
         from topo_search.delivery import storage_named
-        from topo_search.formats import format_count
 
         row, key = _create(storage, csv, given)
         where = storage_named(given["where"])
@@ -68,7 +67,7 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
         return
     click.echo(f"study {row.id}\nkey   {key}  (opens its page; shown only now)")
     if row.parent is not None:
-        click.echo(f"knows {format_count(row.plan['known'], 'trial')} of study {row.parent}")
+        click.echo(_knows(row))
     asked = serving_arguments(given, row.plan["objective"])
     click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{asked}{where}")
     page = shlex.quote(str(_report_path(csv, row, report)))
@@ -171,6 +170,16 @@ def resume(
         name = str(row.plan.get("dataset_name") or "")
         csv = Path(name) if name else None
         _serve(settings, storage, row, None, _report_path(csv, row, report), json_, given)
+
+
+def _knows(row: StudyRow) -> str:
+    """Say what a study knows of its parent's trials."""
+    from topo_search.formats import format_count
+
+    known, of = row.plan["known"], row.plan["known_of"]
+    if known == of:
+        return f"knows {format_count(known, 'trial')} of study {row.parent}"
+    return f"knows {known:,} of {of:,} trials of study {row.parent}, the best in its space"
 
 
 def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[StudyRow, str]:
