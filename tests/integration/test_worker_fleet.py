@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import signal
 import urllib.error
 import urllib.request
@@ -189,6 +190,9 @@ def test_metrics_and_health_are_told_on_a_port(
     status, text = told["metrics"]
     assert status == 200
     lines = text.splitlines()
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    exported = {re.split("[ {]", line)[0] for line in lines if not line.startswith("#")}
+    assert len(exported) > 12 and exported <= set(re.findall(r"`(\w+)(?:{outcome})?`", page))
     for line in (
         "topo_search_slots 1.0",
         "topo_search_slots_busy 1.0",
