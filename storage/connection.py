@@ -8,7 +8,7 @@ import logging
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -139,7 +139,12 @@ def hidden(url: str) -> str:
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
-def connect(url: str, *, upgrade: bool = False) -> Storage:
+def connect(
+    url: str,
+    *,
+    upgrade: bool = False,
+    before: Callable[[sa.Connection], None] = lambda connection: None,
+) -> Storage:
     """Open the database at `url`, making its tables where there are none.
 
     Any number of processes may do so at once on an empty database.
@@ -148,6 +153,7 @@ def connect(url: str, *, upgrade: bool = False) -> Storage:
         url: Of a PostgreSQL database.
         upgrade: Whether to bring tables of an older topo-search to the form that this one needs;
             workers of the older one then cannot go on.
+        before: Called before older tables are upgraded, on a connection; what it raises is raised.
 
     Raises:
         ValueError: Not a PostgreSQL URL.
@@ -157,7 +163,7 @@ def connect(url: str, *, upgrade: bool = False) -> Storage:
     url = normalise(url)
     logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.WARNING)
     with unavailable_as_storage_error(url):
-        backend = _open(url, upgrade)
+        backend = _open(url, upgrade, before)
     cached = optuna.storages.get_storage(backend)
     return Storage(url=url, engine=backend.engine, backend=backend, optuna=cached)
 
@@ -168,7 +174,7 @@ def schema(storage: Storage) -> str:
         return str(_version(connection))
 
 
-def _open(url: str, upgrade: bool) -> RDBStorage:
+def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> RDBStorage:
     guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS)
     while True:
         with guard.begin() as connection:
@@ -179,6 +185,8 @@ def _open(url: str, upgrade: bool) -> RDBStorage:
             # whoever waited would keep a connection from the one who needs a second.
             lock = sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK)
             if connection.scalar(sa.select(lock)):
+                if _version(connection) is not None:
+                    before(connection)
                 backend = _backend(url, make_tables=True)
                 alembic_command.upgrade(_alembic(connection), "head")
                 return backend

@@ -228,11 +228,11 @@ def _is_intact(path: Path, sha256: str) -> bool:
     try:
         found = path.stat()
         mark = (found.st_ino, found.st_mtime_ns, found.st_size)
-        if _INTACT.get(path) != mark:
-            with path.open("rb") as file:
+        with path.open("rb") as file:  # Also where its bytes are known: who asks will read it.
+            if _INTACT.get(path) != mark:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                     return False
-            _INTACT[path] = mark
+                _INTACT[path] = mark
         os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
     except OSError:
         return False  # Not there, or not to be read: it is fetched anew.

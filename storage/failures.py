@@ -11,6 +11,8 @@ from storage.rows import OPEN, change, lock_if_there
 
 FIRST = 10  # Trials from the first on that must not all fail for one reason.
 LAST = 50  # Trials of which at most half may fail.
+_WORKER = re.compile(r"\bits worker \S+ vanished")
+_NUMBER = re.compile(r"0x[0-9a-f]+|-?\d+([.,]\d+)*(e[+-]?\d+)?", re.IGNORECASE)
 # How a study's reason reads that came to nothing, here or in its end.
 _FAILURE = re.compile(
     r"the last \d+ trials all failed: |\d+ of the last \d+ trials failed, "
@@ -22,7 +24,7 @@ def pause_failing(storage: Storage, study_id: str) -> str | None:
     """Pause a study that fails too much, and return why; None where it goes on.
 
     It does if 10 trials or more have ended since it was last resumed and all of them failed for
-    one reason, or more than half of the last 50 failed.
+    one reason, whatever numbers it names, or more than half of the last 50 failed.
     """
     lease, study = tables.lease.c, tables.study.c
     since = sa.func.coalesce(study.resumed_at, study.created_at)
@@ -46,14 +48,14 @@ def pause_failing(storage: Storage, study_id: str) -> str | None:
 def _why(reasons: list[str | None]) -> str | None:
     """Judge the last trials by the reasons of their failures, None of one that did not fail."""
     # Trials that kill their workers all do so for one reason, whichever worker it was.
-    failed = Counter(
-        re.sub(r"\bits worker \S+ vanished", "its worker vanished", reason)
-        for reason in reasons
-        if reason is not None
-    )
+    texts = [_WORKER.sub("its worker vanished", reason) for reason in reasons if reason is not None]
+    failed = Counter(_NUMBER.sub("…", text) for text in texts)
     if not failed:
         return None
     commonest, count = failed.most_common(1)[0]
+    told = {text for text in texts if _NUMBER.sub("…", text) == commonest}
+    if len(told) == 1:
+        (commonest,) = told
     if FIRST <= len(reasons) == count:
         return f"the last {count} trials all failed: {commonest}"
     if len(reasons) == LAST and failed.total() > LAST // 2:

@@ -113,6 +113,15 @@ def totals(storage: Storage) -> Totals:
     )
 
 
+def open_tags(storage: Storage) -> dict[str, Sequence[str]]:
+    """Return the tags of each open study by its id, oldest study first."""
+    study = tables.study.c
+    query = sa.select(study.id, study.tags).where(study.state.in_(OPEN))
+    with storage.transaction() as connection:
+        rows = connection.execute(query.order_by(study.created_at, study.id))
+        return {row.id: tuple(row.tags) for row in rows}
+
+
 def names(storage: Storage, ids: Collection[str]) -> dict[str, str]:
     """Return the names of those studies of these ids that have one, by id."""
     study = tables.study.c

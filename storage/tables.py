@@ -196,6 +196,9 @@ worker = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="serving"),
     sa.Column("joined_at", _TIME, nullable=False, server_default=sa.func.now()),
     sa.Column("seen_at", _TIME, nullable=False, server_default=sa.func.now()),
+    # What it is limited to: ids of studies, tags of which they must have one.
+    sa.Column("studies", postgresql.ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("tags", postgresql.ARRAY(sa.Text), nullable=False, server_default="{}"),
     _one_of("state", WORKER_STATES, "topo_worker"),
 )
 

@@ -1,6 +1,6 @@
 """Workers: who serves, since when, with what; who has left and who was lost."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -10,10 +10,14 @@ from sqlalchemy.dialects import postgresql
 
 from storage import events, tables
 from storage.connection import Storage
+from storage.errors import StorageError
+from storage.leases import LEASE
 from storage.rows import NOW, SERVER_STARTED
 
 State = Literal["serving", "draining", "left", "lost"]
 HERE: tuple[State, ...] = ("serving", "draining")
+NAMED = 5
+"""How many are named where they are in the way."""
 SHOWN = timedelta(hours=1)
 """How long a worker that is gone is still shown."""
 
@@ -27,6 +31,14 @@ class Worker:
     version: str  # of topo-search
     device: str  # what its slots work with, as "2 cores"
     slots: int
+    studies: Sequence[str] = ()  # ids of those it is limited to; none: all
+    tags: Sequence[str] = ()  # of which a study must have one; none: it need not
+
+    def may_serve(self, study: str, tags: Collection[str]) -> bool:
+        """Tell whether a study with these tags is within what the worker is limited to."""
+        if self.studies and study not in self.studies:
+            return False
+        return not self.tags or not set(self.tags).isdisjoint(tags)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +82,13 @@ def heard(
         state: What it does.
         others_may_be_back: Whether others could not be heard of either: then nobody is lost now.
     """
-    told = {"version": worker.version, "device": worker.device, "slots": worker.slots}
+    told = {
+        "version": worker.version,
+        "device": worker.device,
+        "slots": worker.slots,
+        "studies": list(worker.studies),
+        "tags": list(worker.tags),
+    }
     row = {"name": worker.name, "host": worker.host, **told, "state": state}
     with storage.transaction() as connection:
         before = connection.scalar(
@@ -98,7 +116,10 @@ def heard(
 
 
 def known(storage: Storage) -> list[Known]:
-    """Return the workers that serve, and those gone lately; by host, then by age."""
+    """Return the workers that serve, and those gone lately; by host, then by age.
+
+    Who has been silent for two leases is lost, also where no other worker is left to note it.
+    """
     worker, lease = tables.worker.c, tables.lease.c
     ended = (
         sa.select(lease.owner, sa.func.count().label("count"))
@@ -107,14 +128,16 @@ def known(storage: Storage) -> list[Known]:
         .subquery()
     )
     silence = sa.func.extract("epoch", NOW - worker.seen_at)
-    query = (
+    state = sa.case((_is_lost(LEASE), "lost"), else_=worker.state)
+    query: sa.Select[Any] = (
         sa.select(
-            tables.worker,
+            *(column for column in worker if column is not worker.state),
+            state.label("state"),
             silence.label("silence"),
             sa.func.coalesce(ended.c.count, 0).label("trials_last_hour"),
         )
         .outerjoin(ended, ended.c.owner == worker.name)
-        .where(sa.or_(worker.state.in_(HERE), worker.seen_at > NOW - SHOWN))
+        .where(sa.or_(state.in_(HERE), worker.seen_at > NOW - SHOWN))
         .order_by(worker.host, worker.joined_at, worker.name)
     )
     with storage.transaction() as connection:
@@ -145,6 +168,29 @@ def known(storage: Storage) -> list[Known]:
     return [_known(row, trains.get(row.name, ())) for row in rows]
 
 
+def need_none(connection: sa.Connection) -> None:
+    """Refuse what running workers would not survive; older tables will do.
+
+    Raises:
+        StorageError: Some were heard of within two leases, and have not left.
+    """
+    worker = tables.worker.c
+    if not sa.inspect(connection).has_table(tables.worker.name):
+        return
+    names = connection.scalars(
+        sa.select(worker.name)
+        .where(worker.state.in_(HERE), worker.seen_at > NOW - timedelta(seconds=2 * LEASE))
+        .order_by(worker.name)
+    ).all()
+    if names:
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        raise StorageError(
+            "Expected no worker beside an upgrade of the tables, which older ones do not survive. "
+            f"Heard of in the last {2 * LEASE:.0f} s: {', '.join(names[:NAMED])}{more}. Stop them, "
+            "or if they are gone: topo-search storage upgrade --yes"
+        )
+
+
 def _known(row: sa.Row[Any], trains: Sequence[Trained]) -> Known:
     return Known(
         worker=Worker(
@@ -153,6 +199,8 @@ def _known(row: sa.Row[Any], trains: Sequence[Trained]) -> Known:
             version=row.version,
             device=row.device,
             slots=row.slots,
+            studies=tuple(row.studies),
+            tags=tuple(row.tags),
         ),
         state=row.state,
         joined_at=row.joined_at,
@@ -171,18 +219,21 @@ def _forget(connection: sa.Connection) -> None:
     )
 
 
+def _is_lost(lease: float) -> sa.ColumnElement[bool]:
+    """Tell whether a worker has been silent for two leases while the server was there."""
+    worker, silence = tables.worker.c, timedelta(seconds=2 * lease)
+    return sa.and_(
+        worker.state.in_(HERE), worker.seen_at < NOW - silence, SERVER_STARTED < NOW - silence
+    )
+
+
 def _find_lost(connection: sa.Connection, lease: float, finder: str) -> None:
-    """Note the workers that have been silent for two leases while the server was there."""
+    """Note the workers that are lost."""
     worker = tables.worker.c
-    silence = timedelta(seconds=2 * lease)
     silent = (
         sa.select(worker.name)
-        .where(
-            worker.state.in_(HERE),
-            worker.name != finder,  # Just heard of, however long this transaction takes.
-            worker.seen_at < NOW - silence,
-            SERVER_STARTED < NOW - silence,
-        )
+        # The finder was just heard of, however long this transaction takes.
+        .where(worker.name != finder, _is_lost(lease))
         .order_by(worker.name)
         .with_for_update(skip_locked=True)
         .cte("silent")

@@ -16,6 +16,7 @@ from typing import Any
 from storage import claiming, studies
 from storage.offers import Offer, offers
 from storage.rows import OPEN, Lease, StudyRow
+from storage.workers import Worker
 from topo_search.patience import Patience
 from topo_search.serving import Served
 from topo_search.settings import VERSION
@@ -51,10 +52,8 @@ class Claims:
         self,
         persist: Patience,
         cache: Path,
-        owner: str,
+        worker: Worker,
         *,
-        only: Collection[str],
-        tags: Collection[str],
         objectives: Collection[str],
         lease: float,
     ) -> None:
@@ -63,15 +62,12 @@ class Claims:
         Args:
             persist: How to reach the database.
             cache: Folder of datasets on this machine.
-            owner: The worker's name.
-            only: Ids of the studies to serve; all open ones where there are none.
-            tags: Tags, one of which a study must have to be served; any where there are none.
+            worker: Who claims, and the studies it is limited to.
             objectives: Names of the objectives that may run here.
             lease: Seconds until a lease must be renewed.
         """
         self.persist, self.storage, self.cache = persist, persist.storage, cache
-        self.owner, self.lease_seconds = owner, lease
-        self.only, self.tags = frozenset(only), frozenset(tags)
+        self.worker, self.lease_seconds = worker, lease
         self.objectives = frozenset(objectives)
         self.serving: dict[str, Served] = {}
         self.refused: dict[str, float] = {}  # Studies not served here, until when (monotonic).
@@ -135,7 +131,7 @@ class Claims:
             claiming.claim,
             self.storage,
             offer.study,
-            self.owner,
+            self.worker.name,
             served.draw,
             look=served.look_to_draw,
             lease=self.lease_seconds,
@@ -173,9 +169,7 @@ class Claims:
         row = self._rows[study]
         if self.refused.get(row.id) == math.inf:
             return False
-        if self.only and row.id not in self.only:
-            return False
-        if self.tags and self.tags.isdisjoint(row.tags):
+        if not self.worker.may_serve(row.id, row.tags):
             return False
         if (made_by := str(row.plan.get("version", VERSION))).split(".")[0] != MAJOR:
             self.refuse(
@@ -197,7 +191,7 @@ class Claims:
 
     def _forget(self, served: set[str]) -> None:
         """Let go of studies that are no longer open, with all they keep in memory."""
-        for study in set(self.serving) - served - self.only:
+        for study in set(self.serving) - served - set(self.worker.studies):
             del self.serving[study]
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
 
 from topo_search import cli_fleet, cli_life, cli_search, cli_studies, cli_sweep, cli_web
 from topo_search.cli_common import FAILED, INTERRUPTED
+from topo_search.logs import is_for_machines
+
+logger = logging.getLogger(__name__)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,19 +30,34 @@ def main() -> None:
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
-        error.show()
+        if is_for_machines():
+            logger.error(error.format_message())
+        else:
+            error.show()
         code = error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        _say("Interrupted.")
         code = INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()  # Whoever read our output has enough, as `| head`.
         code = FAILED
     except (ValueError, LookupError, OSError, ArithmeticError, RuntimeError) as error:
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        click.echo(f"Error: {text}", err=True)
+        _say(f"Error: {text}")
+        code = FAILED
+    except Exception:
+        if not is_for_machines():
+            raise
+        logger.exception("An error of topo-search.")
         code = FAILED
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(text: str) -> None:
+    if is_for_machines():
+        logger.error(text)
+    else:
+        click.echo(text, err=True)
 
 
 for command in (

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from topo_search.logs import is_for_machines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,7 +43,11 @@ def bad_options() -> Iterator[None]:
 
 @contextmanager
 def open_storage(
-    given: dict[str, Any], *, warm: bool = False, upgrade: bool = False
+    given: dict[str, Any],
+    *,
+    warm: bool = False,
+    upgrade: bool = False,
+    despite_workers: bool = False,
 ) -> Iterator[tuple[Settings, Storage]]:
     """Open the storage that the options and the environment name.
 
@@ -49,6 +55,7 @@ def open_storage(
         given: The options.
         warm: Whether slots will be started: then their libraries are loaded meanwhile.
         upgrade: As `settings.opened` takes it.
+        despite_workers: As `settings.opened` takes it.
     """
     from topo_search.settings import Settings, opened
 
@@ -64,7 +71,10 @@ def open_storage(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with opened(settings, upgrade=upgrade) as storage:
+    if is_for_machines():
+        optuna.logging.disable_default_handler()
+        optuna.logging.enable_propagation()
+    with opened(settings, upgrade=upgrade, despite_workers=despite_workers) as storage:
         if warm:
             forking.warm_up(settings.log)
         yield settings, storage
@@ -79,6 +89,32 @@ def open_study(
         from storage import studies as stored
 
         yield settings, storage, stored.get(storage, reference)
+
+
+@contextmanager
+def answer_may_be_lost(words: str) -> Iterator[None]:
+    """Add to an error of the database that what was asked for may have happened, and how to look.
+
+    Raises:
+        StorageError: With these words at its end.
+    """
+    from storage.errors import StorageError
+
+    try:
+        yield
+    except StorageError as error:
+        raise StorageError(f"{error} {words}") from error
+
+
+@contextmanager
+def creating(given: dict[str, Any]) -> Iterator[None]:
+    """Tell what goes wrong while a study is created: with its options, or on its way."""
+    from topo_search.delivery import storage_named
+
+    look = f"topo-search studies{storage_named(given['where'])}"
+    lost = f"If the answer alone was lost, the study is there. See before you repeat it: {look}"
+    with answer_may_be_lost(lost), bad_options():
+        yield
 
 
 def console(*, stderr: bool = False) -> Console:

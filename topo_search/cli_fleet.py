@@ -38,11 +38,12 @@ def storage() -> None:
 
 
 @storage.command()
+@click.option("--yes", is_flag=True, help="Also if workers were heard of in the last two minutes.")
 @storage_option
 @as_json
-def upgrade(json_: bool, **given: Any) -> None:
+def upgrade(yes: bool, json_: bool, **given: Any) -> None:
     """Make the tables, or bring them to the form that this version needs."""
-    with open_storage(given, upgrade=True) as (_, opened):
+    with open_storage(given, upgrade=True, despite_workers=yes) as (_, opened):
         from storage.connection import schema
 
         version = schema(opened)

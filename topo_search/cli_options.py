@@ -148,7 +148,7 @@ search_options = _all(
         "--from",
         "parent",
         metavar="ID",
-        help="Begin with the trials of this study, on its table, in another space.",
+        help="Begin with the best 500 trials of this study, on its table, in another space.",
     ),
     table_options,
 )
@@ -169,7 +169,8 @@ serving_options = _all(
         default="auto",
         show_default=True,
         type=Slots(),
-        help="Networks trained at a time; auto: one a GPU, or without one a core.",
+        help="Networks trained at a time; auto: one a GPU, or without one a core, but no more than "
+        "the free memory has room for (512 MiB each).",
     ),
     click.option(
         "--slots-per-gpu",

@@ -13,8 +13,9 @@ import click
 from topo_search.cli_common import (
     FAILED,
     INTERRUPTED,
-    bad_options,
+    answer_may_be_lost,
     console,
+    creating,
     echo_json,
     open_storage,
     open_study,
@@ -58,7 +59,6 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     """
     with open_storage(given) as (_, storage):
         from topo_search.delivery import storage_named
-        from topo_search.formats import format_count
 
         row, key = _create(storage, csv, given)
         where = storage_named(given["where"])
@@ -67,7 +67,7 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
         return
     click.echo(f"study {row.id}\nkey   {key}  (opens its page; shown only now)")
     if row.parent is not None:
-        click.echo(f"knows {format_count(row.plan['known'], 'trial')} of study {row.parent}")
+        click.echo(_knows(row))
     asked = serving_arguments(given, row.plan["objective"])
     click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{asked}{where}")
     page = shlex.quote(str(_report_path(csv, row, report)))
@@ -103,9 +103,12 @@ def worker(
     **given: Any,
 ) -> None:
     """Serve open studies with this machine's cores or GPUs until stopped."""
+    from topo_search.logs import log_to_stderr
+
+    if log_json:  # Also what goes wrong before the worker has a name.
+        log_to_stderr(None, as_json=True)
     with open_storage(given, warm=True) as (settings, storage):
         from storage import studies
-        from topo_search.logs import log_to_stderr
         from topo_search.monitoring import monitored
         from topo_search.worker import Worker
 
@@ -150,8 +153,14 @@ def resume(
     """Go on with a study, with more trials where asked for, and serve it here to its end."""
     with open_study(study_id, given, warm=not no_serve) as (settings, storage, row):
         from storage import studies as stored
+        from topo_search.delivery import storage_named
 
-        row = stored.resume(storage, row.id, trials=trials, seconds=timeout)
+        look = f"topo-search status {row.id}{storage_named(given['where'])}"
+        with answer_may_be_lost(
+            "If the answer alone was lost, the study is open again, with what was added to its "
+            f"budget. See it before you add that twice: {look}"
+        ):
+            row = stored.resume(storage, row.id, trials=trials, seconds=timeout)
         if no_serve:
             if json_:
                 echo_json({"study": row.id, "state": row.state, "trials": row.trials})
@@ -163,11 +172,21 @@ def resume(
         _serve(settings, storage, row, None, _report_path(csv, row, report), json_, given)
 
 
+def _knows(row: StudyRow) -> str:
+    """Say what a study knows of its parent's trials."""
+    from topo_search.formats import format_count
+
+    known, of = row.plan["known"], row.plan["known_of"]
+    if known == of:
+        return f"knows {format_count(known, 'trial')} of study {row.parent}"
+    return f"knows {known:,} of {of:,} trials of study {row.parent}, the best in its space"
+
+
 def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[StudyRow, str]:
     """Create the study that the options ask for."""
     from topo_search import study
 
-    with bad_options():
+    with creating(given):
         return study.create(storage, options(csv, given))
 
 

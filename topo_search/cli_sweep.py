@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from topo_search.cli_common import bad_options, console, echo_json, open_storage
+from topo_search.cli_common import console, creating, echo_json, open_storage
 from topo_search.cli_options import (
     FILE,
     as_json,
@@ -117,7 +117,7 @@ def _create(storage: Storage, csv: Path, given: dict[str, Any]) -> tuple[StudyRo
         )
     limits = {name: given[name.replace("-", "_")] for name in LIMITS}
     same = ("target", "metric", "epochs", "validation", "seed", "drop", "name")
-    with bad_options():
+    with creating(given):
         return study.create(
             storage,
             study.Options(

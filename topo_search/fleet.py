@@ -17,13 +17,15 @@ from storage import events, listing, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.events import Event
-from storage.workers import Known, Trained
+from storage.workers import Known, Trained, Worker
 from topo_search.formats import NOTHING, format_count, format_name, format_seconds
 from topo_search.signals import asked_to_end
 
 REFRESH = 2.0  # Seconds between two looks.
 PROMPT = 0.1  # Seconds after which it hears that it is to end.
 STYLES = {"serving": "green", "draining": "yellow", "left": "dim", "lost": "bold red"}
+START = "topo-search worker"
+NAMED = 5  # Studies that nobody serves, by their ids; of more their number is told.
 BAD = ("worker lost", "trial failed", "study paused", "trial taken over")
 
 
@@ -35,6 +37,7 @@ class Fleet:
     events: Sequence[Event]  # The latest, oldest first.
     open_studies: int
     waiting: int  # Units of open studies that nobody has had yet.
+    unserved: Sequence[str]  # Open studies that none of those who are here may serve.
 
     @property
     def here(self) -> list[Known]:
@@ -45,7 +48,11 @@ class Fleet:
         """Return it for machines."""
         return {
             "workers": [_worker_json(known) for known in self.workers],
-            "studies": {"open": self.open_studies, "waiting": self.waiting},
+            "studies": {
+                "open": self.open_studies,
+                "waiting": self.waiting,
+                "unserved": list(self.unserved),
+            },
             "events": [
                 {
                     "at": event.at.isoformat(),
@@ -61,12 +68,17 @@ class Fleet:
 
 def look(storage: Storage, count: int) -> Fleet:
     """Look at the fleet and its last `count` events."""
-    totals = listing.totals(storage)
+    totals, known = listing.totals(storage), workers.known(storage)
+    here = [one.worker for one in known if one.state in workers.HERE]
+    tags = listing.open_tags(storage)
     return Fleet(
-        workers=workers.known(storage),
+        workers=known,
         events=events.latest(storage, count=count) if count else (),
         open_studies=totals.open,
         waiting=totals.waiting,
+        unserved=[
+            study for study in tags if not any(one.may_serve(study, tags[study]) for one in here)
+        ],
     )
 
 
@@ -97,11 +109,25 @@ def shown(fleet: Fleet) -> RenderableType:
     parts: list[RenderableType] = [head]
     if fleet.workers:
         parts += [Text(), _workers(fleet.workers)]
-    if fleet.waiting and not fleet.here:
-        parts.append(Text("Nobody serves them: start a worker with: topo-search worker"))
+    if fleet.unserved:
+        parts.append(Text(f"Nobody serves {_unserved(fleet)}: start a worker with: {START}"))
     if fleet.events:
         parts += [Text(), _events(fleet.events)]
     return Group(*parts)
+
+
+def _unserved(fleet: Fleet) -> str:
+    if not fleet.here:
+        return "them"
+    named = ", ".join(fleet.unserved[:NAMED])
+    more = len(fleet.unserved) - NAMED
+    return f"{named} and {more:,} more" if more > 0 else named
+
+
+def limits(worker: Worker) -> str:
+    """Return what a worker is limited to, as "tag night, study 3nuqe2g1"; "" where to nothing."""
+    tags = [f"tag {format_name(tag, 40)}" for tag in worker.tags]
+    return ", ".join([*tags, *(f"study {study}" for study in worker.studies)])
 
 
 def _workers(known: Sequence[Known]) -> Table:
@@ -114,7 +140,7 @@ def _workers(known: Sequence[Known]) -> Table:
     table.add_column("seen", justify="right", width=9, no_wrap=True)
     for one in known:
         table.add_row(
-            format_name(one.worker.name),
+            "\n".join(filter(None, (format_name(one.worker.name), limits(one.worker)))),
             Text(one.state, style=STYLES[one.state]),
             f"{one.worker.slots} on {one.worker.device}",
             "\n".join(_training(trained) for trained in one.trains) or NOTHING,
@@ -164,6 +190,7 @@ def _worker_json(known: Known) -> dict[str, Any]:
         "version": worker.version,
         "device": worker.device,
         "slots": worker.slots,
+        "limited_to": {"studies": list(worker.studies), "tags": list(worker.tags)},
         "state": known.state,
         "joined_at": known.joined_at.isoformat(),
         "seen_at": known.seen_at.isoformat(),

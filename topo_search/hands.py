@@ -177,10 +177,12 @@ class Hands:
         """End a trial that failed by its own fault; a study that cannot be finished is paused."""
         if held.lease.kind == "finish":
             reason = f"finishing failed: {reason}"
-            logger.error("%s: %s\n%s", held, reason, traceback or "", extra=held.about)
+            logger.error("%s: %s", held, reason, extra=held.about | {"traceback": traceback})
             self.persist(partial(finishing.finish, self.storage, held.lease, None, reason=reason))
             self.drop(held)
             return
+        if traceback:
+            logger.error("%s: %s", held, reason, extra=held.about | {"traceback": traceback})
         if self._end(held, "failed", None, {"reason": reason, "traceback": traceback or ""}):
             pause = partial(failures.pause_failing, self.storage, held.lease.study)
             if why := self.persist(pause):

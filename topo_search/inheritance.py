@@ -54,6 +54,13 @@ def space_of(
     return space, limits
 
 
+def scored_trials(storage: Storage, parent: StudyRow) -> list[FrozenTrial]:
+    """Return the trials of which a study may know: complete ones, best first, and pruned ones."""
+    found = trials.optuna_study(storage, parent).get_trials(deepcopy=False)
+    pruned = [trial for trial in found if trial.state is TrialState.PRUNED]
+    return [*ranked(found, parent.plan["direction"]), *pruned]
+
+
 def known_trials(storage: Storage, parent: StudyRow, space: Space) -> list[FrozenTrial]:
     """Return the parent's trials as trials of another space: the best that are points of it.
 
@@ -62,18 +69,16 @@ def known_trials(storage: Storage, parent: StudyRow, space: Space) -> list[Froze
     Raises:
         ValueError: The parent has trials, but none of them is.
     """
-    found = trials.optuna_study(storage, parent).get_trials(deepcopy=False)
-    complete = ranked(found, parent.plan["direction"])
-    pruned = [trial for trial in found if trial.state is TrialState.PRUNED]
+    scored = scored_trials(storage, parent)
     own = Space.from_json(parent.plan["space"])
     known: list[FrozenTrial] = []
-    for trial in [*complete, *pruned]:
+    for trial in scored:
         point = _point(trial.params, own, space)
         if point is not None and len(known) < KNOWN:
             known.append(_taken_over(trial, parent, point, space))
-    if not known and (complete or pruned):  # Of failed ones there is nothing to take over.
+    if not known and scored:  # Of failed ones there is nothing to take over.
         raise ValueError(
-            f"None of the {len(complete) + len(pruned)} trials of study {parent.id} lies in this "
+            f"None of the {len(scored)} trials of study {parent.id} lies in this "
             "space. Widen it, or create a study of the table instead."
         )
     return known

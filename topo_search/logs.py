@@ -27,14 +27,16 @@ class PlainLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line and what belongs to it."""
-        lines = self.masked(super().format(record)).split("\n")
+        told = getattr(record, "traceback", None)  # Of a slot's.
+        text = super().format(record) + (f"\n{told}" if told else "")
+        lines = self.masked(text.rstrip("\n")).split("\n")
         return "\n    ".join(line.translate(_CONTROL) for line in lines)
 
 
 class JsonLines(logging.Formatter):
     """Writes a record as one JSON object: time, level, message, worker, study, trial."""
 
-    def __init__(self, worker: str, masked: Callable[[str], str] = str) -> None:
+    def __init__(self, worker: str | None, masked: Callable[[str], str] = str) -> None:
         super().__init__()
         self.worker, self.masked = worker, masked
 
@@ -48,21 +50,37 @@ class JsonLines(logging.Formatter):
             "study": getattr(record, "study", None),
             "trial": getattr(record, "trial", None),
         }
+        traceback = getattr(record, "traceback", None)  # Of a slot's.
         if record.exc_info:
-            line["traceback"] = self.masked(self.formatException(record.exc_info))
+            traceback = self.formatException(record.exc_info)
+        if traceback:
+            line["traceback"] = self.masked(traceback)
         return json.dumps(line, ensure_ascii=False)
 
 
-def log_to_stderr(worker: str, *, as_json: bool, masked: Callable[[str], str] = str) -> None:
-    """Show what a worker, or the web service, does on stderr.
+def log_to_stderr(worker: str | None, *, as_json: bool, masked: Callable[[str], str] = str) -> None:
+    """Show what a worker, or the web service, does on stderr; called again, only name it.
 
     Args:
-        worker: Its name.
+        worker: Its name; None until it has one.
         as_json: Whether machines read it.
         masked: Hides what may not be read in a log.
     """
+    for lines in _json_lines():
+        lines.worker = worker
+        return
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines(worker, masked) if as_json else PlainLines(masked))
     logging.basicConfig(handlers=[handler])
     logging.captureWarnings(as_json)
     logging.getLogger("topo_search").setLevel(logging.INFO)
+
+
+def is_for_machines() -> bool:
+    """Tell whether every line on stderr has to be a JSON object."""
+    return bool(_json_lines())
+
+
+def _json_lines() -> list[JsonLines]:
+    formatters = (handler.formatter for handler in logging.getLogger().handlers)
+    return [one for one in formatters if isinstance(one, JsonLines)]

@@ -24,7 +24,10 @@ def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN) -> int:
 
 
 def usable_slots(per_gpu: int = 1) -> int:
-    """Return how many slots this machine has room for: `per_gpu` a GPU, or without one a core."""
+    """Return how many slots this machine has room for: `per_gpu` a GPU, or without one a core.
+
+    No more than there are times `NEEDED` in the memory that is free.
+    """
     room = max(1, int(FREE_SHARE * available_memory()) // NEEDED)
     return min(per_gpu * len(usable_gpus()) or usable_cores(), room)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Collection
 
 from storage import workers
 from storage.errors import StorageError
@@ -16,8 +17,24 @@ from topo_search.settings import VERSION
 class Presence:
     """Tells the fleet that a worker is there."""
 
-    def __init__(self, persist: Patience, *, slots: int, lease: float) -> None:
-        """Make the presence of a worker with so many slots, whose leases last `lease` seconds."""
+    def __init__(
+        self,
+        persist: Patience,
+        *,
+        slots: int,
+        lease: float,
+        only: Collection[str] = (),
+        tags: Collection[str] = (),
+    ) -> None:
+        """Make the presence of a worker.
+
+        Args:
+            persist: How to reach the database.
+            slots: How many it has.
+            lease: Seconds until a lease must be renewed.
+            only: Ids of the studies to serve; all open ones where there are none.
+            tags: Tags, one of which a study must have to be served; any where there are none.
+        """
         self.persist, self.lease_seconds = persist, lease
         host = socket.gethostname()
         self.worker = workers.Worker(
@@ -26,6 +43,8 @@ class Presence:
             version=VERSION,
             device=device(),
             slots=slots,
+            studies=sorted(set(only)),
+            tags=sorted(set(tags)),
         )
 
     def tell(self, state: workers.State = "serving") -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from storage.connection import Storage
@@ -71,13 +71,16 @@ def _in_file() -> str | None:
 
 
 @contextmanager
-def opened(settings: Settings, *, upgrade: bool = False) -> Iterator[Storage]:
+def opened(
+    settings: Settings, *, upgrade: bool = False, despite_workers: bool = False
+) -> Iterator[Storage]:
     """Open the storage, starting this machine's private server where none is named.
 
     The private one's tables are this version's alone and are upgraded when they are old; those of
-    a server that others use too, only where `upgrade` says so.
+    a server that others use too, only where `upgrade` says so, and while no worker was heard of
+    lately unless `despite_workers`.
     """
-    from storage import connection, embedded
+    from storage import connection, embedded, workers
     from storage.private_files import claim_home
 
     claim_home(settings.home)
@@ -86,7 +89,8 @@ def opened(settings: Settings, *, upgrade: bool = False) -> Iterator[Storage]:
             with _connected(connection.connect(url, upgrade=True)) as storage:
                 yield storage
     else:
-        with _connected(connection.connect(settings.storage, upgrade=upgrade)) as storage:
+        given: dict[str, Any] = {} if despite_workers else {"before": workers.need_none}
+        with _connected(connection.connect(settings.storage, upgrade=upgrade, **given)) as storage:
             yield storage
 
 

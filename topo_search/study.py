@@ -109,7 +109,7 @@ def _create_child(storage: Storage, options: Options, parent: StudyRow) -> tuple
     space, limits = inheritance.space_of(parent, options.space, options.limits, epochs)
     known = inheritance.known_trials(storage, parent, space)
     own = {"version": VERSION, "epochs": epochs, "sampler": options.sampler, "limits": dict(limits)}
-    own |= {"known": len(known)}
+    own |= {"known": len(known), "known_of": len(inheritance.scored_trials(storage, parent))}
     pruner = "none" if space.enumerates else options.pruner
     plan = {**inheritance.plan_of(parent, known, space), **own, "pruner": pruner}
     same = {"dataset": parent.dataset, "test_dataset": parent.test_dataset}

@@ -73,7 +73,7 @@ class Worker:
         self.persist = Patience(
             storage, self._meanwhile, holds=lambda: self.hands.holds, lease=lease
         )
-        self.presence = Presence(self.persist, slots=self.count, lease=lease)
+        self.presence = Presence(self.persist, slots=self.count, lease=lease, only=only, tags=tags)
         self.name = self.presence.worker.name
         self.neighbours = Neighbours(self.persist, home, self.name)
         self.pool = Pool(
@@ -85,9 +85,7 @@ class Worker:
         self.claims = Claims(
             self.persist,
             home / "datasets",
-            self.name,
-            only=only,
-            tags=tags,
+            self.presence.worker,
             objectives={"tabular", *objectives},
             lease=lease,
         )
@@ -152,6 +150,9 @@ class Worker:
     def _hand_out(self) -> None:
         """Give every idle slot a trial, then claim one ahead while all of them train."""
         if self.draining:
+            if self.ahead is not None:  # It has not begun: others may have it at once.
+                self.persist(partial(leases.release, self.storage, self.ahead.lease))
+                self.ahead = None
             return
         for slot in self.pool.idle():
             held, self.ahead = self.ahead or self._claim(), None

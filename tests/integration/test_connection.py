@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from alembic import command as alembic_command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from click.testing import CliRunner
 from stored_studies import in_processes, make_study
 from stories import wait_until
 
-from storage import studies, tables
+from storage import studies, tables, workers
 from storage.connection import (
     VERSION_TABLE,
     JoinedOptuna,
@@ -28,6 +29,7 @@ from storage.connection import (
     to_json,
 )
 from storage.errors import StorageError
+from topo_search.cli import cli
 
 numbers = itertools.count()
 
@@ -148,7 +150,7 @@ def test_our_history_is_apart_from_optunas(storage: Storage) -> None:
     with storage.transaction() as connection:
         ours = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
         optunas = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
-    assert ours == "0004"
+    assert ours == "0005"
     assert optunas.startswith("v")
 
 
@@ -182,10 +184,50 @@ def test_tables_of_an_older_version_are_refused_until_they_are_upgraded(
     with pytest.raises(StorageError, match="0001.*topo-search storage upgrade"):
         connect(database_url)
     opened = connect(database_url, upgrade=True)
-    assert schema(opened) == "0004"
+    assert schema(opened) == "0005"
     opened.close()
     connect(database_url).close()
     assert [row.trials for row in studies.list_studies(storage)] == [3]
+
+
+@pytest.mark.parametrize("version", ["0001", "0002", "0004"])
+def test_older_tables_are_upgraded_when_no_worker_was_heard_of_or_if_it_is_meant(
+    storage: Storage, database_url: str, tmp_path: Path, version: str
+) -> None:
+    for name, state in {"ada": "serving", "bob": "draining", "eve": "left"}.items():
+        one = workers.Worker(name=name, host="h", version="1", device="2 cores", slots=2)
+        workers.heard(storage, one, lease=60.0, state=state)  # type: ignore[arg-type]
+    with storage.transaction() as connection:
+        alembic_command.downgrade(_alembic(connection), version)
+
+    def upgrade(*words: str) -> str:
+        asked = ["storage", "upgrade", "--storage", database_url, *words]
+        done = CliRunner().invoke(cli, asked, env={"TOPO_SEARCH_HOME": str(tmp_path)})
+        return done.output if done.exception is None else str(done.exception)
+
+    done = "The tables have schema 0005, which this version needs.\n"
+    if version != "0001":  # Which knows of no workers.
+        refused = upgrade()
+        assert "in the last 120 s: ada, bob. Stop them, or" in refused
+        assert refused.endswith("topo-search storage upgrade --yes")
+        assert upgrade() == refused
+        assert upgrade("--yes") == done
+        with storage.transaction() as connection:
+            alembic_command.downgrade(_alembic(connection), version)
+            connection.exec_driver_sql(
+                "UPDATE topo_worker SET seen_at = seen_at - interval '121 seconds'"
+            )
+    assert upgrade() == done
+
+
+def test_tables_that_need_no_upgrade_are_fine_while_workers_serve(
+    storage: Storage, database_url: str, tmp_path: Path
+) -> None:
+    one = workers.Worker(name="ada", host="h", version="1", device="2 cores", slots=2)
+    workers.heard(storage, one, lease=60.0)
+    asked = ["storage", "upgrade", "--storage", database_url]
+    done = CliRunner().invoke(cli, asked, env={"TOPO_SEARCH_HOME": str(tmp_path)})
+    assert done.exit_code == 0, done.output
 
 
 def test_optunas_tables_of_another_version_are_refused_with_the_remedy(

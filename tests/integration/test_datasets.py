@@ -1,8 +1,11 @@
 import hashlib
 import math
 import os
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,23 @@ import pytest
 from storage import datasets
 from storage.connection import Storage
 
+NOBODY = 65_534
 DATA = b"a,b\r\n1,\x00\xff\n"
+
+
+@contextmanager
+def as_nobody() -> Iterator[Path]:
+    """Have no rights of root's while the block runs; yields a folder that is one's own."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as folder:  # Not below pytest's, where only root may look.
+        if root:
+            os.chown(folder, NOBODY, NOBODY)
+            os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 def test_bytes_come_back_as_they_were(storage: Storage, tmp_path: Path) -> None:
@@ -92,6 +111,24 @@ def test_a_corrupt_cache_heals(storage: Storage, tmp_path: Path) -> None:
     path.write_bytes(DATA[:-1])
     assert datasets.fetch(storage, sha256, tmp_path).read_bytes() == DATA
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_cached_file_that_may_not_be_read_is_fetched_anew(storage: Storage) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    with as_nobody() as cache:
+        path = datasets.fetch(storage, sha256, cache)
+        assert datasets.fetch(storage, sha256, cache) == path  # Its bytes are known from now on.
+        path.chmod(0)
+        assert datasets.fetch(storage, sha256, cache).read_bytes() == DATA
+        assert list(cache.iterdir()) == [path]
+
+
+def test_a_folder_in_the_place_of_a_cached_file_is_named(storage: Storage, tmp_path: Path) -> None:
+    sha256 = datasets.put(storage, DATA, "table.csv")
+    (tmp_path / sha256).mkdir()
+    with pytest.raises(IsADirectoryError, match=sha256):
+        datasets.fetch(storage, sha256, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [sha256]
 
 
 def test_a_file_that_could_not_be_written_whole_is_not_left_behind(

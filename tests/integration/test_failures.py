@@ -83,6 +83,16 @@ def test_more_than_half_of_the_last_fifty_pause_a_study(storage: Storage) -> Non
     )
 
 
+def test_reasons_that_differ_in_numbers_alone_are_one(storage: Storage) -> None:
+    study = make_study(storage, trials=200)
+    end(
+        storage, study, *(f"bad width {width}: -{width}.5e-3 at 0x7f{width}" for width in range(10))
+    )
+    reason = "the last 10 trials all failed: bad width …: … at …"
+    assert pause_failing(storage, study.id) == reason
+    assert is_failure(reason)
+
+
 def test_after_a_resumption_a_study_has_a_new_chance(storage: Storage) -> None:
     study = make_study(storage, trials=200)
     end(storage, study, *["no GPU"] * 10)

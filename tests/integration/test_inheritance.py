@@ -18,6 +18,7 @@ from storage.finishing import Look
 from storage.progress import progress_of
 from storage.rows import StudyRow
 from topo_search import delivery, inheritance
+from topo_search.cli_search import _knows
 from topo_search.finish import best_of
 from topo_search.report import write_report
 from topo_search.serving import Served
@@ -188,9 +189,13 @@ def test_only_the_best_trials_are_taken_over(
     storage: Storage, parent: StudyRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inheritance, "KNOWN", 3)
-    known = optuna_trials(storage, child_of(storage, parent))
+    child = child_of(storage, parent)
+    known = optuna_trials(storage, child)
     best = sorted((t.value or 0.0 for t in optuna_trials(storage, parent)), reverse=True)
     assert [t.value for t in known] == best[:3]
+    assert _knows(child) == f"knows 3 of 14 trials of study {parent.id}, the best in its space"
+    monkeypatch.setattr(inheritance, "KNOWN", 14)
+    assert _knows(child_of(storage, parent)) == f"knows 14 trials of study {parent.id}"
 
 
 def test_the_pages_of_both_name_each_other(

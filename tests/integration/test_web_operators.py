@@ -439,6 +439,29 @@ def test_the_overview_has_what_there_is(
     assert "by its owner" not in failures
 
 
+def test_a_study_that_no_worker_may_serve_is_named(
+    client: FlaskClient, login: Login, storage: Storage
+) -> None:
+    told = {"host": "attic", "version": "1", "device": "2 cores", "slots": 2}
+    one = workers.Worker(name="ada", tags=["night"], **told)  # type: ignore[arg-type]
+    workers.heard(storage, one, lease=30.0)
+    make_study(storage, name="tagged", tags=["night"])
+    make_study(storage, name="plain")
+    login()
+
+    def page() -> str:
+        return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", client.get("/operator/fleet").text))
+
+    assert "Nobody here may serve plain : all workers are limited" in page()
+    assert "only tag night" in page()
+    workers.heard(storage, workers.Worker(name="bob", **told), lease=30.0)  # type: ignore[arg-type]
+    assert "Nobody" not in page()
+    for name in ("ada", "bob"):
+        gone = workers.Worker(name=name, **told)  # type: ignore[arg-type]
+        workers.heard(storage, gone, lease=30.0, state="left")
+    assert "Nobody serves the studies that are open." in page()
+
+
 def test_studies_are_paged_and_filtered(
     client: FlaskClient, login: Login, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -466,7 +489,8 @@ def test_studies_are_paged_and_filtered(
 def test_hostile_names_are_text(client: FlaskClient, login: Login, storage: Storage) -> None:
     plan = {"objective": "none", "dataset_name": HOSTILE, "target": HOSTILE}
     row = make_study(storage, name=HOSTILE, plan=plan)
-    told = workers.Worker(name=HOSTILE, host=HOSTILE, version=HOSTILE, device=HOSTILE, slots=1)
+    named = {"name": HOSTILE, "host": HOSTILE, "version": HOSTILE, "device": HOSTILE}
+    told = workers.Worker(**named, slots=1, tags=[HOSTILE])
     workers.heard(storage, told, lease=30.0)
     lease = begun(storage, row, HOSTILE)
     trials.end(storage, lease, state="failed", attributes={"reason": HOSTILE})
@@ -520,7 +544,7 @@ def test_the_fleet_and_events_over_rest(client: FlaskClient, storage: Storage) -
     client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {tokens.create(storage, 'ci')}"
     fleet: Any = client.get("/v1/fleet").json
     assert [one["worker"] for one in fleet["workers"]] == ["ada"]
-    assert fleet["studies"] == {"open": 1, "waiting": 3}
+    assert fleet["studies"] == {"open": 1, "waiting": 3, "unserved": []}
     events: Any = client.get("/v1/events").json
     assert [one["kind"] for one in events["events"]] == ["worker joined", "study created"]
     first = events["events"][0]["id"]

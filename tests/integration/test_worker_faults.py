@@ -263,6 +263,10 @@ def test_the_first_signal_drains(storage: Storage, folder: Path, serve: Serve) -
     def has_claimed_ahead(one: Worker) -> bool:
         return one.ahead is not None
 
+    def what_was_claimed_ahead_is_free(_: Worker) -> bool:
+        owners = {lease.unit: lease.owner is not None for lease in open_leases(storage, study.id)}
+        return owners == {0: True, 1: True, 2: False}
+
     def one_slot_is_idle_for_a_turn(one: Worker) -> bool:
         turns.append(one.delivered)
         return turns[-2:] == [1, 1]
@@ -272,6 +276,7 @@ def test_the_first_signal_drains(storage: Storage, folder: Path, serve: Serve) -
         appears(folder / "began-1-1"),
         has_claimed_ahead,
         sends(signal.SIGINT),
+        what_was_claimed_ahead_is_free,
         go(folder, only=1),
         one_slot_is_idle_for_a_turn,
         go(folder),

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import signal
 import urllib.error
 import urllib.request
@@ -98,7 +99,7 @@ def test_a_drain_that_takes_too_long_hands_back_what_runs(
 def test_the_fleet_knows_who_is_there_and_what_it_trains(
     storage: Storage, folder: Path, serve: Serve
 ) -> None:
-    study = make_study(storage, folder, trials=1, fates={"0": "gated"})
+    study = make_study(storage, folder, trials=1, fates={"0": "gated"}, tags=["night"])
     seen: list[workers.Known] = []
 
     def the_fleet_is_looked_at(_: Worker) -> bool:
@@ -109,8 +110,10 @@ def test_the_fleet_knows_who_is_there_and_what_it_trains(
         return workers.known(storage)[0].state == "draining"
 
     waits = appears(folder / "began-0-1")
-    one = serve(waits, the_fleet_is_looked_at, sends(signal.SIGTERM), it_drains, go(folder))
+    story = (waits, the_fleet_is_looked_at, sends(signal.SIGTERM), it_drains, go(folder))
+    one = serve(*story, only=[study.id], tags=["night", "big"])
     (known,) = seen
+    assert (known.worker.studies, known.worker.tags) == ((study.id,), ("big", "night"))
     assert (known.worker.name, known.worker.slots, known.state) == (one.name, 1, "serving")
     assert [(t.study, t.trial, t.attempt) for t in known.trains] == [(study.id, 0, 1)]
     told = [(event.kind, event.worker) for event in events.latest(storage) if event.worker]
@@ -128,6 +131,16 @@ def test_a_study_whose_every_trial_fails_is_paused_with_the_reason(
     assert row.reason.endswith("trials all failed: RuntimeError: no such layer")
     assert 10 <= row.drawn <= 13
     assert f"Study {study.id} is paused: {row.reason}" in caplog.text
+    failed = [record for record in caplog.records if getattr(record, "traceback", None)]
+    assert {record.levelname for record in failed} == {"ERROR"} and len(failed) >= 10
+    message = f"Trial 0 of study {study.id}: RuntimeError: no such layer"
+    (first,) = [record for record in failed if record.getMessage() == message]
+    plain = logs.PlainLines().format(first)
+    assert f"E {message}\n    Traceback (most recent call last):\n    " in plain
+    assert plain.endswith("\n    RuntimeError: no such layer")
+    told = json.loads(logs.JsonLines("w").format(first))
+    assert (told["message"], told["trial"]) == (message, 0)
+    assert "toy_objectives.py" in told["traceback"]
 
 
 def test_an_outage_that_never_ends_ends_a_worker_that_has_nothing(
@@ -177,6 +190,9 @@ def test_metrics_and_health_are_told_on_a_port(
     status, text = told["metrics"]
     assert status == 200
     lines = text.splitlines()
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    exported = {re.split("[ {]", line)[0] for line in lines if not line.startswith("#")}
+    assert len(exported) > 12 and exported <= set(re.findall(r"`(\w+)(?:{outcome})?`", page))
     for line in (
         "topo_search_slots 1.0",
         "topo_search_slots_busy 1.0",
@@ -207,9 +223,11 @@ def test_a_log_for_machines_names_worker_study_and_trial_in_every_line(
         logger.removeHandler(handler)
         logger.setLevel(level)
     told = [json.loads(line) for line in lines.getvalue().splitlines()]
-    assert all({"time", "level", "message", "worker", "study", "trial"} == set(t) for t in told)
+    names = {"time", "level", "message", "worker", "study", "trial"}
+    assert all(set(line) - {"traceback"} == names for line in told)
     assert {t["worker"] for t in told} == {"me"}
     assert [(t["study"], t["trial"]) for t in told if t["trial"] is not None] == [
+        (study.id, 0),  # With the traceback.
         (study.id, 0),
         (study.id, 1),
     ]

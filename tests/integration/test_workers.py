@@ -1,16 +1,24 @@
+import io
+from collections.abc import Sequence
+
+import pytest
 import sqlalchemy as sa
+from rich.console import Console
 from stored_studies import begun, make_study
 
 from storage import events, tables, trials, workers
 from storage.connection import Storage
 from storage.workers import Worker
+from topo_search import fleet
+from topo_search.web.views import Standing
 
 LEASE = 60.0
 SHORT = 0.01  # A lease of which the tests' server has been up for two.
 
 
-def worker(name: str, **changes: object) -> Worker:
-    told = {"host": "h", "version": "1", "device": "2 cores", "slots": 2, **changes}
+def worker(name: str, **changes: Sequence[str]) -> Worker:
+    told = {"host": "h", "version": "1", "device": "2 cores", "slots": 2}
+    told |= {"studies": (), "tags": ()} | {key: tuple(limit) for key, limit in changes.items()}
     return Worker(name=name, **told)  # type: ignore[arg-type]
 
 
@@ -19,6 +27,13 @@ def silent_for(storage: Storage, name: str, seconds: float) -> None:
     with storage.transaction() as connection:
         mine = tables.worker.c.name == name
         connection.execute(sa.update(tables.worker).where(mine).values(seen_at=ago))
+
+
+def shown(storage: Storage) -> str:
+    console = Console(width=200, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(fleet.shown(fleet.look(storage, 10)))
+    return captured.get()
 
 
 def kinds(storage: Storage) -> list[tuple[str, str | None]]:
@@ -55,7 +70,50 @@ def test_nobody_is_lost_while_the_server_has_just_started(storage: Storage) -> N
     silent_for(storage, "a", 3e8)
     # The server of the tests has not been up for as long as two of these leases.
     workers.heard(storage, worker("b"), lease=1e8)
-    assert {known.state for known in workers.known(storage)} == {"serving"}
+    assert kinds(storage)[2:] == []
+
+
+@pytest.mark.parametrize(("up", "state"), [("1 hour", "lost"), ("1 minute", "serving")])
+def test_the_last_worker_is_lost_though_nobody_else_is_left_to_note_it(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, up: str, state: str
+) -> None:
+    make_study(storage)
+    workers.heard(storage, worker("a"), lease=LEASE)
+    monkeypatch.setattr(workers, "SERVER_STARTED", sa.func.now() - sa.text(f"interval '{up}'"))
+    silent_for(storage, "a", 100)
+    assert [known.state for known in workers.known(storage)] == ["serving"]
+    silent_for(storage, "a", 130)
+    assert [known.state for known in workers.known(storage)] == [state]
+    assert ("Nobody serves them" in shown(storage)) == (state == "lost")
+    assert [event.kind for event in events.latest(storage)] == ["study created", "worker joined"]
+    silent_for(storage, "a", 3700)
+    assert len(workers.known(storage)) == (state == "serving")  # As who left.
+
+
+def test_a_study_is_for_a_worker_that_is_limited_to_it_or_to_nothing() -> None:
+    assert worker("a").may_serve("s", []) and worker("a").may_serve("s", ["t"])
+    assert worker("a", tags=["t", "u"]).may_serve("s", ["t", "x"])
+    assert not worker("a", tags=["t"]).may_serve("s", ["x"])
+    assert not worker("a", tags=["t"]).may_serve("s", [])
+    assert worker("a", studies=["r", "s"]).may_serve("s", ["x"])
+    assert not worker("a", studies=["r"]).may_serve("s", ["x"])
+    assert not worker("a", studies=["s"], tags=["t"]).may_serve("s", ["x"])
+
+
+def test_a_study_that_nobody_here_may_serve_is_known_as_such(storage: Storage) -> None:
+    tagged, plain = make_study(storage, tags=["night"]), make_study(storage)
+    one, other = worker("a", tags=["night"]), worker("b", studies=[tagged.id])
+    for known in (one, other):
+        workers.heard(storage, known, lease=LEASE)
+    assert [known.worker for known in workers.known(storage)] == [one, other]
+    assert fleet.look(storage, 0).unserved == [plain.id]
+    told = shown(storage)
+    assert f"Nobody serves {plain.id}: start a worker with: topo-search worker" in told
+    assert "tag night" in told and f"study {tagged.id}" in told
+    assert (Standing.of(storage, tagged).serving, Standing.of(storage, plain).serving) == (2, 0)
+    workers.heard(storage, worker("c"), lease=LEASE)
+    assert (Standing.of(storage, tagged).serving, Standing.of(storage, plain).serving) == (3, 1)
+    assert "Nobody" not in shown(storage)
 
 
 def test_nobody_is_lost_while_others_may_have_been_cut_off_as_well(storage: Storage) -> None:

@@ -55,6 +55,17 @@ def test_slots_share_what_memory_is_free() -> None:
     assert four == pytest.approx(one / 4, rel=0.2)
 
 
+@pytest.mark.parametrize(("free", "slots"), [(64.0, 8), (1.5, 2), (1.2, 2), (1.1, 1), (0.1, 1)])
+@pytest.mark.parametrize("gpus", [[], ["0", "1"]])
+def test_there_are_no_more_slots_than_fit_into_the_free_memory(
+    monkeypatch: pytest.MonkeyPatch, free: float, slots: int, gpus: list[str]
+) -> None:
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    monkeypatch.setattr(machine, "usable_gpus", lambda: gpus)
+    monkeypatch.setattr(machine, "available_memory", lambda: int(free * 2**30))
+    assert machine.usable_slots(per_gpu=4) == slots
+
+
 @pytest.mark.parametrize(
     ("visible", "expected"), [("0,2", ["0", "2"]), ("", []), ("-1", []), ("GPU-a", ["GPU-a"])]
 )

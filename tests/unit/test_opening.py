@@ -20,7 +20,7 @@ def done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     steps: list[str] = []
 
     @contextmanager
-    def opened(asked: Settings, *, upgrade: bool) -> Iterator[None]:
+    def opened(asked: Settings, *, upgrade: bool, despite_workers: bool) -> Iterator[None]:
         steps.append("connects")
         if asked.storage == "away":
             raise StorageError("away")

@@ -68,6 +68,7 @@ operators.add_app_template_filter(overview.age, "age")
 operators.add_app_template_filter(format_count, "count")
 operators.add_app_template_filter(format_bytes, "bytes")
 operators.add_app_template_filter(format_name, "name")
+operators.add_app_template_filter(fleet.limits, "limits")
 operators.add_app_template_global(overview.moment, "moment")
 
 SIZE = 25  # Studies a page.
@@ -220,8 +221,8 @@ def open_dashboard() -> Answer:
 def _fleet() -> dict[str, Any]:
     storage = service().storage
     seen = fleet.look(storage, 0)
-    trained = {one.study for known in seen.workers for one in known.trains}
-    return {"fleet": seen, "names": listing.names(storage, trained) if trained else {}}
+    named = {one.study for known in seen.workers for one in known.trains} | {*seen.unserved}
+    return {"fleet": seen, "names": listing.names(storage, named) if named else {}}
 
 
 def _studies() -> dict[str, Any]:

@@ -22,7 +22,6 @@ from topo_search.web.children import Children
 from topo_search.web.prediction import Files, Predictions
 from topo_search.web.remembered import Remembered
 from topo_search.web.room import Limits, Room
-from topo_search.web.views import HERE
 from topo_search.web.visitors import visitor
 from topo_search.web.watching import Watches
 
@@ -175,9 +174,9 @@ class Service:
         }
 
     def _slots(self) -> int:
-        """Return how many trials can be trained at once now."""
+        """Return how many trials of a new study without tags can be trained at once now."""
         here = (one for one in workers.known(self.storage) if one.state == "serving")
-        return sum(one.worker.slots for one in here if one.silence < HERE)
+        return sum(one.worker.slots for one in here if one.worker.may_serve("", ()))
 
     def predict(self, network: Network, stream: IO[bytes]) -> tuple[IO[bytes], Sequence[str]]:
         """Predict a CSV's rows; return the CSV, to be closed, and what is doubtful about it.

@@ -26,7 +26,6 @@ from topo_search.results import Results
 from topo_search.web.figures import Figure, figures_of
 from topo_search.web.schemas import SORTS
 
-HERE = 120.0  # Seconds of silence after which a worker is not counted on.
 EARLIER = 3  # Views back, to whose charts what is new is added; who had an older one gets it whole.
 
 
@@ -43,7 +42,11 @@ class Standing:
     def of(cls, storage: Storage, row: StudyRow) -> Self:
         """Ask how far a study is."""
         known = workers.known(storage)
-        here = [one for one in known if one.state == "serving" and one.silence < HERE]
+        here = [
+            one
+            for one in known
+            if one.state == "serving" and one.worker.may_serve(row.id, row.tags)
+        ]
         trained = [trains for one in known for trains in one.trains if trains.study == row.id]
         begun = [trains for trains in trained if trains.trial is not None]
         progress = progress_of(storage, row.id)

@@ -1,0 +1,110 @@
+"""Commands over a PostgreSQL server elsewhere, and what they say when it is away."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+from stored_studies import make_study
+
+from storage import studies
+from storage.connection import Storage
+from storage.errors import StorageError
+from topo_search.cli import cli
+
+IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
+
+
+def lose_the_answer(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """Lose the connection when what holds these words was committed, before the answer comes."""
+    real = Storage.transaction
+
+    @contextmanager
+    def transaction(self: Storage) -> Iterator[sa.Connection]:
+        said: list[str] = []
+        with real(self) as connection:
+            sa.event.listen(connection, "before_cursor_execute", lambda *of: said.append(of[2]))
+            yield connection
+        if any(words in text for text in said):
+            raise StorageError("PostgreSQL is away.")
+
+    monkeypatch.setattr(Storage, "transaction", transaction)
+
+
+def run(database_url: str, home: Path, *words: object) -> Result:
+    asked = [*map(str, words), "--storage", database_url]
+    return CliRunner().invoke(cli, asked, env={"TOPO_SEARCH_HOME": str(home)})
+
+
+@pytest.mark.parametrize("command", ["create", "sweep"])
+def test_a_study_whose_creation_was_not_answered_may_be_there(
+    storage: Storage,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    monkeypatch.setattr("topo_search.forking.warm_up", lambda log: None)
+    with monkeypatch.context() as patched:
+        lose_the_answer(patched, "INSERT INTO topo_study")
+        done = run(database_url, tmp_path, command, IRIS, "--target", "species")
+    assert isinstance(done.exception, StorageError)
+    told = str(done.exception)
+    assert told.startswith("PostgreSQL is away. If the answer alone was lost, the study is there.")
+    assert "before you repeat it: topo-search studies --storage 'postgresql" in told
+    (there,) = studies.list_studies(storage)
+    assert there.id in run(database_url, tmp_path, "studies").output
+
+
+def test_trials_whose_addition_was_not_answered_may_have_been_added(
+    storage: Storage, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage, trials=3, plan={"objective": "none", "direction": "maximize"})
+    words = ("resume", study.id, "--trials", "+20", "--no-serve")
+    with monkeypatch.context() as patched:
+        lose_the_answer(patched, "UPDATE topo_study")
+        done = run(database_url, tmp_path, *words)
+    assert isinstance(done.exception, StorageError)
+    told = str(done.exception)
+    assert f"before you add that twice: topo-search status {study.id} --storage" in told
+    assert "0 of 23 trials" in run(database_url, tmp_path, "status", study.id).output
+
+
+def test_an_error_before_anything_was_asked_for_says_nothing_of_that(
+    storage: Storage, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_answer(monkeypatch, "SELECT")
+    done = run(database_url, tmp_path, "resume", "abc", "--trials", "+20", "--no-serve")
+    assert str(done.exception) == "PostgreSQL is away."
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_worker_that_starts_while_the_database_is_away_ends_in_one_line(
+    tmp_path: Path, as_json: bool
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # Nobody listens there.
+        url = f"postgresql://user:secret@127.0.0.1:{taken.getsockname()[1]}/name"
+        command = [sys.executable, "-m", "topo_search.cli", "worker", "--storage", url]
+        done = subprocess.run(
+            command + ["--log-json"] * as_json,
+            env=os.environ | {"TOPO_SEARCH_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    if as_json:
+        told = json.loads(line)
+        assert (told["level"], told["worker"]) == ("error", None)
+        line = told["message"]
+    assert line.startswith("Error: PostgreSQL at 127.0.0.1, database name: ")
+    assert "Connection refused. Start the server" in line
