@@ -1,5 +1,6 @@
 """What the README and the examples promise, done as they say."""
 
+import importlib
 import json
 import os
 import re
@@ -8,12 +9,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-import zipfile
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from machines import DEADLINE, Machine
 
+from objectives.objective import Assignment
 from topo_search.cli import cli
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +89,16 @@ def test_the_python_of_the_readme_runs(machine: Machine) -> None:
     assert shown.startswith("2 ['confusion']")
 
 
-def test_the_example_of_an_own_objective_runs(machine: Machine, tmp_path: Path) -> None:
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example of an own objective, importable as its reader has it."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    return importlib.import_module("images")
+
+
+def test_the_example_of_an_own_objective_runs(
+    machine: Machine, images: ModuleType, tmp_path: Path
+) -> None:
     asked = re.search(
         r"topo-search (search --objective .*)", (ROOT / "examples/images.py").read_text()
     )
@@ -107,8 +119,42 @@ def test_the_example_of_an_own_objective_runs(machine: Machine, tmp_path: Path) 
     assert printed["best"]["value"] > 0.1
     assert "filters" in report.read_text(encoding="utf-8")
     machine.run("export", printed["study"], "-o", "taken")
-    with zipfile.ZipFile(machine.folder / "taken" / "weights") as keras_file:
-        assert "model.weights.h5" in keras_file.namelist()
+    network = (machine.folder / "taken" / "weights").read_bytes()
+    assert score(images, network, tmp_path) == pytest.approx(printed["best"]["value"], abs=1e-6)
+
+
+def score(images: ModuleType, network: bytes, folder: Path) -> float:
+    """Return the accuracy of a Keras file on the images that the example scores by."""
+    (folder / "network.keras").write_bytes(network)
+    _, x_valid, _, y_valid = images.split()
+    loaded = images.keras.saving.load_model(folder / "network.keras")
+    return float(loaded.evaluate(x_valid, y_valid, batch_size=450, verbose=0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_example_gives_the_weights_of_its_best_epoch(
+    images: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgets(**parameters: Any) -> Any:
+        network = build(**parameters)
+        fit, fitted = network.fit, []
+
+        def fit_once(*data: Any, **options: Any) -> None:
+            fit(*data, **options)
+            if fitted:
+                network.set_weights([0 * part for part in network.get_weights()])
+            fitted.append(True)
+
+        network.fit = fit_once
+        return network
+
+    build = images.build
+    monkeypatch.setattr(images, "build", forgets)
+    parameters = {"filters": 8, "blocks": 1, "dropout": 0.0, "learning_rate": 0.01}
+    assignment = Assignment(trial="0", parameters=parameters, seed=0, plan={}, dataset=None)
+    outcome = images.objective(assignment, lambda step, value: step < 3)
+    assert outcome.weights is not None and outcome.value > 0.3
+    assert score(images, outcome.weights, tmp_path) == pytest.approx(outcome.value, abs=1e-6)
 
 
 def test_the_dashboard_answers_this_machine_only(machine: Machine) -> None:
