@@ -139,6 +139,12 @@ def hidden(url: str) -> str:
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
+def holds_password(url: str) -> bool:
+    """Tell whether a URL has a password in it."""
+    parsed = sa.make_url(url)
+    return bool(parsed.password) or any(name.endswith("password") for name in parsed.query)
+
+
 def connect(url: str, *, upgrade: bool = False) -> Storage:
     """Open the database at `url`, making its tables where there are none.
 

@@ -17,6 +17,7 @@ from storage.connection import Storage
 from storage.private_files import claim_home
 from topo_search import delivery, forking, predictor, study
 from topo_search.charts import charts_of
+from topo_search.files import table_bytes
 from topo_search.live import View
 from topo_search.report import write_report
 from topo_search.results import Results
@@ -129,10 +130,10 @@ def search(
     """
     settings = Settings.read(storage=storage)
     asked = study.Options(
-        data=None if table is None else _bytes(table),
+        data=None if table is None else _bytes(table, stored=True),
         file=Path(table).name if isinstance(table, str | Path) else "a DataFrame",
         target=target,
-        test_data=None if test is None else _bytes(test),
+        test_data=None if test is None else _bytes(test, stored=True),
         **options,
     )
     claim_home(settings.home)
@@ -146,5 +147,7 @@ def search(
         return Result(opened_storage, row.id, key, stack.pop_all())
 
 
-def _bytes(table: str | Path | pd.DataFrame) -> bytes:
-    return Path(table).read_bytes() if isinstance(table, str | Path) else csv_bytes(table)
+def _bytes(table: str | Path | pd.DataFrame, *, stored: bool = False) -> bytes:
+    if isinstance(table, str | Path):
+        return table_bytes(Path(table), stored=stored)
+    return csv_bytes(table)

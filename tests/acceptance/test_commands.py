@@ -241,8 +241,13 @@ def test_a_study_created_with_what_its_slots_are_to_do_says_how_to_serve_and_sho
     assert quick.json(*serve)["trials"] == 2
     quick.run(*show)
     assert (quick.folder / "of my own.html").exists()
-    shown = quick.run("resume", "a/b", "--trials", 1, "--json").stdout
-    assert json.loads(shown)["report"] == "a-b-report.html"
+    resume = ("resume", "a/b", "--trials", 1)
+    refused = quick.run(*resume, code=1)
+    assert_one_line(refused.stderr)
+    assert refused.stderr.endswith(f"resume it with --allow-objective {OWN[1]}\n")
+    assert quick.json("status", "a/b")["state"] == "finished"
+    shown = quick.json(*resume, "--allow-objective", OWN[1])
+    assert (shown["report"], shown["trials"]["complete"]) == ("a-b-report.html", 3)
 
 
 def test_one_slot_and_one_seed_give_the_same_study_twice(
@@ -341,6 +346,27 @@ def test_a_file_that_is_no_table_is_refused(machine: Machine, tmp_path: Path) ->
     done = machine.run("inspect", page, code=1)
     assert_one_line(done.stderr)
     assert "HTML" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inspect", "large.csv"),
+        ("search", "large.csv", "--target", "y"),
+        ("create", IRIS, "--target", "species", "--test-file", "large.csv"),
+        ("sweep", "large.csv", "--target", "y"),
+        ("predict", ".", "large.csv"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_file_too_large_is_refused_before_it_is_read(
+    quick: Machine, command: tuple[Any, ...]
+) -> None:
+    with (quick.folder / "large.csv").open("wb") as file:
+        file.truncate(2**40)  # It takes no room.
+    done = quick.run(*command, code=1)
+    assert_one_line(done.stderr)
+    assert "with 1,024 GiB. Leave out columns or rows" in done.stderr
 
 
 # What is written of the commands.

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 from typing import Any
 
@@ -61,7 +62,8 @@ def test_ctrl_c_drains_and_resume_completes_the_exact_budget(bench: Machine) -> 
     assert f"topo-search resume {public}" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert counts(bench, study) == {"finished": 3, "complete": 3, "waiting": 2}
-    printed = bench.json("resume", study, "--slots", 2)
+    (line,) = re.findall(r"Go on with: topo-search ([^\r\x1b]*)", terminal.shown)
+    printed = bench.json(*shlex.split(line))
     assert printed["trials"] == {"finished": 5, "complete": 5, "pruned": 0, "failed": 0}
     assert attempts(bench, study) == [1] * 5
 
@@ -92,7 +94,7 @@ def test_a_killed_search_is_resumed_at_once_to_the_exact_budget(bench: Machine) 
         process.wait(DEADLINE)
     wait_until(lambda: not any(lives(child) for child in children), "its processes end")
     (bench.folder / "go").touch()
-    resumed = bench.run("resume", study, "--slots", 2)
+    resumed = bench.run("resume", study, "--slots", 2, "--allow-objective", GATED[1])
     assert "Another worker has" not in resumed.stdout
     assert counts(bench, study) == {"finished": 4, "complete": 4}
     # Had one been claimed ahead, it had not begun.

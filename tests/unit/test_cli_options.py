@@ -1,14 +1,15 @@
 """What the options of the command line mean."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from objectives.reading import Overrides
-from topo_search import cli_options
+from storage.connection import Storage
+from topo_search import cli_options, study
 from topo_search.cli import cli
 from topo_search.study import Options
 
@@ -73,6 +74,25 @@ def test_more_trials_that_are_none_are_refused(text: str) -> None:
 def test_unasked_a_study_is_as_the_readme_says(table: Path) -> None:
     options = asked(table, "--target", "b")
     assert options == Options(data=CSV, file="table.csv", target="b")
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "trials"),
+    [
+        (("--space", "depth", "--depth", "1:60"), 60),
+        (("--space", "depth", "--depth", "1:60", "--trials", "5"), 5),
+        ((), 50),
+    ],
+)
+def test_unasked_every_depth_of_a_space_of_depths_is_tried(
+    asked_for: tuple[str, ...], trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr("topo_search.study.studies.create", lambda _, **given: kept.update(given))
+    monkeypatch.setattr("topo_search.study.datasets.put", lambda *_: "0" * 64)
+    iris = Path(__file__).parents[2] / "examples" / "iris.csv"
+    study.create(cast(Storage, None), asked(iris, "--target", "species", *asked_for))
+    assert kept["trials"] == trials
 
 
 def test_what_is_asked_of_a_study_arrives(table: Path) -> None:
