@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from light_commands import Commands
 from machines import COLUMNS, DEADLINE, IRIS, Machine, Searched
+from sqlalchemy import make_url
 
 from storage import studies
 from storage.connection import Storage
@@ -338,6 +339,39 @@ def test_a_storage_that_is_none_is_told_without_its_password(
     assert_one_line(done.stderr)
     assert said in done.stderr
     assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"database": "nowhere"}, 'database "nowhere" does not exist. Create it'),
+        ({"password": "s3cret"}, "password authentication failed"),
+        ({"query": {"sslmod": "require"}}, 'invalid connection option "sslmod"'),
+    ],
+    ids=["database", "password", "option"],
+)
+def test_a_storage_with_something_wrong_in_its_url_is_told_in_one_line(
+    quick: Machine, storage: Storage, changed: dict[str, Any], said: str
+) -> None:
+    url = make_url(storage.url)
+    if "query" in changed:
+        changed = {"query": {**url.query, **changed["query"]}}
+    url = url.set(drivername="postgresql", **changed)
+    named = ("--storage", url.render_as_string(hide_password=False))
+    done = quick.run("studies", *named, code=1)
+    assert done.stdout == ""
+    assert_one_line(done.stderr)
+    assert said in done.stderr
+    assert str(url.password) not in done.stderr
+
+
+def test_a_name_is_given_once(quick: Machine) -> None:
+    create = ("create", IRIS, "--target", "species", "--name", "the only one")
+    quick.run(*create)
+    done = quick.run(*create, code=2)
+    assert done.stdout == ""
+    assert_one_line(done.stderr)
+    assert "'the only one'" in done.stderr
 
 
 def test_a_file_that_is_no_table_is_refused(machine: Machine, tmp_path: Path) -> None:
