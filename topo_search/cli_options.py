@@ -138,7 +138,8 @@ search_options = _all(
         default="tpe",
         show_default=True,
         type=click.Choice(["tpe", "random"]),
-        help="Whether what was found so far guides what is tried next, or chance does.",
+        help="What is tried after a few networks that usually do well: tpe is guided by what was "
+        "found, once 10 trials have ended and by chance until then; random is chance alone.",
     ),
     click.option("--name", help="A name for the study."),
     click.option("--tag", "tags", multiple=True, help="For workers limited to it. Repeatable."),

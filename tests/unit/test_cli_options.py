@@ -1,5 +1,6 @@
 """What the options of the command line mean."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 from objectives.reading import Overrides
 from storage.connection import Storage
-from topo_search import cli_options, study
+from topo_search import cli_options, sampling, study
 from topo_search.cli import cli
 from topo_search.study import Options
 
@@ -189,6 +190,23 @@ def test_every_command_explains_itself_and_its_options(command: str) -> None:
     assert explained.help and explained.help.splitlines()[0].endswith(".")
     flags = [flag for option in explained.params for flag in option.opts if flag.startswith("--")]
     assert all(flag in result.output for flag in flags)
+
+
+def test_the_sampler_is_told_of_as_it_is() -> None:
+    (sampler,) = (option for option in cli.commands["search"].params if option.name == "sampler")
+    assert isinstance(sampler, click.Option)
+    assert f"once {sampling.RANDOM} trials have ended" in (sampler.help or "")
+
+
+def test_every_command_but_web_prints_json() -> None:
+    def silent(command: click.Command) -> Iterator[str]:
+        if isinstance(command, click.Group):
+            for one in command.commands.values():
+                yield from silent(one)
+        elif not any("--json" in option.opts for option in command.params):
+            yield str(command.name)
+
+    assert list(silent(cli)) == ["web"]
 
 
 def test_inspect_says_where_the_table_begins_what_quotes_it_and_what_stays_a_value(
