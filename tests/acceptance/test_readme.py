@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,6 +47,30 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert "topo-search search examples/iris.csv --target species" in demo.stdout
 
 
+@pytest.mark.parametrize(
+    ("version", "suits"),
+    [((3, 10), False), ((3, 11), True), ((3, 13), True), ((3, 14), False)],
+)
+def test_a_python_that_does_not_suit_is_refused_in_one_line(
+    version: tuple[int, int], suits: bool, tmp_path: Path
+) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\n[ $1 = -c ] || {{ echo made > made; exit 1; }}\n"
+        f'exec {sys.executable} -c "import sys; sys.version_info = {(*version, 0)}; $2"\n'
+    )
+    python.chmod(0o755)
+    asked = ["make", ".venv/installed", f"PYTHON={python}"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE)
+    assert (tmp_path / "made").exists() == suits
+    expected = f"Expected Python 3.11 to 3.13. Received {version[0]}.{version[1]}."
+    assert [line.startswith(expected) for line in done.stderr.splitlines()[:-1]] == [True] * (
+        not suits
+    )
+
+
 def test_files_the_readme_links_to_are_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     assert links
@@ -53,10 +78,12 @@ def test_files_the_readme_links_to_are_there() -> None:
 
 
 AND_MORE = """
-import json, optuna, pandas
+import json, optuna, os, pandas
 frame = pandas.read_csv("examples/iris.csv")
 options = dict(space="layers", limits={"depth": "1:2"}, metric="log_loss", sampler="random")
 options |= dict(pruner="none", validation="holdout", drop=("sepal_width",), seconds=600)
+report = os.environ["TOY_FOLDER"] + "/python-report.html"
+options |= dict(slots=2, trial_timeout=300, report=report)
 with topo_search.search(
     frame[::2], -1, test=frame[1::2], trials=2, epochs=2, progress=False, **options
 ) as other:
@@ -87,6 +114,8 @@ def test_the_python_of_the_readme_runs(machine: Machine) -> None:
     assert (told["metric"], told["direction"], told["rows"]["test"]) == ("log_loss", "minimize", 75)
     assert told["trials"] == {"finished": 2, "complete": 2, "pruned": 0, "failed": 0}
     assert shown.startswith("2 ['confusion']")
+    page = (machine.folder / "python-report.html").read_text(encoding="utf-8")
+    assert f"topo-search resume {told['study']} --trials +20" in page
 
 
 @pytest.fixture
