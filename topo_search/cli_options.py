@@ -75,7 +75,7 @@ search_options = _all(
     click.option(
         "--trials",
         type=click.IntRange(1),
-        help="How many networks are tried. [default: 50, or of the space depth every one]",
+        help="How many networks are tried. [default: 50, or one for each depth of the space depth]",
     ),
     click.option(
         "--timeout",

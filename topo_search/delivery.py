@@ -139,9 +139,9 @@ class Asked:
     @property
     def where(self) -> str:
         """The option that names the storage; none for a URL with a password, which none shows."""
-        return (
-            "" if self.storage is None or self.secret else f" --storage {shlex.quote(self.storage)}"
-        )
+        if self.storage is None or self.secret:
+            return ""
+        return f" --storage {shlex.quote(self.storage)}"
 
     @property
     def secret(self) -> bool:

@@ -53,7 +53,7 @@ class Options:
     target: str | int | None = None  # Name of a column, or its position from 1 (-1: the last).
     task: Task | None = None  # By default as the target's values suggest.
     metric: str | None = None  # By default accuracy, or RMSE for a regression.
-    trials: int | None = None  # By default 50, or every point of a space that has an order.
+    trials: int | None = None  # By default 50, or every point of a space that enumerates itself.
     seconds: float | None = None  # Time the study may use.
     space: str | None = None  # By default the parent's, or `mlp`.
     limits: Mapping[str, str] = field(default_factory=dict)  # Of the space, by parameter.

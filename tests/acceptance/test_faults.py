@@ -169,7 +169,7 @@ def test_a_search_of_a_real_table_outlives_its_slots_and_its_fork_server(
         assert terminal.wait() == 0
     assert "Traceback" not in terminal.shown
     told = counts(machine, "killed")
-    assert told == {"finished": 40, "complete": told["complete"], "pruned": 40 - told["complete"]}
+    assert told["finished"] == 40 and set(told) <= {"finished", "complete", "pruned"}
     history = machine.json("results", "killed")["history"]
     assert [trial["trial"] for trial in history] == list(range(40))
     # Two slots were killed, at least one of them in the midst of a trial; the third trained on.
