@@ -365,6 +365,20 @@ def test_a_storage_with_something_wrong_in_its_url_is_told_in_one_line(
     assert str(url.password) not in done.stderr
 
 
+def test_commands_that_are_printed_leave_a_url_with_a_password_to_the_environment(
+    quick: Machine, storage: Storage
+) -> None:
+    url = make_url(storage.url).set(drivername="postgresql")
+    named = ("--storage", url.render_as_string(hide_password=False))
+    told = quick.run("create", IRIS, "--target", "species", *named).stdout
+    assert "Set TOPO_SEARCH_STORAGE to the same URL where you type what follows." in told
+    assert told.count("topo-search ") == 2 and "--storage" not in told
+    study = told.split()[1]
+    paused = quick.run("pause", study, *named).stdout
+    assert "With TOPO_SEARCH_STORAGE set to the same URL, go on with: topo-search" in paused
+    assert str(url.password) not in told + paused
+
+
 def test_a_name_is_given_once(quick: Machine) -> None:
     create = ("create", IRIS, "--target", "species", "--name", "the only one")
     quick.run(*create)
