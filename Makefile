@@ -1,6 +1,9 @@
-# Two commands: `make demo` and `make test`. Both need Python 3.11 or newer, and nothing else.
+# Two commands: `make demo` and `make test`. Both need Python 3.11 to 3.13, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# What the pinned TensorFlow is built for.
+SUITS := import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("Expected Python 3.11 \
+to 3.13. Received %d.%d. Name another: make PYTHON=python3.13" % v[:2])
 
 .PHONY: demo test test-long bench bench-quick clean
 
@@ -47,6 +50,7 @@ bench: .venv/benched
 	$(BIN)/python benchmarks/web.py
 
 .venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(SUITS)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	touch $@

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import keras
+import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -25,23 +26,29 @@ EPOCHS = 9
 def objective(assignment: Assignment, report: Report) -> Outcome:
     """Train the assignment's network and return its best accuracy on held-out images."""
     keras.utils.set_random_seed(assignment.seed)
-    images, labels = load_digits(return_X_y=True)
-    images = images.reshape(-1, 8, 8, 1).astype("float32") / 16
-    x, x_valid, y, y_valid = train_test_split(images, labels, stratify=labels, random_state=0)
-
+    x, x_valid, y, y_valid = split()
     network = build(**assignment.parameters)
-    best = 0.0
+    best, weights = 0.0, network.get_weights()
     for epoch in range(1, EPOCHS + 1):
         network.fit(x, y, batch_size=64, verbose=0)
         _, accuracy = network.evaluate(x_valid, y_valid, batch_size=450, verbose=0)
-        best = max(best, accuracy)
+        if accuracy > best:
+            best, weights = accuracy, network.get_weights()
         if not report(epoch, best):
             break  # Pruned: what is returned now is dropped.
+    network.set_weights(weights)  # Those that the value is of.
     return Outcome(
         value=best,
         weights=saved(network),
         attributes={"weights": network.count_params(), "epochs": epoch},
     )
+
+
+def split() -> list[np.ndarray]:
+    """Return images to train on and to score by, then their labels: (n, 8, 8, 1) and (n,)."""
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8, 1).astype("float32") / 16
+    return train_test_split(images, labels, stratify=labels, random_state=0)
 
 
 def build(filters: int, blocks: int, dropout: float, learning_rate: float) -> keras.Model:

@@ -22,6 +22,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import orm
+from sqlalchemy.dialects.postgresql import psycopg2
 
 from storage.errors import StorageError, unavailable_as_storage_error
 from storage.reading import QuickRDBStorage
@@ -123,6 +124,7 @@ def normalise(url: str) -> str:
         )
     try:
         parsed = sa.make_url(url)
+        psycopg2.dialect().create_connect_args(parsed)  # type: ignore[no-untyped-call]
     except (sa.exc.ArgumentError, ValueError):
         raise ValueError(
             "Expected a PostgreSQL URL such as postgresql://user:password@host:5432/database. "
@@ -137,6 +139,12 @@ def hidden(url: str) -> str:
     parsed = sa.make_url(url)
     secret = {name: "hidden" for name in parsed.query if name.endswith("password")}
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def holds_password(url: str) -> bool:
+    """Tell whether a URL has a password in it."""
+    parsed = sa.make_url(url)
+    return bool(parsed.password) or any(name.endswith("password") for name in parsed.query)
 
 
 def connect(

@@ -35,11 +35,23 @@ _REMEDIES = {
     "deadlock detected": "Try again: others were in the way.",
     "permission denied for database": "GRANT CONNECT ON DATABASE name TO the user.",
     "is not permitted to log in": "Let the user log in: ALTER ROLE the user LOGIN.",
+    "invalid connection option": "The URL has an option that PostgreSQL does not know: correct it.",
+    ' value: "': "Correct this option in the URL.",  # As of sslmode.
     "starting up": "Wait until the server has started.",
     "shutting down": "Wait until the server is up again.",
 }
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _GRANT = "Let the user make tables: GRANT CREATE, USAGE ON SCHEMA public TO the user."
+# The first that the message holds counts, for a code that has several causes.
+_RIGHTS = {
+    "must be owner": "Use the user who owns the tables.",
+    **dict.fromkeys(
+        ("for table", "for sequence", "for relation"),
+        "Use the user who owns the tables, or let this one use them: "
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO the user; "
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO the user;",
+    ),
+}
 _REMEDIES_BY_CODE = {
     "42501": _GRANT,
     "3F000": _GRANT,
@@ -77,7 +89,12 @@ def unavailable_as_storage_error(url: str) -> Iterator[None]:
             raise ValueError(f"Expected what the database can keep. It says: {said}.") from error
         if isinstance(root, sa.exc.OperationalError | sa.exc.InterfaceError):
             raise StorageError(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
-        remedy = _REMEDIES_BY_CODE.get(getattr(root.orig, "pgcode", ""))
+        code = getattr(root.orig, "pgcode", None)
+        remedy = _REMEDIES_BY_CODE.get(code or "")
+        if code is None and said.startswith("invalid dsn"):  # Before anything was sent.
+            remedy = _remedy(root.orig)
+        elif code == "42501":
+            remedy = next((text for sign, text in _RIGHTS.items() if sign in said), remedy)
         if remedy is not None:
             raise StorageError(f"{_place(url)}: {said}. {remedy}") from error
         raise

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
+from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import fields
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +21,8 @@ from storage.connection import Storage
 from storage.private_files import claim_home
 from topo_search import delivery, forking, predictor, study
 from topo_search.charts import charts_of
+from topo_search.choices import LIMITS
+from topo_search.files import table_bytes
 from topo_search.live import View
 from topo_search.report import write_report
 from topo_search.results import Results
@@ -26,6 +32,10 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
     import plotly.graph_objects as go
+
+
+# What options are called elsewhere, where a likeness of names would not tell.
+MEANT = {"timeout": "seconds", "test_file": "test", "csv": "table", "data": "table"}
 
 
 class Result:
@@ -106,6 +116,10 @@ def search(
     *,
     test: str | Path | pd.DataFrame | None = None,
     slots: int | None = None,
+    slots_per_gpu: int = 1,
+    trial_timeout: float | None = None,
+    allow_objective: Collection[str] = (),
+    report: str | Path | None = None,
     storage: str | None = None,
     progress: bool = True,
     **options: Any,
@@ -117,22 +131,28 @@ def search(
             without one.
         target: The column to predict, by name or position (from 1; -1 is the last).
         test: A table with the test rows; by default a share of `table` is set aside.
-        slots: Training processes; one for each usable core by default.
+        slots: Training processes; by default one for each GPU, or without one for each core.
+        slots_per_gpu: Training processes on each GPU, where there are any.
+        trial_timeout: Seconds after which a trial is failed.
+        allow_objective: Names of own objectives that may run here, beside the one in `options`.
+        report: Where to write the report page, if anywhere.
         storage: URL of a PostgreSQL server; by default what the environment says, or a private one.
         progress: Whether to show a live view, or a line for every trial where there is no terminal.
         **options: As on the command line, by the names of `topo_search.study.Options`: `trials`,
             `seconds`, `metric`, `task`, `space`, `limits`, `epochs`, `seed`, `name` …
 
     Raises:
+        TypeError: There is no such option; names one that may be meant.
         ValueError: Where the table cannot be read, or an option does not fit.
         ConnectionError: Where the storage cannot be reached.
     """
+    _refuse_unknown(options)
     settings = Settings.read(storage=storage)
     asked = study.Options(
-        data=None if table is None else _bytes(table),
+        data=None if table is None else _bytes(table, stored=True),
         file=Path(table).name if isinstance(table, str | Path) else "a DataFrame",
         target=target,
-        test_data=None if test is None else _bytes(test),
+        test_data=None if test is None else _bytes(test, stored=True),
         **options,
     )
     claim_home(settings.home)
@@ -142,9 +162,42 @@ def search(
         row, key = study.create(opened_storage, asked)
         view = View(Console(quiet=not progress), row)
         with view.shown():
-            delivery.serve(opened_storage, settings.home, row.id, slots=slots, on_tick=view.tick)
+            delivery.serve(
+                opened_storage,
+                settings.home,
+                row.id,
+                slots=slots,
+                slots_per_gpu=slots_per_gpu,
+                objectives={asked.objective, *allow_objective},
+                trial_timeout=trial_timeout,
+                on_tick=view.tick,
+            )
+        if report is not None:
+            row = studies.get(opened_storage, row.id)
+            next_ = delivery.commands(row, delivery.Asked(storage=storage))
+            write_report(delivery.results(opened_storage, row), Path(report), commands=next_)
         return Result(opened_storage, row.id, key, stack.pop_all())
 
 
-def _bytes(table: str | Path | pd.DataFrame) -> bytes:
-    return Path(table).read_bytes() if isinstance(table, str | Path) else csv_bytes(table)
+def _refuse_unknown(options: Collection[str]) -> None:
+    """Refuse options that there are not.
+
+    Raises:
+        TypeError: There is one.
+    """
+    known = {field.name for field in fields(study.Options)} - {"data", "file", "test_data"}
+    meant = {name.replace("-", "_"): f"limits={{'{name}': …}}" for name in LIMITS} | MEANT
+    meant |= {name: name for name in (*known, *inspect.signature(search).parameters)}
+    for name in options:
+        if name not in known:
+            near = [name] if name in meant else get_close_matches(name, meant, n=1)
+            hint = f" Did you mean {meant[near[0]]}?" if near else ""
+            raise TypeError(
+                f"Expected an option that topo_search.search has. Received: {name}.{hint}"
+            )
+
+
+def _bytes(table: str | Path | pd.DataFrame, *, stored: bool = False) -> bytes:
+    if isinstance(table, str | Path):
+        return table_bytes(Path(table), stored=stored)
+    return csv_bytes(table)

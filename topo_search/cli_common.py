@@ -109,9 +109,9 @@ def answer_may_be_lost(words: str) -> Iterator[None]:
 @contextmanager
 def creating(given: dict[str, Any]) -> Iterator[None]:
     """Tell what goes wrong while a study is created: with its options, or on its way."""
-    from topo_search.delivery import storage_named
+    from topo_search.delivery import Asked
 
-    look = f"topo-search studies{storage_named(given['where'])}"
+    look = f"topo-search studies{Asked(storage=given['where']).where}"
     lost = f"If the answer alone was lost, the study is there. See before you repeat it: {look}"
     with answer_may_be_lost(lost), bad_options():
         yield

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from topo_search.cli_common import echo_json, open_study
 from topo_search.cli_options import as_json, storage_option
+
+if TYPE_CHECKING:
+    from topo_search.delivery import Asked
 
 
 @click.command()
@@ -19,13 +22,14 @@ def pause(study_id: str, reason: str | None, json_: bool, **given: Any) -> None:
     """Hand out no more of a study's trials; what runs goes on to its end."""
     with open_study(study_id, given) as (_, storage, row):
         from storage import studies as stored
+        from topo_search.delivery import go_on
 
         row = stored.pause(storage, row.id, reason or "paused by hand")
-        where = _named(given)
+        how = go_on(row, _asked(given))
     if json_:
         echo_json({"study": row.id, "state": row.state, "reason": row.reason})
         return
-    click.echo(f"Study {row.id} is paused. Go on with: topo-search resume {row.id}{where}")
+    click.echo(f"Study {row.id} is paused. {how}")
 
 
 @click.command()
@@ -60,7 +64,7 @@ def delete(study_id: str, yes: bool, json_: bool, **given: Any) -> None:
             found = progress_of(storage, row.id)
             raise click.UsageError(
                 f"Study {row.id} has {found.finished} trials, which would be gone. "
-                f"If that is meant: topo-search delete {row.id} --yes{_named(given)}"
+                f"If that is meant: topo-search delete {row.id} --yes{_asked(given).where}"
             )
         stored.delete(storage, row.id)
     if json_:
@@ -69,7 +73,7 @@ def delete(study_id: str, yes: bool, json_: bool, **given: Any) -> None:
     click.echo(f"Study {row.id} is deleted.")
 
 
-def _named(given: dict[str, Any]) -> str:
-    from topo_search.delivery import storage_named
+def _asked(given: dict[str, Any]) -> Asked:
+    from topo_search.delivery import Asked
 
-    return storage_named(given["where"])
+    return Asked(storage=given["where"])

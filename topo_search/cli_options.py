@@ -74,10 +74,8 @@ search_options = _all(
     click.option("--target", metavar="COLUMN", help="Column to predict: its name or position."),
     click.option(
         "--trials",
-        default=50,
-        show_default=True,
         type=click.IntRange(1),
-        help="How many networks are tried.",
+        help="How many networks are tried. [default: 50, or one for each depth of the space depth]",
     ),
     click.option(
         "--timeout",
@@ -140,7 +138,8 @@ search_options = _all(
         default="tpe",
         show_default=True,
         type=click.Choice(["tpe", "random"]),
-        help="Whether what was found so far guides what is tried next, or chance does.",
+        help="What is tried after a few networks that usually do well: tpe is guided by what was "
+        "found, once 10 trials have ended and by chance until then; random is chance alone.",
     ),
     click.option("--name", help="A name for the study."),
     click.option("--tag", "tags", multiple=True, help="For workers limited to it. Repeatable."),
@@ -204,15 +203,22 @@ more_trials = _all(
 )
 
 
-def serving_arguments(given: dict[str, Any], objective: str) -> str:
-    """Return the serving options as a worker takes them, its study's own objective allowed."""
+def serving_arguments(given: dict[str, Any], objective: str, report: Path | None = None) -> str:
+    """Return the serving options as they are typed, the study's own objective allowed.
+
+    Args:
+        given: The options.
+        objective: The study's.
+        report: Where the report was asked to be written, if it was: as `resume` takes it.
+    """
     own = () if objective == "tabular" else (objective,)
     timeout = given["trial_timeout"]
     arguments = {
         "--slots": [given["slots"]] if given["slots"] else [],
         "--slots-per-gpu": [given["slots_per_gpu"]] if given["slots_per_gpu"] > 1 else [],
-        "--trial-timeout": [f"{timeout:g}s"] if timeout else [],
+        "--trial-timeout": [f"{timeout:.15g}s"] if timeout else [],
         "--allow-objective": dict.fromkeys((*own, *given["allow_objective"])),
+        "--report": [report] if report else [],
     }
     return "".join(
         f" {option} {shlex.quote(str(value))}"
@@ -242,6 +248,7 @@ def options(csv: Path | None, given: dict[str, Any]) -> Options:
     Raises:
         click.UsageError: Where the table or its target is not named.
     """
+    from topo_search.files import table_bytes
     from topo_search.study import Options
 
     if given["parent"] is not None:
@@ -259,11 +266,11 @@ def options(csv: Path | None, given: dict[str, Any]) -> Options:
     also = ("validation", "drop", "pruner", "sampler", "name", "tags", "parent")
     own = ("objective", "space_file")
     return Options(
-        data=None if csv is None else csv.read_bytes(),
+        data=None if csv is None else table_bytes(csv, stored=True),
         file="" if csv is None else csv.name,
         seconds=given["timeout"],
         limits={name: text for name, text in limits.items() if text is not None},
-        test_data=None if test is None else test.read_bytes(),
+        test_data=None if test is None else table_bytes(test, stored=True),
         overrides=overrides(given),
         direction=given["direction"],
         **{name: given[name] for name in (*same, *also, *own)},

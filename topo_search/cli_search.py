@@ -34,6 +34,7 @@ from topo_search.cli_types import Duration
 if TYPE_CHECKING:
     from storage.connection import Storage
     from storage.rows import StudyRow
+    from topo_search.delivery import Asked
     from topo_search.settings import Settings
 
 
@@ -45,7 +46,7 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     """Search networks for a table; print the winner, write a report, hand over the network."""
     with open_storage(given, warm=True) as (settings, storage):
         row, key = _create(storage, csv, given)
-        _serve(settings, storage, row, key, _report_path(csv, row, report), json_, given)
+        _serve(settings, storage, row, key, csv, report, json_, given)
 
 
 @click.command()
@@ -58,20 +59,22 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     What is asked of slots and of the report goes into the commands that it prints.
     """
     with open_storage(given) as (_, storage):
-        from topo_search.delivery import storage_named
+        from topo_search.delivery import Asked
 
         row, key = _create(storage, csv, given)
-        where = storage_named(given["where"])
+        asked = Asked(storage=given["where"])
     if json_:
         echo_json({"study": row.id, "key": key})
         return
     click.echo(f"study {row.id}\nkey   {key}  (opens its page; shown only now)")
     if row.parent is not None:
         click.echo(_knows(row))
-    asked = serving_arguments(given, row.plan["objective"])
-    click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{asked}{where}")
+    serving = serving_arguments(given, row.plan["objective"]) + asked.where
+    if asked.secret:
+        click.echo("Set TOPO_SEARCH_STORAGE to the same URL where you type what follows.")
+    click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{serving}")
     page = shlex.quote(str(_report_path(csv, row, report)))
-    click.echo(f"Then its page: topo-search results {row.id} --html {page}{where}")
+    click.echo(f"Then its page: topo-search results {row.id} --html {page}{asked.where}")
 
 
 @click.command()
@@ -153,9 +156,11 @@ def resume(
     """Go on with a study, with more trials where asked for, and serve it here to its end."""
     with open_study(study_id, given, warm=not no_serve) as (settings, storage, row):
         from storage import studies as stored
-        from topo_search.delivery import storage_named
+        from topo_search.delivery import Asked, check_allowed
 
-        look = f"topo-search status {row.id}{storage_named(given['where'])}"
+        if not no_serve:
+            check_allowed(row, given["allow_objective"])
+        look = f"topo-search status {row.id}{Asked(storage=given['where']).where}"
         with answer_may_be_lost(
             "If the answer alone was lost, the study is open again, with what was added to its "
             f"budget. See it before you add that twice: {look}"
@@ -169,7 +174,7 @@ def resume(
             return
         name = str(row.plan.get("dataset_name") or "")
         csv = Path(name) if name else None
-        _serve(settings, storage, row, None, _report_path(csv, row, report), json_, given)
+        _serve(settings, storage, row, None, csv, report, json_, given)
 
 
 def _knows(row: StudyRow) -> str:
@@ -195,7 +200,8 @@ def _serve(
     storage: Storage,
     row: StudyRow,
     key: str | None,
-    report: Path,
+    csv: Path | None,
+    report: Path | None,
     json_: bool,
     given: dict[str, Any],
 ) -> None:
@@ -203,19 +209,32 @@ def _serve(
     from topo_search import delivery
     from topo_search.terminal import show_end
 
-    row = serve_shown(settings, storage, row, json_, given)
-    where = delivery.storage_named(given["where"])
-    written, network = delivery.hand_over(storage, row, report, where)
+    asked = asked_again(row, given, report)
+    row = serve_shown(settings, storage, row, json_, given, asked)
+    written, network = delivery.hand_over(storage, row, _report_path(csv, row, report), asked)
     if json_:
         echo_json(delivery.to_json(storage, row, key, written))
     else:
-        next_ = delivery.commands(row, where)
+        next_ = delivery.commands(row, asked)
         show_end(console(), delivery.results(storage, row), row, written, network, next_)
-    exit_unless_finished(row, where)
+    exit_unless_finished(row, asked)
+
+
+def asked_again(row: StudyRow, given: dict[str, Any], report: Path | None = None) -> Asked:
+    """Return what was asked of a command that serves a study, for the one that goes on."""
+    from topo_search.delivery import Asked
+
+    serving = serving_arguments(given, row.plan["objective"], report)
+    return Asked(storage=given["where"], serving=serving)
 
 
 def serve_shown(
-    settings: Settings, storage: Storage, row: StudyRow, json_: bool, given: dict[str, Any]
+    settings: Settings,
+    storage: Storage,
+    row: StudyRow,
+    json_: bool,
+    given: dict[str, Any],
+    asked: Asked,
 ) -> StudyRow:
     """Serve a study with this machine's slots, in view, and return how it is then."""
     from topo_search import delivery
@@ -234,19 +253,21 @@ def serve_shown(
                 row.id,
                 slots=given["slots"],
                 slots_per_gpu=given["slots_per_gpu"],
-                objectives=given["allow_objective"],
+                # Whoever starts a study of an own objective here means it to run here.
+                objectives={given.get("objective", "tabular"), *given["allow_objective"]},
                 trial_timeout=given["trial_timeout"],
                 on_tick=view.tick,
             )
     except KeyboardInterrupt:  # Before the worker listened to it.
-        where = delivery.storage_named(given["where"])
-        click.echo(f"Interrupted. {_go_on(row, where)}", err=True)
+        click.echo(f"Interrupted. {delivery.go_on(row, asked)}", err=True)
         sys.exit(INTERRUPTED)
 
 
-def exit_unless_finished(row: StudyRow, where: str) -> None:
+def exit_unless_finished(row: StudyRow, asked: Asked) -> None:
     """End the command with a word on what keeps a study from being finished, if anything does."""
-    go_on = _go_on(row, where)
+    from topo_search import delivery
+
+    go_on = delivery.go_on(row, asked)
     if row.state in ("created", "running"):
         click.echo(f"Interrupted. {go_on}", err=True)
         sys.exit(INTERRUPTED)
@@ -254,10 +275,6 @@ def exit_unless_finished(row: StudyRow, where: str) -> None:
         remedy = f" {go_on}" if row.state == "paused" else ""
         click.echo(f"Error: the study is {row.state}: {row.reason}.{remedy}", err=True)
         sys.exit(FAILED)
-
-
-def _go_on(row: StudyRow, where: str) -> str:
-    return f"Go on with: topo-search resume {row.id}{where}"
 
 
 def _report_path(csv: Path | None, row: StudyRow, report: Path | None) -> Path:

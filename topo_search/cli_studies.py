@@ -19,9 +19,10 @@ from topo_search.cli_options import FILE, as_json, overrides, storage_option, ta
 def inspect(csv: Path, target: str | None, json_: bool, **given: Any) -> None:
     """Show how a table is read: encoding, separator, and each column's kind."""
     from objectives.table import choose_target, describe, read_table
+    from topo_search.files import table_bytes
 
     with bad_options():
-        table = read_table(csv.read_bytes(), overrides=overrides(given))
+        table = read_table(table_bytes(csv), overrides=overrides(given))
         chosen = None if target is None else choose_target(table, target)
     description = describe(table, chosen)
     if json_:
@@ -81,7 +82,7 @@ def results(study_id: str, csv: Path | None, html: Path | None, json_: bool, **g
         from topo_search import delivery
 
         found = delivery.results(storage, row)
-        next_ = delivery.commands(row, delivery.storage_named(given["where"]))
+        next_ = delivery.commands(row, delivery.Asked(storage=given["where"]))
     if csv is not None:
         csv.write_text(found.to_csv(), encoding="utf-8", newline="")
     if html is not None:
@@ -136,8 +137,9 @@ def export(study_id: str, output: Path | None, json_: bool, **given: Any) -> Non
 def predict(folder: Path, csv: Path, output: Path | None, json_: bool) -> None:
     """Predict a CSV's rows with an exported network. Needs no database."""
     from topo_search import predictor
+    from topo_search.files import table_bytes
 
-    prediction = predictor.predict(folder, csv.read_bytes())
+    prediction = predictor.predict(folder, table_bytes(csv))
     for warning in prediction.warnings:
         click.echo(f"Note: {warning}", err=True)
     if output is not None:

@@ -16,7 +16,7 @@ from topo_search.cli_options import (
     storage_option,
     table_options,
 )
-from topo_search.cli_search import exit_unless_finished, serve_shown
+from topo_search.cli_search import asked_again, exit_unless_finished, serve_shown
 from topo_search.cli_types import Duration
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ def sweep(
         raise click.UsageError("Missing argument 'CSV'.")
     with open_storage(given, warm=csv is not None) as (settings, storage):
         from storage import studies as stored
-        from topo_search.delivery import storage_named
 
         others = [stored.get(storage, reference) for reference in compare]
         key = None
@@ -99,17 +98,19 @@ def sweep(
             row, *others = others
         else:
             row, key = _create(storage, csv, given)
-            row = serve_shown(settings, storage, row, json_, given)
+            asked = asked_again(row, given)
+            row = serve_shown(settings, storage, row, json_, given, asked)
         try:
             _show(storage, row, key, others, report, json_)
         finally:  # Also where there is nothing to show yet.
             if csv is not None:
-                exit_unless_finished(row, storage_named(given["where"]))
+                exit_unless_finished(row, asked)
 
 
 def _create(storage: Storage, csv: Path, given: dict[str, Any]) -> tuple[StudyRow, str]:
     from objectives.sweep import Sweep
     from topo_search import study
+    from topo_search.files import table_bytes
 
     if given["target"] is None:
         raise click.UsageError(
@@ -121,7 +122,7 @@ def _create(storage: Storage, csv: Path, given: dict[str, Any]) -> tuple[StudyRo
         return study.create(
             storage,
             study.Options(
-                data=csv.read_bytes(),
+                data=table_bytes(csv, stored=True),
                 file=csv.name,
                 space="depth",
                 limits={name: text for name, text in limits.items() if text is not None},

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from storage import leases, studies, trials
-from storage.connection import Storage, hidden
+from storage.connection import Storage, hidden, holds_password
 from storage.progress import progress_of
 from storage.rows import StudyRow
 from topo_search import predictor
@@ -29,7 +31,12 @@ def serve(
     trial_timeout: float | None = None,
     on_tick: Callable[[Worker], None] = lambda worker: None,
 ) -> StudyRow:
-    """Serve one study with this machine's slots until it ends or a signal drains the worker."""
+    """Serve one study with this machine's slots until it ends or a signal drains the worker.
+
+    Raises:
+        PermissionError: Its objective is its own, and not among `objectives`.
+    """
+    check_allowed(studies.get(storage, study_id), objectives)
     Worker(
         storage,
         home,
@@ -37,12 +44,25 @@ def serve(
         slots_per_gpu=slots_per_gpu,
         only=[study_id],
         until_idle=True,
-        # Whoever starts a study here means its objective to run here.
-        objectives={studies.get(storage, study_id).plan["objective"], *objectives},
+        objectives=objectives,
         trial_timeout=trial_timeout,
         on_tick=on_tick,
     ).run()
     return studies.get(storage, study_id)
+
+
+def check_allowed(row: StudyRow, objectives: Collection[str]) -> None:
+    """Refuse a study whose objective may not run here: whoever wrote its row has named it.
+
+    Raises:
+        PermissionError: The objective is its own, and not among `objectives`.
+    """
+    objective = str(row.plan["objective"])
+    if objective != "tabular" and objective not in objectives:
+        raise PermissionError(
+            f"Study {row.id} runs an objective of its own, which is not allowed here. If you "
+            f"trust who made the study, resume it with{serving_needed(row)}"
+        )
 
 
 def results(storage: Storage, row: StudyRow) -> Results:
@@ -109,42 +129,71 @@ def to_json(
     )
 
 
-def storage_named(url: str | None) -> str:
-    """Return the option that names a storage again, its password hidden, or "" for none."""
-    return "" if url is None else f" --storage '{hidden(url)}'"
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What was asked of a command that is not in its study, and is asked again to go on."""
+
+    storage: str | None = None  # The URL that --storage named, if any.
+    serving: str | None = None  # The options of who serves, as typed; by default those it needs.
+
+    @property
+    def where(self) -> str:
+        """The option that names the storage; none for a URL with a password, which none shows."""
+        if self.storage is None or self.secret:
+            return ""
+        return f" --storage {shlex.quote(self.storage)}"
+
+    @property
+    def secret(self) -> bool:
+        """Whether the storage's URL has a password: TOPO_SEARCH_STORAGE is then to name it."""
+        return self.storage is not None and holds_password(self.storage)
+
+
+def serving_needed(row: StudyRow) -> str:
+    """Return the options without which a study is not served: that its own objective may run."""
+    objective = str(row.plan["objective"])
+    return "" if objective == "tabular" else f" --allow-objective {shlex.quote(objective)}"
 
 
 def hand_over(
-    storage: Storage, row: StudyRow, report: Path, where: str = ""
+    storage: Storage, row: StudyRow, report: Path, asked: Asked | None = None
 ) -> tuple[Path, Path | None]:
     """Write a study's report, and beside it the folder with its network if there is one."""
     network = None
     if row.outcome and row.outcome.get("test"):
         stem = report.stem.removesuffix("-report")
         network = predictor.export(storage, row, report.with_name(f"{stem}-network"))
-    page = write_report(results(storage, row), report, commands=commands(row, where))
+    page = write_report(results(storage, row), report, commands=commands(row, asked))
     return page, network
 
 
-def commands(row: StudyRow, where: str = "") -> dict[str, str]:
-    """Return what a user may do next with a study: what it does, and the exact command.
+def go_on(row: StudyRow, asked: Asked) -> str:
+    """Return in words how to go on with a study that is open or paused."""
+    go = "With TOPO_SEARCH_STORAGE set to the same URL, go" if asked.secret else "Go"
+    return f"{go} on with: {_resume(row, asked)}"
 
-    Args:
-        row: The study.
-        where: The option that names its storage, if one was given: see `storage_named`.
-    """
-    go_on = {"resume": f"topo-search resume {row.id}{where}"}
-    if row.state == "finished":
-        go_on = {"resume": f"topo-search resume {row.id} --trials +20{where}"}
-    elif row.state == "cancelled":
-        go_on = {}
+
+def commands(row: StudyRow, asked: Asked | None = None) -> dict[str, str]:
+    """Return what a user may do next with a study: what it does, and the exact command."""
+    asked = asked or Asked()
+    named = {}
+    if asked.storage is not None and asked.secret:
+        named = {"storage": f"export TOPO_SEARCH_STORAGE={shlex.quote(hidden(asked.storage))}"}
+    where = asked.where
     taken = {
         "export": f"topo-search export {row.id} -o network{where}",
         "predict": "topo-search predict network new.csv -o predictions.csv",
     }
     return {
-        **go_on,
+        **named,
+        **({} if row.state == "cancelled" else {"resume": _resume(row, asked)}),
         **(taken if row.outcome and row.outcome.get("test") else {}),
         "results": f"topo-search results {row.id} --csv trials.csv{where}",
         "dashboard": f"topo-search dashboard{where}",
     }
+
+
+def _resume(row: StudyRow, asked: Asked) -> str:
+    more = " --trials +20" if row.state == "finished" else ""
+    serving = serving_needed(row) if asked.serving is None else asked.serving
+    return f"topo-search resume {row.id}{more}{serving}{asked.where}"

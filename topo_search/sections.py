@@ -28,6 +28,7 @@ TOP = 20  # Trials of the leaderboard that are shown.
 MOST_COLUMNS = 200  # Columns listed; the rest are counted.
 PACKAGES = ("topo-search", "optuna", "keras", "tensorflow", "scikit-learn", "numpy")
 COMMANDS = {
+    "storage": "First name the storage, with its password",
     "resume": "Try more networks",
     "worker": "Start a worker",
     "export": "Take the network away",

@@ -33,6 +33,7 @@ from topo_search import inheritance
 from topo_search.settings import VERSION
 
 FEWEST_LEFT = 10  # Rows beside the test rows; with fewer nothing can be trained and validated.
+TRIALS = 50  # Where nothing is asked for, and the space has no end of its own.
 MOST_TRIALS = 1_000_000
 HIGHEST_SEED = 2**31 - 1
 EPOCHS = 100  # At most, where nothing is asked for.
@@ -52,7 +53,7 @@ class Options:
     target: str | int | None = None  # Name of a column, or its position from 1 (-1: the last).
     task: Task | None = None  # By default as the target's values suggest.
     metric: str | None = None  # By default accuracy, or RMSE for a regression.
-    trials: int = 50
+    trials: int | None = None  # By default 50, or every point of a space that enumerates itself.
     seconds: float | None = None  # Time the study may use.
     space: str | None = None  # By default the parent's, or `mlp`.
     limits: Mapping[str, str] = field(default_factory=dict)  # Of the space, by parameter.
@@ -85,7 +86,7 @@ def create(storage: Storage, options: Options) -> tuple[StudyRow, str]:
     """
     if not 0 <= options.seed <= HIGHEST_SEED:
         raise ValueError(f"Expected a seed from 0 to {HIGHEST_SEED}. Received: {options.seed}.")
-    if options.trials > MOST_TRIALS:
+    if options.trials is not None and options.trials > MOST_TRIALS:
         raise ValueError(f"Expected at most {MOST_TRIALS:,} trials. Received: {options.trials:,}.")
     if options.parent is not None:
         return _create_child(storage, options, studies.get(storage, options.parent))
@@ -119,13 +120,16 @@ def _create_child(storage: Storage, options: Options, parent: StudyRow) -> tuple
 def _store(
     storage: Storage, options: Options, plan: dict[str, Any], **given: Any
 ) -> tuple[StudyRow, str]:
-    points = Space.from_json(plan["space"]).enumerated if options.sweep else None
+    points = Space.from_json(plan["space"]).enumerated
+    trials = options.trials
+    if trials is None:
+        trials = TRIALS if points is None else len(points)
     return studies.create(
         storage,
         plan=plan,
         direction=plan["direction"],
         name=options.name,
-        trials=len(points) if points else options.trials,
+        trials=trials,
         seconds=options.seconds,
         tags=options.tags,
         keep=options.keep,

@@ -110,6 +110,8 @@ def show_end(
         lines.add_row("Predict", Text(f"topo-search predict {network} NEW.csv -o OUT.csv"))
     if "resume" in commands:
         lines.add_row("Go on", Text(commands["resume"]))
+        if "storage" in commands:
+            lines.add_row("", Text("with TOPO_SEARCH_STORAGE set to the same URL"))
     if row.state != "finished":
         console.print(Text(f"The study is {row.state}. {row.reason or ''}".rstrip()))
     console.print(lines)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from light_commands import Commands
 from machines import COLUMNS, DEADLINE, IRIS, Machine, Searched
+from sqlalchemy import make_url
 
 from storage import studies
 from storage.connection import Storage
@@ -241,8 +242,13 @@ def test_a_study_created_with_what_its_slots_are_to_do_says_how_to_serve_and_sho
     assert quick.json(*serve)["trials"] == 2
     quick.run(*show)
     assert (quick.folder / "of my own.html").exists()
-    shown = quick.run("resume", "a/b", "--trials", 1, "--json").stdout
-    assert json.loads(shown)["report"] == "a-b-report.html"
+    resume = ("resume", "a/b", "--trials", 1)
+    refused = quick.run(*resume, code=1)
+    assert_one_line(refused.stderr)
+    assert refused.stderr.endswith(f"resume it with --allow-objective {OWN[1]}\n")
+    assert quick.json("status", "a/b")["state"] == "finished"
+    shown = quick.json(*resume, "--allow-objective", OWN[1])
+    assert (shown["report"], shown["trials"]["complete"]) == ("a-b-report.html", 3)
 
 
 def test_one_slot_and_one_seed_give_the_same_study_twice(
@@ -335,12 +341,80 @@ def test_a_storage_that_is_none_is_told_without_its_password(
     assert "s3cret" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"database": "nowhere"}, 'database "nowhere" does not exist. Create it'),
+        ({"password": "s3cret"}, "password authentication failed"),
+        ({"query": {"sslmod": "require"}}, 'invalid connection option "sslmod"'),
+    ],
+    ids=["database", "password", "option"],
+)
+def test_a_storage_with_something_wrong_in_its_url_is_told_in_one_line(
+    quick: Machine, storage: Storage, changed: dict[str, Any], said: str
+) -> None:
+    url = make_url(storage.url)
+    if "query" in changed:
+        changed = {"query": {**url.query, **changed["query"]}}
+    url = url.set(drivername="postgresql", **changed)
+    named = ("--storage", url.render_as_string(hide_password=False))
+    done = quick.run("studies", *named, code=1)
+    assert done.stdout == ""
+    assert_one_line(done.stderr)
+    assert said in done.stderr
+    assert str(url.password) not in done.stderr
+
+
+def test_commands_that_are_printed_leave_a_url_with_a_password_to_the_environment(
+    quick: Machine, storage: Storage
+) -> None:
+    url = make_url(storage.url).set(drivername="postgresql")
+    named = ("--storage", url.render_as_string(hide_password=False))
+    told = quick.run("create", IRIS, "--target", "species", *named).stdout
+    assert "Set TOPO_SEARCH_STORAGE to the same URL where you type what follows." in told
+    assert told.count("topo-search ") == 2 and "--storage" not in told
+    study = told.split()[1]
+    paused = quick.run("pause", study, *named).stdout
+    assert "With TOPO_SEARCH_STORAGE set to the same URL, go on with: topo-search" in paused
+    assert str(url.password) not in told + paused
+
+
+def test_a_name_is_given_once(quick: Machine) -> None:
+    create = ("create", IRIS, "--target", "species", "--name", "the only one")
+    quick.run(*create)
+    done = quick.run(*create, code=2)
+    assert done.stdout == ""
+    assert_one_line(done.stderr)
+    assert "'the only one'" in done.stderr
+
+
 def test_a_file_that_is_no_table_is_refused(machine: Machine, tmp_path: Path) -> None:
     page = tmp_path / "page.csv"
     page.write_text("<!doctype html><html><body>Not found</body></html>\n")
     done = machine.run("inspect", page, code=1)
     assert_one_line(done.stderr)
     assert "HTML" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inspect", "large.csv"),
+        ("search", "large.csv", "--target", "y"),
+        ("create", IRIS, "--target", "species", "--test-file", "large.csv"),
+        ("sweep", "large.csv", "--target", "y"),
+        ("predict", ".", "large.csv"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_file_too_large_is_refused_before_it_is_read(
+    quick: Machine, command: tuple[Any, ...]
+) -> None:
+    with (quick.folder / "large.csv").open("wb") as file:
+        file.truncate(2**40)  # It takes no room.
+    done = quick.run(*command, code=1)
+    assert_one_line(done.stderr)
+    assert "with 1,024 GiB. Leave out columns or rows" in done.stderr
 
 
 # What is written of the commands.

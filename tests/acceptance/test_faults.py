@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import signal
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -11,6 +13,8 @@ from machines import DEADLINE, IRIS, Machine, wait_until
 from storage import studies
 from storage.connection import Storage
 
+# Of trials enough that some are left whenever something happens to it after the first.
+REAL = ("search", IRIS, "--target", "species", "--trials", 40, "--epochs", 60, "--slots", 2)
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
 
 
@@ -32,6 +36,21 @@ def attempts(bench: Machine, study: str) -> list[int]:
 def counts(bench: Machine, study: str) -> dict[str, int]:
     told: dict[str, int] = bench.json("status", study)["trials"]
     return {name: count for name, count in told.items() if count}
+
+
+def ended(shown: str) -> int:
+    """Return how many of a real search's trials the screen has counted."""
+    return max((int(count) for count in re.findall(r"(\d+)/40", shown)), default=0)
+
+
+def fork_servers(command: psutil.Process) -> list[psutil.Process]:
+    """Return what a command's slots are forked from; of one that has just died there may be two."""
+    found = []
+    for child in command.children():
+        with suppress(psutil.NoSuchProcess):  # Zombies among them.
+            if any("multiprocessing.forkserver" in word for word in child.cmdline()):
+                found.append(child)
+    return found
 
 
 def lives(process: psutil.Process) -> bool:
@@ -61,7 +80,8 @@ def test_ctrl_c_drains_and_resume_completes_the_exact_budget(bench: Machine) -> 
     assert f"topo-search resume {public}" in terminal.shown
     assert "Traceback" not in terminal.shown
     assert counts(bench, study) == {"finished": 3, "complete": 3, "waiting": 2}
-    printed = bench.json("resume", study, "--slots", 2)
+    (line,) = re.findall(r"Go on with: topo-search ([^\r\x1b]*)", terminal.shown)
+    printed = bench.json(*shlex.split(line))
     assert printed["trials"] == {"finished": 5, "complete": 5, "pruned": 0, "failed": 0}
     assert attempts(bench, study) == [1] * 5
 
@@ -92,7 +112,7 @@ def test_a_killed_search_is_resumed_at_once_to_the_exact_budget(bench: Machine) 
         process.wait(DEADLINE)
     wait_until(lambda: not any(lives(child) for child in children), "its processes end")
     (bench.folder / "go").touch()
-    resumed = bench.run("resume", study, "--slots", 2)
+    resumed = bench.run("resume", study, "--slots", 2, "--allow-objective", GATED[1])
     assert "Another worker has" not in resumed.stdout
     assert counts(bench, study) == {"finished": 4, "complete": 4}
     # Had one been claimed ahead, it had not begun.
@@ -102,12 +122,8 @@ def test_a_killed_search_is_resumed_at_once_to_the_exact_budget(bench: Machine) 
 def test_a_search_of_a_real_table_is_killed_then_interrupted_and_completes_its_budget(
     machine_of_its_own: Machine,
 ) -> None:
-    def ended(shown: str) -> int:
-        return max((int(count) for count in re.findall(r"(\d+)/40", shown)), default=0)
-
     machine = machine_of_its_own
-    options = ("--trials", 40, "--epochs", 60, "--slots", 2, "--name", "real")
-    with machine.terminal("search", IRIS, "--target", "species", *options) as terminal:
+    with machine.terminal(*REAL, "--name", "real") as terminal:
         wait_until(lambda: ended(terminal.shown) >= 1, "a trial ends")
         terminal.process.kill()  # And no word to the server that it started.
         terminal.process.wait(DEADLINE)
@@ -128,6 +144,37 @@ def test_a_search_of_a_real_table_is_killed_then_interrupted_and_completes_its_b
     # Two slots were at work, and one trial may have been claimed ahead.
     assert 1 <= sum(trial["attempts"] - 1 for trial in history) <= 3
     assert (machine.folder / "iris-network" / "network.keras").exists()
+
+
+def test_a_search_of_a_real_table_outlives_its_slots_and_its_fork_server(
+    machine: Machine, storage: Storage
+) -> None:
+    def slots_beside(dead: set[psutil.Process]) -> set[psutil.Process]:
+        found: set[psutil.Process] = set()
+        for server in fork_servers(search):
+            with suppress(psutil.NoSuchProcess):
+                found.update(server.children())
+        return found - dead
+
+    with machine.terminal(*REAL, "--name", "killed", "--report", "killed-report.html") as terminal:
+        search = psutil.Process(terminal.process.pid)
+        wait_until(lambda: ended(terminal.shown) >= 1, "a trial ends")
+        (server,) = fork_servers(search)
+        first, second = server.children()
+        first.kill()
+        wait_until(lambda: len(slots_beside({first})) == 2, "another slot takes its place")
+        server.kill()
+        second.kill()  # Whose place only a slot of another fork server can take.
+        wait_until(lambda: bool(slots_beside({first, second})), "another fork server has a slot")
+        assert terminal.wait() == 0
+    assert "Traceback" not in terminal.shown
+    told = counts(machine, "killed")
+    assert told["finished"] == 40 and set(told) <= {"finished", "complete", "pruned"}
+    history = machine.json("results", "killed")["history"]
+    assert [trial["trial"] for trial in history] == list(range(40))
+    # Two slots were killed, at least one of them in the midst of a trial; the third trained on.
+    assert 1 <= sum(trial["attempts"] - 1 for trial in history) <= 2
+    assert (machine.folder / "killed-network" / "network.keras").exists()
 
 
 def test_a_search_in_which_every_trial_fails_is_a_failure_and_says_why(bench: Machine) -> None:

@@ -1,19 +1,23 @@
 """What the README and the examples promise, done as they say."""
 
+import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-import zipfile
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from machines import DEADLINE, Machine
 
+from objectives.objective import Assignment
 from topo_search.cli import cli
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +47,30 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert "topo-search search examples/iris.csv --target species" in demo.stdout
 
 
+@pytest.mark.parametrize(
+    ("version", "suits"),
+    [((3, 10), False), ((3, 11), True), ((3, 13), True), ((3, 14), False)],
+)
+def test_a_python_that_does_not_suit_is_refused_in_one_line(
+    version: tuple[int, int], suits: bool, tmp_path: Path
+) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\n[ $1 = -c ] || {{ echo made > made; exit 1; }}\n"
+        f'exec {sys.executable} -c "import sys; sys.version_info = {(*version, 0)}; $2"\n'
+    )
+    python.chmod(0o755)
+    asked = ["make", ".venv/installed", f"PYTHON={python}"]
+    done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE)
+    assert (tmp_path / "made").exists() == suits
+    expected = f"Expected Python 3.11 to 3.13. Received {version[0]}.{version[1]}."
+    assert [line.startswith(expected) for line in done.stderr.splitlines()[:-1]] == [True] * (
+        not suits
+    )
+
+
 def test_files_the_readme_links_to_are_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     assert links
@@ -50,10 +78,12 @@ def test_files_the_readme_links_to_are_there() -> None:
 
 
 AND_MORE = """
-import json, optuna, pandas
+import json, optuna, os, pandas
 frame = pandas.read_csv("examples/iris.csv")
 options = dict(space="layers", limits={"depth": "1:2"}, metric="log_loss", sampler="random")
 options |= dict(pruner="none", validation="holdout", drop=("sepal_width",), seconds=600)
+report = os.environ["TOY_FOLDER"] + "/python-report.html"
+options |= dict(slots=2, trial_timeout=300, report=report)
 with topo_search.search(
     frame[::2], -1, test=frame[1::2], trials=2, epochs=2, progress=False, **options
 ) as other:
@@ -84,9 +114,20 @@ def test_the_python_of_the_readme_runs(machine: Machine) -> None:
     assert (told["metric"], told["direction"], told["rows"]["test"]) == ("log_loss", "minimize", 75)
     assert told["trials"] == {"finished": 2, "complete": 2, "pruned": 0, "failed": 0}
     assert shown.startswith("2 ['confusion']")
+    page = (machine.folder / "python-report.html").read_text(encoding="utf-8")
+    assert f"topo-search resume {told['study']} --trials +20" in page
 
 
-def test_the_example_of_an_own_objective_runs(machine: Machine, tmp_path: Path) -> None:
+@pytest.fixture
+def images(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The example of an own objective, importable as its reader has it."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    return importlib.import_module("images")
+
+
+def test_the_example_of_an_own_objective_runs(
+    machine: Machine, images: ModuleType, tmp_path: Path
+) -> None:
     asked = re.search(
         r"topo-search (search --objective .*)", (ROOT / "examples/images.py").read_text()
     )
@@ -107,8 +148,42 @@ def test_the_example_of_an_own_objective_runs(machine: Machine, tmp_path: Path) 
     assert printed["best"]["value"] > 0.1
     assert "filters" in report.read_text(encoding="utf-8")
     machine.run("export", printed["study"], "-o", "taken")
-    with zipfile.ZipFile(machine.folder / "taken" / "weights") as keras_file:
-        assert "model.weights.h5" in keras_file.namelist()
+    network = (machine.folder / "taken" / "weights").read_bytes()
+    assert score(images, network, tmp_path) == pytest.approx(printed["best"]["value"], abs=1e-6)
+
+
+def score(images: ModuleType, network: bytes, folder: Path) -> float:
+    """Return the accuracy of a Keras file on the images that the example scores by."""
+    (folder / "network.keras").write_bytes(network)
+    _, x_valid, _, y_valid = images.split()
+    loaded = images.keras.saving.load_model(folder / "network.keras")
+    return float(loaded.evaluate(x_valid, y_valid, batch_size=450, verbose=0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_the_example_gives_the_weights_of_its_best_epoch(
+    images: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forgets(**parameters: Any) -> Any:
+        network = build(**parameters)
+        fit, fitted = network.fit, []
+
+        def fit_once(*data: Any, **options: Any) -> None:
+            fit(*data, **options)
+            if fitted:
+                network.set_weights([0 * part for part in network.get_weights()])
+            fitted.append(True)
+
+        network.fit = fit_once
+        return network
+
+    build = images.build
+    monkeypatch.setattr(images, "build", forgets)
+    parameters = {"filters": 8, "blocks": 1, "dropout": 0.0, "learning_rate": 0.01}
+    assignment = Assignment(trial="0", parameters=parameters, seed=0, plan={}, dataset=None)
+    outcome = images.objective(assignment, lambda step, value: step < 3)
+    assert outcome.weights is not None and outcome.value > 0.3
+    assert score(images, outcome.weights, tmp_path) == pytest.approx(outcome.value, abs=1e-6)
 
 
 def test_the_dashboard_answers_this_machine_only(machine: Machine) -> None:

@@ -2,6 +2,7 @@ import itertools
 import json
 import logging
 import math
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_strange_characters_of_a_password_and_a_socket_survive() -> None:
         "mysql://u:s3cret@h/d",
         "postgresql+psycopg://u:s3cret@h/d",
         "postgresql://u:s3cret@h:port/d",
+        "postgresql://u:s3cret@h/d?port=x",
         "u:s3cret@h/d",
         "u:s3cret@h/d://",
         "",
@@ -262,6 +264,8 @@ def test_what_is_wrong_with_a_server_is_said_in_one_line_without_the_password(
         f"postgresql://u:{password}@127.0.0.1:1/d": "Connection refused. Start the server",
         f"postgresql://u:{password}@host.invalid/d": "Check the host's name",
         f"postgresql://u:{password}@/d?host={tmp_path}": "No such file.*socket's folder",
+        f"{server_url}&sslmod=require": 'connection option "sslmod".*does not know: correct',
+        f"{server_url}&sslmode=requir": 'value: "requir". Correct this option in the URL',
     }
     for url, message in wrong.items():
         with pytest.raises(StorageError, match=message) as refusal:
@@ -285,6 +289,31 @@ def test_a_user_without_rights_is_told_which_are_missing(
                 connect(_with(url, username="topo_guest", password="guest"))
         finally:
             connection.exec_driver_sql("DROP ROLE topo_guest")
+    admin.dispose()
+
+
+def test_a_user_without_rights_on_the_tables_is_told_what_to_grant(
+    storage: Storage, database_url: str
+) -> None:
+    admin = sa.create_engine(normalise(database_url), isolation_level="AUTOCOMMIT")
+    guest = _with(database_url, username="topo_reader", password="guest")
+    with admin.connect() as connection:
+        connection.exec_driver_sql("CREATE ROLE topo_reader LOGIN PASSWORD 'guest'")
+        try:
+            with pytest.raises(StorageError, match="denied for table.*owns the tables") as refusal:
+                connect(guest)
+            grants = re.findall("GRANT [^;]*;", str(refusal.value))
+            assert len(grants) == 2
+            connection.exec_driver_sql(grants[0].replace("the user", "topo_reader"))
+            opened = connect(guest)
+            with pytest.raises(StorageError, match="denied for sequence.*ALL SEQUENCES"):
+                make_study(opened)
+            connection.exec_driver_sql(grants[1].replace("the user", "topo_reader"))
+            assert make_study(opened).id
+            opened.close()
+        finally:
+            connection.exec_driver_sql("DROP OWNED BY topo_reader")
+            connection.exec_driver_sql("DROP ROLE topo_reader")
     admin.dispose()
 
 

@@ -1,14 +1,16 @@
 """What the options of the command line mean."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from objectives.reading import Overrides
-from topo_search import cli_options
+from storage.connection import Storage
+from topo_search import cli_options, sampling, study
 from topo_search.cli import cli
 from topo_search.study import Options
 
@@ -73,6 +75,25 @@ def test_more_trials_that_are_none_are_refused(text: str) -> None:
 def test_unasked_a_study_is_as_the_readme_says(table: Path) -> None:
     options = asked(table, "--target", "b")
     assert options == Options(data=CSV, file="table.csv", target="b")
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "trials"),
+    [
+        (("--space", "depth", "--depth", "1:60"), 60),
+        (("--space", "depth", "--depth", "1:60", "--trials", "5"), 5),
+        ((), 50),
+    ],
+)
+def test_unasked_every_depth_of_a_space_of_depths_is_tried(
+    asked_for: tuple[str, ...], trials: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr("topo_search.study.studies.create", lambda _, **given: kept.update(given))
+    monkeypatch.setattr("topo_search.study.datasets.put", lambda *_: "0" * 64)
+    iris = Path(__file__).parents[2] / "examples" / "iris.csv"
+    study.create(cast(Storage, None), asked(iris, "--target", "species", *asked_for))
+    assert kept["trials"] == trials
 
 
 def test_what_is_asked_of_a_study_arrives(table: Path) -> None:
@@ -169,6 +190,23 @@ def test_every_command_explains_itself_and_its_options(command: str) -> None:
     assert explained.help and explained.help.splitlines()[0].endswith(".")
     flags = [flag for option in explained.params for flag in option.opts if flag.startswith("--")]
     assert all(flag in result.output for flag in flags)
+
+
+def test_the_sampler_is_told_of_as_it_is() -> None:
+    (sampler,) = (option for option in cli.commands["search"].params if option.name == "sampler")
+    assert isinstance(sampler, click.Option)
+    assert f"once {sampling.RANDOM} trials have ended" in (sampler.help or "")
+
+
+def test_every_command_but_web_prints_json() -> None:
+    def silent(command: click.Command) -> Iterator[str]:
+        if isinstance(command, click.Group):
+            for one in command.commands.values():
+                yield from silent(one)
+        elif not any("--json" in option.opts for option in command.params):
+            yield str(command.name)
+
+    assert list(silent(cli)) == ["web"]
 
 
 def test_inspect_says_where_the_table_begins_what_quotes_it_and_what_stays_a_value(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import click
 
 from topo_search.choices import VALUES
+from topo_search.study import TRIALS
 from topo_search.web.schemas import OPTIONS
 
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]")
@@ -15,6 +16,7 @@ _DEFAULT = re.compile(r"\s*\[default: (.*)\]")
 _SYNTAX = re.compile(
     rf", as 10m|; tab as \\t|; '' for none|\s*(May be r|R)epeat(ed|able)\.|{_DEFAULT.pattern}"
 )
+FILLED = {"trials": TRIALS}  # What the command line finds out by itself where nothing is said.
 NUMBERS = (click.IntRange, click.types.IntParamType, click.types.FloatParamType)
 
 
@@ -41,7 +43,7 @@ def field(name: str, label: str = "") -> Field:
         label: By default its name in words.
     """
     option = OPTIONS[name]
-    text, kind = option.help or "", option.type
+    text, kind, default = option.help or "", option.type, FILLED.get(name, option.default)
     unless = _DEFAULT.search(text)
     words = VALUES.get(name, {})
     choices = list(kind.choices) if isinstance(kind, click.Choice) else []
@@ -53,7 +55,7 @@ def field(name: str, label: str = "") -> Field:
         label=label,
         help="" if said.rstrip(".") == label else said,  # It would say the same twice.
         unless=unless[1] if unless else "",
-        value=str(option.default) if isinstance(option.default, int | float | str) else "",
+        value=str(default) if isinstance(default, int | float | str) else "",
         choices={value: words.get(value, value) for value in choices},
         kind="choice" if choices else "number" if number else "text",
         least=kind.min if isinstance(kind, click.IntRange) else None,

@@ -1,0 +1,50 @@
+"""What a search from Python takes; tests of the examples in the README run it."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import topo_search
+from topo_search import api
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [
+        ("timeout", "seconds"),
+        ("trail_timeout", "trial_timeout"),
+        ("test_file", "test"),
+        ("data", "table"),
+        ("validate", "validation"),
+        ("depth", "limits={'depth': …}"),
+        ("learning_rate", "limits={'learning-rate': …}"),
+        ("qqqq", None),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused_with_the_one_that_is_meant(
+    option: str, meant: str | None
+) -> None:
+    with pytest.raises(TypeError) as refused:
+        topo_search.search(Path("unread.csv"), "y", **{option: 5})
+    assert str(refused.value) == (
+        f"Expected an option that topo_search.search has. Received: {option}."
+        + (f" Did you mean {meant}?" if meant else "")
+    )
+
+
+def test_what_is_asked_of_those_who_serve_arrives(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served: dict[str, Any] = {}
+    monkeypatch.setenv("TOPO_SEARCH_HOME", str(tmp_path))
+    monkeypatch.setattr(api.forking, "warm_up", lambda _: None)
+    monkeypatch.setattr(api, "opened", lambda _: nullcontext())
+    monkeypatch.setattr(api, "View", lambda *_: SimpleNamespace(shown=nullcontext, tick=None))
+    monkeypatch.setattr(api.study, "create", lambda *_: (SimpleNamespace(id="k3v9x2"), "key"))
+    monkeypatch.setattr(api.delivery, "serve", lambda *_, **given: served.update(given))
+    asked = {"slots": 2, "slots_per_gpu": 3, "trial_timeout": 60.0}
+    topo_search.search(objective="mine:score", allow_objective=["other:score"], **asked)
+    assert served == asked | {"objectives": {"mine:score", "other:score"}, "on_tick": None}
