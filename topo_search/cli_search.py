@@ -45,6 +45,11 @@ if TYPE_CHECKING:
 def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
     """Search networks for a table; print the winner, write a report, hand over the network."""
     with open_storage(given, warm=True) as (settings, storage):
+        if given["parent"] is not None:
+            from storage import studies
+            from topo_search.delivery import check_allowed
+
+            check_allowed(studies.get(storage, given["parent"]), given["allow_objective"])
         row, key = _create(storage, csv, given)
         _serve(settings, storage, row, key, csv, report, json_, given)
 
