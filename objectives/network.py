@@ -21,7 +21,6 @@ from objectives.preprocessing import Sizes
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED, Dropout, Stack
 from objectives.topology import DEEPEST, Topology
 
-ORDINARY_DEPTH = 200  # Hidden layers; a functional model of 1,000 exceeds Python's recursion limit.
 # Periodic embeddings, PBLD of RealMLP (https://arxiv.org/abs/2407.04491): each number x becomes
 # (x, W cos(c x + b)), which lets a network bend sharply along one column.
 FREQUENCIES = 16
@@ -71,11 +70,11 @@ def delivered(
 ) -> keras.KerasTensor:
     """Build the network to be handed over on `tensors` and return its output.
 
-    Above 200 hidden layers the equal ones are one registered layer (`objectives.stack.Stack`),
-    which has to be importable where the network is loaded.
+    Where the topology `needs_stack` its equal layers are one registered layer
+    (`objectives.stack.Stack`), which has to be importable where the network is loaded.
     """
     hidden = _encoded(tensors, topology, sizes)
-    stack = stackable(topology) and topology.depth > ORDINARY_DEPTH
+    stack = topology.needs_stack
     hidden = _hidden(hidden, topology, stack=stack, dropout=False, padded=False)
     return _head(hidden, outputs)
 
