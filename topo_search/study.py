@@ -183,6 +183,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
     return {
         **_common(options, space),
         "facts": asdict(facts),
+        "sizes": sizes.to_json(),
         "limits": dict(options.limits),
         "dataset_name": options.file,
         "target": target.column,
