@@ -22,10 +22,11 @@ from objectives.encoder import encode, free_name, typed_columns
 from objectives.network import Weights
 from objectives.objective import Diverged, Final, Finish
 from objectives.preprocessing import Preprocessor, TargetScaler
+from objectives.sizes import count_weights
 from objectives.space import Space
 from objectives.splits import Split
 from objectives.table import Feature
-from objectives.tabular import Prepared, count_weights, fitted, prepared, trainer
+from objectives.tabular import Prepared, fitted, prepared, trainer
 from objectives.topology import Recipe, Topology
 from objectives.training import resident
 
@@ -61,7 +62,7 @@ def finish(assignment: Finish) -> Final:
         "best": {
             **{name: winner[name] for name in ("trial", "value", "parameters", "epochs", "seed")},
             "topology": str(topology),
-            "weights": count_weights(refitted.weights),
+            "weights": count_weights(topology, data.layout.sizes, data.outputs),
         },
         "refit_seed": refitted.seed,  # The trial's, unless it diverged with that.
         **_scored(data, predicted, assignment.looks, int(assignment.plan["seed"])),

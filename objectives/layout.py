@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from objectives.sizes import Sizes
 from objectives.table import Feature
 
 Floats = npt.NDArray[np.float64]
@@ -23,15 +24,6 @@ RARE_ROWS, RARE_SHARE = 5, 0.001  # a level in fewer training rows than either i
 LARGEST = 1e30  # numbers beyond it count as it: their squares would overflow
 
 _PUNCTUATION = string.punctuation.encode()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """How wide the arrays are: all that a network needs to know of a layout."""
-
-    numeric: int
-    dense: int
-    codes: tuple[int, ...]  # levels of each embedded column, with 0 for unknown and rare ones
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,18 +17,12 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from objectives.preprocessing import Sizes
+from objectives.sizes import EMBEDDED, FREQUENCIES, Sizes, level_values
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED, Dropout, Stack
 from objectives.topology import DEEPEST, Topology
 
-ORDINARY_DEPTH = 200  # Hidden layers; a functional model of 1,000 exceeds Python's recursion limit.
-# Periodic embeddings, PBLD of RealMLP (https://arxiv.org/abs/2407.04491): each number x becomes
-# (x, W cos(c x + b)), which lets a network bend sharply along one column.
-FREQUENCIES = 16
-EMBEDDED = 7  # Values W gives; with x itself, 8 a column.
 FREQUENCY_SCALE = 0.1 * 2 * math.pi  # Standard deviation of c at the start.
 FEW_WEIGHTS = 2**17  # Of a stack: it costs less to go over them than to compile once more.
-LEVEL_VALUES = 16  # At most so many values for a level of a large categorical column.
 SELF_NORMALISING = ("selu", "tanh")  # They keep the variance of what goes through a layer; …
 SHALLOW = 6  # … the others halve it, which does no harm in so many layers.
 
@@ -71,11 +65,11 @@ def delivered(
 ) -> keras.KerasTensor:
     """Build the network to be handed over on `tensors` and return its output.
 
-    Above 200 hidden layers the equal ones are one registered layer (`objectives.stack.Stack`),
-    which has to be importable where the network is loaded.
+    Where the topology `needs_stack` its equal layers are one registered layer
+    (`objectives.stack.Stack`), which has to be importable where the network is loaded.
     """
     hidden = _encoded(tensors, topology, sizes)
-    stack = stackable(topology) and topology.depth > ORDINARY_DEPTH
+    stack = topology.needs_stack
     hidden = _hidden(hidden, topology, stack=stack, dropout=False, padded=False)
     return _head(hidden, outputs)
 
@@ -205,10 +199,8 @@ def _encoded(
     if "dense" in tensors:
         parts.append(tensors["dense"])
     for index, levels in enumerate(sizes.codes):
-        values = min(LEVEL_VALUES, math.ceil(1.6 * levels**0.56))
-        parts.append(
-            layers.Embedding(levels, values, name=f"levels_{index}")(tensors["codes"][:, index])
-        )
+        embedding = layers.Embedding(levels, level_values(levels), name=f"levels_{index}")
+        parts.append(embedding(tensors["codes"][:, index]))
     return parts[0] if len(parts) == 1 else layers.Concatenate(name="joined")(parts)
 
 

@@ -15,11 +15,11 @@ from objectives.layout import (
     Integers,
     Layout,
     Levels,
-    Sizes,
     finite,
     rare_below,
 )
 from objectives.quantiles import WIDEST, Quantiles
+from objectives.sizes import Sizes
 
 __all__ = ["Arrays", "Layout", "Preprocessor", "Sizes", "TargetScaler", "Variant"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,11 +16,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from objectives import metrics, splits
-from objectives.network import Weights
 from objectives.objective import Assignment, Outcome, Report
 from objectives.preprocessing import Arrays, Layout, Preprocessor, TargetScaler, Variant
 from objectives.program import Fold
 from objectives.shared import packed, shared, unpacked
+from objectives.sizes import count_weights
 from objectives.space import Space
 from objectives.table import Feature, Reading, Target, apply_reading, split_target
 from objectives.topology import Recipe
@@ -52,7 +51,7 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
         attributes={
             "topology": str(topology),
             "depth": topology.depth,
-            "weights": count_weights(training.weights[0]),
+            "weights": count_weights(topology, data.layout.sizes, data.outputs),
             "seconds": time.perf_counter() - started,
             "epoch_seconds": training.epoch_seconds,
             "epochs": len(training.values),
@@ -255,8 +254,3 @@ def _part(arrays: Mapping[str, NDArray[Any]], part: str) -> dict[str, NDArray[An
     """Return the arrays of one part of the rows, by the names that they have without it."""
     named = {name.partition(" ")[::2]: array for name, array in arrays.items()}
     return {name: array for (of, name), array in named.items() if of == part}
-
-
-def count_weights(weights: Weights) -> int:
-    """Return how many numbers a network learned; moving statistics are not learned."""
-    return sum(math.prod(value.shape) for name, value in weights.items() if "/moving_" not in name)

@@ -153,7 +153,7 @@ def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Ex
         y = np.append(_numbers(distinct, rule), np.nan)[values]
         known = np.isfinite(y)
     else:
-        y = _class_codes(texts, target, rule)
+        y = _class_codes(texts, target, rule, table.lines)
         known = y >= 0
     if not known.any():
         raise ReadingError(f"Expected a value in the target column {target.column!r} in some row.")
@@ -222,9 +222,9 @@ def _keys(texts: Strings, rule: ColumnRule) -> tuple[np.ndarray[Any, Any], Strin
 
 
 def _class_codes(
-    texts: Strings, target: Target, rule: ColumnRule
+    texts: Strings, target: Target, rule: ColumnRule, lines: np.ndarray[Any, np.dtype[np.int64]]
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return each row's class code, -1 where the target is missing."""
+    """Return each row's class code, -1 where the target is missing; `lines` are the rows'."""
     codes, distinct = _factorized(texts)
     classes = _meanings(np.array(target.classes, dtype=object), rule)
     place = {meaning: code for code, meaning in enumerate(classes)}
@@ -234,6 +234,7 @@ def _class_codes(
         row = int(np.argmax(y == -2))
         raise ReadingError(
             f"Expected one of the classes {', '.join(target.classes[:20])} in the target column "
-            f"{target.column!r}. Received {texts[row]!r} in row {row + 1}."
+            f"{target.column!r}. Received {texts[row]!r} on line {lines[row]}. "
+            "Add such rows to the table, or leave them out of the test file."
         )
     return y

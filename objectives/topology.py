@@ -14,6 +14,7 @@ SCALINGS = ("standard", "robust", "quantile")
 RARE_LEVELS = ("keep", "merge")
 CLASS_WEIGHTS = ("none", "balanced")
 DEEPEST = 1000  # Hidden layers; beyond it nothing has been measured.
+ORDINARY_DEPTH = 200  # Hidden layers; a functional model of 1,000 exceeds Python's recursion limit.
 WIDEST = 65_536  # Units of a layer; one square layer of that width is 16 GiB of weights.
 SHOWN = 6  # Layers of differing widths a topology's text names before it abbreviates.
 
@@ -65,6 +66,11 @@ class Topology:
     def uniform(self) -> bool:
         """Whether all hidden layers have one width and one activation."""
         return len(set(self.widths)) == 1 and len(set(self.activations)) == 1
+
+    @property
+    def needs_stack(self) -> bool:
+        """Whether it is handed over with `objectives.stack.Stack`, not Keras's layers alone."""
+        return self.uniform and self.depth > ORDINARY_DEPTH
 
     def __str__(self) -> str:
         parts = [self._stack_text()]

@@ -28,13 +28,19 @@ class LeaseLostError(RuntimeError):
     """The lease is no longer the caller's to begin: taken over, ended, or its study is not open."""
 
 
-def begin(storage: Storage, lease: Lease, distributions: Mapping[str, BaseDistribution]) -> int:
+def begin(
+    storage: Storage,
+    lease: Lease,
+    distributions: Mapping[str, BaseDistribution],
+    attributes: Mapping[str, Any] | None = None,
+) -> int:
     """Return the number of the lease's trial, created RUNNING now unless it was before.
 
     Args:
         storage: Where the study is.
         lease: A lease of kind "trial".
         distributions: Of every parameter of the lease.
+        attributes: User attributes that are known before it ends, JSON.
 
     Raises:
         LeaseLostError: The lease is no longer the caller's, or the study is paused.
@@ -44,7 +50,8 @@ def begin(storage: Storage, lease: Lease, distributions: Mapping[str, BaseDistri
         held = _hold_open(connection, lease)
         if held is not None and held.study_state in OPEN:
             if held.trial_number is None:
-                return _create(connection, held, held.parameters, distributions)[1]
+                given = held.parameters, distributions, attributes or {}
+                return _create(connection, held, *given)[1]
             again = {"worker": held.owner, "attempts": held.attempt}
             optuna_rows.set_attributes(connection, held.trial_id, again)
             return int(held.trial_number)
@@ -134,7 +141,7 @@ def close(
     """
     trial_id, number = held.trial_id, held.trial_number
     if trial_id is None:
-        trial_id, number = _create(connection, held, {}, {})
+        trial_id, number = _create(connection, held, {}, {}, {})
         attributes = {**attributes, "parameters": held.parameters}
     optuna_rows.set_attributes(connection, trial_id, attributes)
     optuna_rows.set_end(connection, trial_id, state, value)
@@ -248,6 +255,7 @@ def _create(
     held: sa.Row[Any],
     parameters: Mapping[str, Any],
     distributions: Mapping[str, BaseDistribution],
+    attributes: Mapping[str, Any],
 ) -> tuple[int, int]:
     """Create the trial of a lease and return Optuna's id of it and its number."""
     trial_id, number = optuna_rows.create(
@@ -258,14 +266,14 @@ def _create(
         .where(tables.lease.c.id == held.id)
         .values(trial_id=trial_id, trial_number=number)
     )
-    attributes = {
+    ours = {
         "lease": str(held.id),
         "unit": held.unit,
         "seed": held.seed,
         "worker": held.owner,
         "attempts": held.attempt,
     }
-    optuna_rows.set_attributes(connection, trial_id, attributes)
+    optuna_rows.set_attributes(connection, trial_id, {**attributes, **ours})
     return trial_id, number
 
 

@@ -85,7 +85,8 @@ class Hands:
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
         assignment = self.persist(partial(held.served.assignment, held.lease))
-        begin = partial(trials.begin, self.storage, held.lease, held.served.distributions)
+        served, attributes = held.served, held.served.described(held.lease.parameters)
+        begin = partial(trials.begin, self.storage, held.lease, served.distributions, attributes)
         self.held[assignment.trial] = replace(held, number=self.persist(begin))
         slot.give(assignment)
 
@@ -102,6 +103,7 @@ class Hands:
         if slot.assignment is None:
             return
         held = self.held.get(slot.assignment.trial)
+        spent = _spent(slot, message)  # Before the slot goes on with another.
         if not isinstance(message, Reported):
             slot.assignment = None
         if isinstance(message, Ended) and (held is None or message.result is not None):
@@ -110,17 +112,19 @@ class Hands:
             return
         try:
             with self._having(held):
-                self._act(slot, held, message)
+                self._act(slot, held, message, spent)
         except (TypeError, ValueError) as error:
             # Whoever took this trial over would not fare better: it is its own fault.
             if isinstance(message, Reported):
                 slot.stop_trial()
             reason = storable(f"what it said cannot be kept: {error}")
             logger.error("%s: %s", held, reason, exc_info=True, extra=held.about)
-            self._fail(held, reason, None)
+            self._fail(held, reason, None, spent)
 
-    def _act(self, slot: Slot, held: Held, message: Reported | Ended | Died) -> None:
-        """Act on what was said of a trial in hand.
+    def _act(
+        self, slot: Slot, held: Held, message: Reported | Ended | Died, spent: dict[str, Any]
+    ) -> None:
+        """Act on what was said of a trial in hand, on which so many epochs and seconds were spent.
 
         Raises:
             TypeError, ValueError: It cannot be kept.
@@ -130,7 +134,7 @@ class Hands:
                 self._judge(slot, held, message)
             case Died():
                 self.slots_lost += 1
-                self._hand_back(held, message)
+                self._hand_back(held, message, spent)
             case Ended(result=Outcome() as outcome):
                 attributes = {**outcome.metrics, **outcome.attributes}
                 if self._end(held, "complete", outcome.value, attributes) and outcome.weights:
@@ -138,9 +142,10 @@ class Hands:
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(diverged=True) if held.lease.kind == "trial":
-                self._end(held, "pruned", None, {"reason": "diverged", "seconds": slot.seconds})
+                self._end(held, "pruned", None, {"reason": "diverged", **spent})
             case Ended():
-                self._fail(held, message.reason or "the loss is not finite", message.traceback)
+                reason = message.reason or "the loss is not finite"
+                self._fail(held, reason, message.traceback, spent)
 
     def _judge(self, slot: Slot, held: Held, report: Reported) -> None:
         """Keep a report; where it is not good enough, end the trial with its value."""
@@ -160,7 +165,6 @@ class Hands:
         self, held: Held, state: State, value: float | None, attributes: dict[str, Any]
     ) -> bool:
         """Deliver how a trial ended; the first end stands. Returns whether this one does."""
-        attributes = held.served.described(held.lease.parameters) | attributes
         end = partial(trials.end, self.storage, held.lease, state=state, value=value)
         stands = self.persist(partial(end, attributes=attributes))
         if stands:
@@ -173,7 +177,7 @@ class Hands:
         self.drop(held)
         return stands
 
-    def _fail(self, held: Held, reason: str, traceback: str | None) -> None:
+    def _fail(self, held: Held, reason: str, traceback: str | None, spent: dict[str, Any]) -> None:
         """End a trial that failed by its own fault; a study that cannot be finished is paused."""
         if held.lease.kind == "finish":
             reason = f"finishing failed: {reason}"
@@ -183,15 +187,16 @@ class Hands:
             return
         if traceback:
             logger.error("%s: %s", held, reason, extra=held.about | {"traceback": traceback})
-        if self._end(held, "failed", None, {"reason": reason, "traceback": traceback or ""}):
+        attributes = {"reason": reason, "traceback": traceback or "", **spent}
+        if self._end(held, "failed", None, attributes):
             pause = partial(failures.pause_failing, self.storage, held.lease.study)
             if why := self.persist(pause):
                 logger.error("Study %s is paused: %s.", held.lease.study, why, extra=held.about)
 
-    def _hand_back(self, held: Held, died: Died) -> None:
+    def _hand_back(self, held: Held, died: Died, spent: dict[str, Any]) -> None:
         """Let a trial whose slot died be tried again, unless it was ended for its own fault."""
         if not died.again:
-            self._fail(held, died.reason, None)
+            self._fail(held, died.reason, None, spent)
             return
         logger.warning("%s: %s.", held, died.reason, extra=held.about)
         release = partial(leases.release, self.storage, held.lease, spent=True)
@@ -215,7 +220,7 @@ class Hands:
         try:
             self.persist(partial(finish.keep, held.served, held.lease, final))
         except ValueError as error:
-            self._fail(held, str(error), None)
+            self._fail(held, str(error), None, {})
         self.drop(held)
 
     def lose(self, slot: Slot, held: Held) -> None:
@@ -227,3 +232,9 @@ class Hands:
     def drop(self, held: Held) -> None:
         """Let go of what has ended, or is another's."""
         self.held.pop(str(held.lease.token), None)
+
+
+def _spent(slot: Slot, message: Reported | Ended | Died) -> dict[str, Any]:
+    """Return the epochs and seconds that a slot has spent on its trial, as far as it said."""
+    step = message.step if isinstance(message, Ended) else slot.step
+    return {"epochs": step, "seconds": slot.seconds}

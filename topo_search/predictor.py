@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from objectives.reading import Reading
+from objectives.features import Feature, features_of
+from objectives.reading import ColumnRule, Reading
+from objectives.space import Space
 from objectives.table import Table, apply_reading, read_rows
 from storage import artifacts
 from storage.connection import Storage
@@ -23,6 +25,17 @@ if TYPE_CHECKING:
 
 NETWORK, READING, README = "network.keras", "reading.json", "README.md"
 WEIGHTS = "weights"  # Of a user's own objective.
+LONGEST_NAME = 1_000  # Characters of a column's name as a network takes it.
+PARTS = {  # What the numbers are that a network takes of a date.
+    "year": "the year",
+    "month": "the month, 1 to 12",
+    "day": "the day of the month",
+    "weekday": "the day of the week, 0 on Monday",
+    "hour": "the hour, 0 to 23",
+    "minute": "the minute",
+    "second": "the second",
+    "days": "days since {origin}, with their fraction",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,14 +189,18 @@ def _readme(row: StudyRow) -> str:
     plan, outcome = row.plan, row.outcome or {}
     best, test = outcome["best"], outcome["test"]
     metric = str(plan["metric"])
-    kinds = {column["name"]: column["kind"] for column in plan["columns"]}
-    columns = "\n".join(
-        f"- `{format_name(name)}` ({kind})"
-        for name, kind in kinds.items()
-        if name != plan["target"]
-        and name not in plan["drop"]
-        and kind not in ("identifier", "constant", "empty")
+    reading = Reading.from_json(plan["reading"])
+    rules = {rule.name: rule for rule in reading.columns}
+    takes = "\n".join(
+        f"- `{format_name(feature.name, LONGEST_NAME)}` ({_values(feature, rules[feature.column])})"
+        for feature in features_of(reading)
+        if feature.column not in (plan["target"], *plan["drop"])
     )
+    topology, _ = Space.from_json(plan["space"]).decode(best["parameters"])
+    needs, layer = "Keras alone", ""
+    if topology.needs_stack:
+        needs = "Keras and topo-search, of which so deep a network needs one registered layer"
+        layer = ", objectives.stack"
     gives = (
         "probabilities of " + ", ".join(f"`{format_name(name)}`" for name in plan["classes"])
         if plan["classes"]
@@ -199,16 +216,28 @@ A CSV, read by the rules in `{READING}`:
 
     topo-search predict . new.csv -o predictions.csv
 
-Typed columns by name, with Keras alone (numbers as float64, NaN where missing; text as strings, ""
-where missing; all of shape (rows, 1)):
+Typed values by name, with {needs} (numbers and yes or no as
+float64, NaN where missing; text and categories as strings, "" where missing; all of shape
+(rows, 1)):
 
-    import keras, numpy as np
+    import keras, numpy as np{layer}
     network = keras.models.load_model("{NETWORK}")
     columns = {{name: np.array([[value]]) for name, value in one_row.items()}}
     columns = {{name: keras.ops.convert_to_tensor(column) for name, column in columns.items()}}
     print(network(columns))  # {gives}
 
-Columns:
+What `one_row` holds:
 
-{columns}
+{takes}
 """
+
+
+def _values(feature: Feature, rule: ColumnRule) -> str:
+    """Return in words what a feature's values are, and how the column gives them."""
+    if feature.kind == "boolean":
+        words = rule.words or ("0", "1")
+        return "boolean: " + ", ".join(f"{n} = {format_name(w)}" for n, w in enumerate(words))
+    if rule.kind != "datetime":
+        return feature.kind
+    part = feature.name.removeprefix(f"{rule.name}.").rstrip("_")
+    return f"numeric: {PARTS[part].format(origin=rule.origin)}"

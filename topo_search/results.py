@@ -179,7 +179,7 @@ def results_of(
         curves=_curves(ended, leaderboard["trial"].head(CURVES)),
         importances=importances,
         importances_reason=importances_reason,
-        columns=_table_columns(plan, outcome),
+        columns=_table_columns(plan),
         warnings=tuple(str(warning) for warning in plan.get("warnings") or ()),
     )
 
@@ -280,16 +280,14 @@ def _seconds(trials: list[FrozenTrial]) -> float | None:
     return (max(ends) - min(starts)).total_seconds() if starts and ends else None
 
 
-def _table_columns(plan: Mapping[str, Any], outcome: Mapping[str, Any] | None) -> pd.DataFrame:
-    said = {}
-    for item in (outcome or {}).get("left_out") or ():
-        name, why = (item["column"], item["reason"]) if isinstance(item, Mapping) else (item, "")
-        said[name] = why or "left out"
+def _table_columns(plan: Mapping[str, Any]) -> pd.DataFrame:
     kinds = {rule["name"]: rule["kind"] for rule in (plan.get("reading") or {}).get("columns", ())}
     rows = []
     for name, kind in kinds.items():
-        why = "left out as asked" if name in plan.get("drop", ()) else said.get(name, "")
+        why = _UNUSED_KINDS.get(kind, "")
+        if name in plan.get("drop", ()):
+            why = "left out as asked"
         if name == plan.get("target"):
             kind, why = "target", ""
-        rows.append({"column": name, "kind": kind, "why": why or _UNUSED_KINDS.get(kind, "")})
+        rows.append({"column": name, "kind": kind, "why": why})
     return pd.DataFrame(rows, columns=["column", "kind", "why"])

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from topo_search import charts, summary
+from topo_search import charts, dialect, summary
 from topo_search.comparison import comparison
 from topo_search.diagram import draw
 from topo_search.formats import (
@@ -36,7 +36,6 @@ COMMANDS = {
     "results": "See these results in the terminal",
     "dashboard": "Look at every trial in optuna-dashboard",
 }
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}
 
 
 def head(results: Results) -> Markup:
@@ -152,12 +151,9 @@ def reading(results: Results) -> Markup:
         return EMPTY
     used = columns[(columns["why"] == "") & (columns["kind"] != "target")]
     kinds = used["kind"].value_counts().items()
-    separator = rules.get("separator", "")
     rows = ((name, results.rows.get(name)) for name in ("train", "validation", "test", "dropped"))
     facts = {
-        "Encoding": format_name(rules.get("encoding", "")),
-        "Separator": _SEPARATORS.get(separator) or format_name(repr(separator)),
-        "Header": "yes" if rules.get("header") else "none; the columns were numbered",
+        **dialect.described(rules),
         "Rows": ", ".join(f"{format_count(count)} {name}" for name, count in rows if count),
         "Columns used": ", ".join(f"{count:,} {format_name(kind)}" for kind, count in kinds),
         "Columns left out": format_count(len(results.left_out)),
@@ -168,7 +164,7 @@ def reading(results: Results) -> Markup:
         _listing("Warnings", results.warnings),
         _columns("Left out", results.left_out, "Why"),
         _folded("Columns used", _columns("", used)),
-        _folded("Rows left out", _listing("", _dropped(results))),
+        _folded("Rows left out", _dropped(results)),
     )
 
 
@@ -253,15 +249,21 @@ def _columns(title: str, columns: pd.DataFrame, why: str = "") -> Markup:
         )
         for row in columns.head(MOST_COLUMNS).to_dict("records")
     ]
-    more = len(columns) - MOST_COLUMNS
     heading = Markup('<h3 class="list">{}</h3>').format(title) if title else EMPTY
-    rest = Markup('<p class="note">and {} more</p>').format(format_count(more))
-    return heading + table(title or "Columns", headings, rows) + (rest if more > 0 else EMPTY)
+    listing = table(title or "Columns", headings, rows)
+    return heading + listing + _more(len(columns) - MOST_COLUMNS)
 
 
-def _dropped(results: Results) -> list[str]:
+def _dropped(results: Results) -> Markup:
     rows = results.plan.get("dropped_rows") or ()
-    return [f"line {format_count(row['line'])}: {row['reason']}" for row in rows]
+    texts = [f"line {format_count(row['line'])}: {row['reason']}" for row in rows]
+    return _listing("", texts) + _more(results.plan.get("dropped", 0) - len(rows))
+
+
+def _more(count: int) -> Markup:
+    """Return how many more there are than a list shows; nothing where it shows all."""
+    rest = Markup('<p class="note">and {} more</p>').format(format_count(count))
+    return rest if count > 0 else EMPTY
 
 
 def _listing(title: str, texts: Sequence[str]) -> Markup:

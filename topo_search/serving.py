@@ -14,6 +14,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
 from objectives.objective import Assignment
+from objectives.sizes import Sizes, count_weights
 from objectives.space import Space
 from storage import datasets, trials
 from storage.connection import Storage
@@ -117,7 +118,11 @@ class Served:
         if self.space.name == "own":
             return {}
         topology, _ = self.space.decode(parameters)
-        return {"topology": str(topology), "depth": topology.depth}
+        found = {"topology": str(topology), "depth": topology.depth}
+        if "sizes" in self.plan:  # Older studies do not know them.
+            sizes, outputs = Sizes.from_json(self.plan["sizes"]), len(self.plan["classes"]) or 1
+            found["weights"] = count_weights(topology, sizes, outputs)
+        return found
 
     def prunes(self, number: int, step: int, value: float) -> bool:
         """Judge a trial at a step it reported.

@@ -42,13 +42,14 @@ class Reported:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """From the slot: a trial or a finish is through; one of the three says how."""
+    """From the slot: a trial or a finish is through; one of the next three says how."""
 
     trial: str
     result: Outcome | Final | None = None
     diverged: bool = False
     reason: str | None = None  # Why it failed, in one line.
     traceback: str | None = None
+    step: int = 0  # The last one that was reported, also where it was no rung.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,22 +92,23 @@ def main(connection: Connection, surroundings: Surroundings) -> None:
 def work(message: Assignment | Finish, connection: Connection) -> Ended:
     """Train a trial, or finish a study, and say how it ended."""
     trial = message.trial
+    reports = Reports(trial, connection)
     try:
         if isinstance(message, Finish):
             from objectives.finishing import finish
 
             return Ended(trial=trial, result=finish(message))
         objective = objective_named(str(message.plan["objective"]))
-        outcome = checked(objective(message, Reports(trial, connection)))
+        outcome = checked(objective(message, reports))
         if not math.isfinite(outcome.value):
-            return Ended(trial=trial, diverged=True)
-        return Ended(trial=trial, result=outcome)
+            return Ended(trial=trial, diverged=True, step=reports.step)
+        return Ended(trial=trial, result=outcome, step=reports.step)
     except Diverged:
-        return Ended(trial=trial, diverged=True)
+        return Ended(trial=trial, diverged=True, step=reports.step)
     except Exception as error:  # Whatever an objective raises is that trial's failure.
         reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")[:500]
         told = storable(traceback.format_exc()[-20_000:])
-        return Ended(trial=trial, reason=storable(reason), traceback=told)
+        return Ended(trial=trial, reason=storable(reason), traceback=told, step=reports.step)
 
 
 class Reports:
@@ -114,6 +116,7 @@ class Reports:
 
     def __init__(self, trial: str, connection: Connection) -> None:
         self.trial, self.connection, self.rung = trial, connection, 1
+        self.step = 0  # The last one reported.
 
     def __call__(self, step: int, value: float) -> bool:
         """Return whether to go on after a step.
@@ -128,6 +131,7 @@ class Reports:
             )
         if not math.isfinite(value):
             raise Diverged(f"The value at step {step} is {value}.")
+        self.step = int(step)
         try:
             if step >= self.rung:  # Only rungs are judged; every report costs the database a visit.
                 self.connection.send(Reported(trial=self.trial, step=int(step), value=float(value)))

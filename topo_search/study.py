@@ -37,6 +37,7 @@ TRIALS = 50  # Where nothing is asked for, and the space has no end of its own.
 MOST_TRIALS = 1_000_000
 HIGHEST_SEED = 2**31 - 1
 EPOCHS = 100  # At most, where nothing is asked for.
+LISTED_ROWS = 100  # Rows left out that a plan names; the rest it counts.
 # What a study that begins with another's trials cannot have of its own.
 THE_PARENTS = (
     *("data", "target", "task", "metric", "seed", "test_data", "test_share", "validation"),
@@ -186,6 +187,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
     return {
         **_common(options, space),
         "facts": asdict(facts),
+        "sizes": sizes.to_json(),
         "limits": dict(options.limits),
         "dataset_name": options.file,
         "target": target.column,
@@ -199,7 +201,10 @@ def tabular_plan(options: Options) -> dict[str, Any]:
             for column in table.columns
         ],
         "warnings": [*table.warnings, *target_warnings(table, target), *told],
-        "dropped_rows": [{"line": row.line, "reason": row.reason} for row in table.dropped[:100]],
+        "dropped": len(table.dropped),  # Rows left out as they could not be read.
+        "dropped_rows": [
+            {"line": row.line, "reason": row.reason} for row in table.dropped[:LISTED_ROWS]
+        ],
         "drop": list(drop),
         "validation": validation,
         "test_share": options.test_share,

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from objectives.objective import Assignment, Diverged, Outcome, Report
@@ -26,6 +27,12 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
     fates = assignment.plan.get("fates", {})
     x = str(assignment.parameters["x"])
     return FATES[fates.get(x, fates.get("rest", "quick"))](assignment, report)
+
+
+def of_a_table(assignment: Assignment, report: Report) -> Outcome:
+    """Do what the plan of a table's study has for the trial's depth."""
+    x = {"x": assignment.parameters["depth"]}
+    return objective(replace(assignment, parameters=x), report)
 
 
 def quick(assignment: Assignment, report: Report) -> Outcome:
@@ -94,6 +101,13 @@ def diverges(assignment: Assignment, report: Report) -> Outcome:
     raise Diverged("The loss is nan.")
 
 
+def diverges_later(assignment: Assignment, report: Report) -> Outcome:
+    """Report brilliantly for two steps, then say so."""
+    report(1, 1000.0)
+    report(2, 1000.0)
+    raise Diverged("The loss is nan.")
+
+
 def is_not_a_number(assignment: Assignment, report: Report) -> Outcome:
     """Return what is no score."""
     return Outcome(value=float("nan"))
@@ -128,6 +142,7 @@ FATES: dict[str, Callable[[Assignment, Report], Outcome]] = {
             crashes,
             raises,
             diverges,
+            diverges_later,
             is_not_a_number,
             greedy,
         ),

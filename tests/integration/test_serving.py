@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 from stored_studies import claimed, optuna_trials
 
+from objectives.sizes import Sizes, count_weights
 from storage import claiming, trials
 from storage.connection import Storage
 from storage.rows import Lease
@@ -56,7 +57,23 @@ def test_a_draw_is_a_point_of_the_space_and_described(served: Served) -> None:
     parameters = leased(served).parameters
     assert served.space.contains(parameters)
     topology, _ = served.space.decode(parameters)
-    assert served.described(parameters) == {"topology": str(topology), "depth": topology.depth}
+    sizes = Sizes(numeric=2, dense=0, codes=())
+    assert served.described(parameters) == {
+        "topology": str(topology),
+        "depth": topology.depth,
+        "weights": count_weights(topology, sizes, 2),
+    }
+
+
+def test_a_network_that_predicts_a_number_has_one_output(storage: Storage, tmp_path: Path) -> None:
+    data = "p,q,y\n" + "".join(f"{k % 7},{k % 5},{k * 1.5}\n" for k in range(60))
+    row, _ = create(storage, Options(data=data.encode(), file="t.csv", target="y", trials=1))
+    served = Served(storage=storage, row=row, cache=tmp_path)
+    parameters = leased(served).parameters
+    weights = count_weights(
+        served.space.decode(parameters)[0], Sizes(numeric=2, dense=0, codes=()), 1
+    )
+    assert served.described(parameters)["weights"] == weights
 
 
 def test_another_worker_draws_the_same_for_the_same_unit(served: Served) -> None:

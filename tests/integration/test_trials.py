@@ -55,6 +55,16 @@ def test_a_trial_begins_running_with_all_its_parameters_and_attributes(storage: 
     assert trial.user_attrs.keys() < set(OURS)  # What an objective may not name its own.
 
 
+def test_what_is_known_of_a_trial_before_it_ends_is_kept_from_its_beginning(
+    storage: Storage,
+) -> None:
+    lease = claimed(storage, study := make_study(storage))
+    trials.begin(storage, lease, DISTRIBUTIONS, {"topology": "2 × 8 relu", "weights": 90})
+    [trial] = optuna_trials(storage, study)
+    assert trial.state.name == "RUNNING"
+    assert (trial.user_attrs["topology"], trial.user_attrs["weights"]) == ("2 × 8 relu", 90)
+
+
 def test_trials_of_plain_optuna_meanwhile_are_counted(storage: Storage) -> None:
     study = make_study(storage, trials=20)
     plain, units = trials.optuna_study(storage, study), [claimed(storage, study) for _ in range(20)]

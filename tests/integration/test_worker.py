@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
-from stored_studies import let_expire, optuna_trials
+from stored_studies import ended_leases, let_expire, optuna_trials
 from stories import (
     OBJECTIVE,
     Serve,
@@ -23,13 +23,17 @@ from stories import (
     make_study,
 )
 
-from storage import claiming, events, studies, tables, trials
+from objectives.sizes import Sizes, count_weights
+from objectives.space import Space
+from storage import claiming, datasets, events, studies, tables, trials
 from storage.connection import Storage
 from storage.rows import Lease, StudyRow
 from topo_search import forking, pool
 from topo_search.slot import NICENESS
+from topo_search.study import Options, tabular_plan
 from topo_search.worker import Worker
 
+OF_A_TABLE = "toy_objectives:of_a_table"
 PRELOAD = forking.PRELOAD  # As in earnest; other tests here do without TensorFlow.
 
 
@@ -183,6 +187,45 @@ def test_a_trial_that_diverges_is_pruned(storage: Storage, folder: Path, serve: 
     assert reasons == ["diverged", "diverged", None]
 
 
+def test_every_trial_of_a_table_says_what_it_was_however_it_ended(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    data = "p,q,y\n" + "".join(f"{k % 7},{k % 5},{'ab'[k % 2]}\n" for k in range(60))
+    limits = {"depth": "1:9", "width": "4"}
+    options = Options(data=data.encode(), target="y", space="depth", limits=limits, epochs=9)
+    ends = {"6": "bad_first", "7": "diverges_later", "8": "raises", "9": "dies"}
+    own = {"objective": OF_A_TABLE, "pruner": "asha", "folder": str(folder), "fates": ends}
+    plan = tabular_plan(options) | own
+    dataset = datasets.put(storage, data.encode(), "t.csv")
+    made = {"direction": "maximize", "dataset": dataset, "trials": 9}
+    study, _ = studies.create(storage, plan=plan, **made)
+
+    def all_have_ended(one: Worker) -> bool:
+        if len(ended_leases(storage, study)) < 9:
+            return False
+        one.drain()  # What the toys gave is nothing to finish with.
+        return True
+
+    serve(all_have_ended, objectives=[OF_A_TABLE])
+    found = {trial.user_attrs["depth"]: trial for trial in optuna_trials(storage, study)}
+    reasons = {depth: trial.user_attrs.get("reason") for depth, trial in found.items() if depth > 5}
+    assert reasons == {
+        6: "pruned at step 1",
+        7: "diverged",
+        8: "RuntimeError: no such layer",
+        9: "gave up after 3 attempts: the slot was ended by SIGKILL",
+    }
+    sizes = Sizes.from_json(plan["sizes"])
+    space = Space.from_json(plan["space"])
+    for depth, trial in found.items():
+        topology, _ = space.decode(trial.params)
+        said = {"topology": str(topology), "weights": count_weights(topology, sizes, 2)}
+        assert said.items() <= trial.user_attrs.items(), depth
+    epochs = {depth: found[depth].user_attrs["epochs"] for depth in (6, 7, 8)}
+    assert epochs == {6: 1, 7: 2, 8: 0}
+    assert all(found[depth].user_attrs["seconds"] > 0 for depth in epochs)
+
+
 def test_a_prune_ends_a_trial_with_its_rungs_value_whatever_it_reported_later(
     storage: Storage, folder: Path, serve: Serve
 ) -> None:
@@ -255,6 +298,7 @@ def test_a_trial_that_takes_too_long_is_failed_at_once_with_the_reason(
     assert fates(storage, study) == ["FAIL", "COMPLETE"]
     attributes = optuna_trials(storage, study)[0].user_attrs
     assert (attributes["reason"], attributes["attempts"]) == ("took longer than 1 s", 1)
+    assert attributes["epochs"] == 1 and attributes["seconds"] > 1
 
 
 def time_nearly_passes(storage: Storage, study: StudyRow) -> Step:

@@ -14,6 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from topo_search import charts
 from topo_search.charts.style import MOST_POINTS, count_axis, safe, score_axis
+from topo_search.formats import format_seconds
 from topo_search.results import Results, results_of
 
 ALL = [
@@ -23,6 +24,7 @@ ALL = [
     charts.score_by_depth,
     charts.seconds_by_depth,
     charts.score_by_weights,
+    charts.score_by_seconds,
     charts.seconds_by_weights,
     charts.confusion,
     charts.predictions,
@@ -58,7 +60,8 @@ def test_charts_are_those_that_say_something() -> None:
     assert list(charts.charts_of(results(0))) == []
     assert list(charts.charts_of(results(1, finished=False))) == ["learning-curves"]
     assert {"history", "confusion", "score-by-depth", "seconds-by-depth", "score-by-weights",
-            "importances", "slice-1"} <= set(charts.charts_of(results(50)))  # fmt: skip
+            "score-by-seconds", "seconds-by-weights", "importances",
+            "slice-1"} <= set(charts.charts_of(results(50)))  # fmt: skip
     assert "confusion" not in charts.charts_of(results(50, finished=False))
     assert "predictions" in charts.charts_of(regression())
 
@@ -111,7 +114,21 @@ def test_the_front_holds_what_nothing_smaller_beats(direction: str, front: list[
     frame = pd.DataFrame(
         {"weights": [20, 20, 30, 10, 40, 50], "value": [0.4, 0.6, 0.6, 0.5, 0.7, 0.7]}
     )
-    assert list(charts.pareto(frame, direction).index) == front
+    assert list(charts.pareto(frame, "weights", direction).index) == front
+
+
+def test_score_by_seconds_draws_every_complete_trial_and_what_nothing_faster_beats() -> None:
+    found = results(50)
+    figure = charts.score_by_seconds(found)
+    shown, front = figure.data
+    board = found.leaderboard
+    assert sorted(shown.x) == pytest.approx(sorted(board["seconds"]))
+    assert (front.x[0], front.y[-1]) == (board["seconds"].min(), board["value"].max())
+    assert list(front.x) == sorted(front.x) and list(front.y) == sorted(front.y)
+    assert figure.layout.xaxis.title.text == "seconds in a trial"
+    slowest = format_seconds(board["seconds"][board["value"].idxmax()])
+    assert f"The best network took {slowest} " in charts.text_of(figure)
+    assert f"{len(front.x)} networks are such that none faster" in charts.text_of(figure)
 
 
 def test_the_winner_stands_out_among_the_curves() -> None:

@@ -67,8 +67,8 @@ def test_what_is_new_makes_the_old_chart_the_new_one(study: optuna.Study) -> Non
     assert {"history", "score-by-depth", "score-by-weights"} <= set(after)
     for name, figure in after.items():
         assert applied(before[name], figure.since(before[name])) == json.loads(figure.json), name
-    scattered = ("history", "score-by-depth", "score-by-weights", "seconds-by-weights")
-    for name in scattered:
+    scattered = ("history", "score-by-depth", "score-by-weights", "score-by-seconds")
+    for name in (*scattered, "seconds-by-weights"):
         assert before[name].digest != after[name].digest
         whole, new = len(after[name].json), len(after[name].since(before[name]))
         assert new < whole / 8, f"{name}: {new} of {whole} bytes for 40 of {MANY} trials"

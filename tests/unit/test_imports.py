@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 DATABASE = {"sqlalchemy", "psycopg2", "alembic"}
 NETWORKS = {"tensorflow", "keras"}
 PAGES = {"flask", "apiflask", "flask_limiter", "flask_wtf", "waitress", "werkzeug", "jinja2"}
+UNPICKLING = {"builtins", "cloudpickle", "dill", "joblib", "marshal", "pickle", "read_pickle",
+              "shelve", "to_pickle"}  # fmt: skip
 FORBIDDEN = {
     "objectives": DATABASE | {"storage", "topo_search"},
     "storage": NETWORKS | {"objectives", "topo_search"},
@@ -52,6 +54,39 @@ def test_only_the_web_package_knows_flask() -> None:
         if name in PAGES or name.startswith("flask")
     ]
     assert crossings == []
+
+
+def code_from_data(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield line and name of every use of what would run code that came as data."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in ("eval", "exec"):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and node.attr in UNPICKLING:
+            yield node.lineno, node.attr
+        elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            if not isinstance(node.value, ast.Constant) or node.value.value:
+                yield node.lineno, "allow_pickle"
+    yield from ((line, name) for line, name in imported(tree) if name in UNPICKLING)
+
+
+def test_no_module_unpickles_or_runs_text() -> None:
+    uses = [
+        f"{path.relative_to(ROOT)}:{line} uses {name}"
+        for package in FORBIDDEN
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for line, name in code_from_data(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert uses == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["import pickle", "def f():\n    from pickle import loads", "x = eval(text)", "import joblib",
+     "run = exec", "import builtins\nbuiltins.eval(text)", "pd.read_pickle(path)",
+     "np.load(path, allow_pickle=True)"],
+)  # fmt: skip
+def test_what_would_run_code_that_came_as_data_is_found(text: str) -> None:
+    assert list(code_from_data(ast.parse(text)))
 
 
 def loaded_after(*arguments: str) -> set[str]:

@@ -20,9 +20,11 @@ from topo_search import charts, summary
 from topo_search.diagram import draw, topology_in_words
 from topo_search.report import report_html, write_report
 from topo_search.results import Results, results_of
+from topo_search.study import Options, tabular_plan
 
 COMMANDS = {"resume": "topo-search resume k3v9x2 --trials +20", "results": "topo-search results x"}
 VOID = {"meta", "br", "link", "img"}
+ROW = {"line": 1200, "reason": "3 cells, not 5"}
 NBSP = "\u00a0"
 
 
@@ -212,10 +214,34 @@ def test_each_chart_stands_beside_its_sentence() -> None:
 
 
 def test_what_was_read_and_left_out_is_said() -> None:
-    page = page_of(scored(own=plan(dropped_rows=[{"line": 1200, "reason": "3 cells, not 5"}])))
+    page = page_of(scored(own=plan(dropped_rows=[ROW])))
     for text in ("sepal width (cm)", "left out as asked", "looks like an identifier", "comma",
                  "3 rows occur more than once", "line 1,200: 3 cells, not 5"):  # fmt: skip
         assert page.has(text)
+
+
+def test_rows_left_out_beyond_those_listed_are_counted() -> None:
+    part = "a,b,y\n" + "".join(f"{i},{i % 5},{'xy'[i % 2]}\n" for i in range(9))
+    made = tabular_plan(Options(data=(part * 151).encode(), target="y"))  # 150 headers amid it.
+    page = page_of(scored(own=plan(**{n: made[n] for n in ("reading", "dropped", "dropped_rows")})))
+    assert page.has("line 1,001: ") and not page.has("line 1,011: ")
+    assert page.has("and 50 more")
+    whole = page_of(scored(own=plan(dropped=1, dropped_rows=[ROW])))
+    assert not re.search(r"and \S+ more", whole.text)
+
+
+def test_what_is_unusual_in_how_a_table_is_read_is_said() -> None:
+    lines = [f"'{i % 7},5';1.{i:03d},25;'{i % 28 + 1}.3.2024';{'xy'[i % 2]}" for i in range(60)]
+    data = "\n".join(["Sales of a shop", "", "a;b;when;y", *lines]).encode()
+    reading = tabular_plan(Options(data=data, target="y"))["reading"]
+    page = page_of(scored(own=plan(reading=reading)))
+    told = re.sub(r"\s+", " ", page.text[page.text.index("What was read") :])
+    for text in ("Separator semicolon", "Decimal sign comma", "Between thousands point",
+                 "Quotes single", "Skipped 2 lines above", "Dates day first"):  # fmt: skip
+        assert text.replace(" ", "") in told.replace(" ", "").replace(NBSP, ""), text
+    usual = page_of(scored())
+    for name in ("Decimal sign", "Between thousands", "Quotes", "Skipped", "Dates"):
+        assert name not in usual.text
 
 
 def test_commands_versions_and_seed_are_there() -> None:

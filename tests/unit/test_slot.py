@@ -119,17 +119,17 @@ def test_a_stop_behind_a_late_one_is_heard(run: Slot, pipe: tuple[Connection, Co
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "steps"),
     [
-        raising(Diverged("The loss is nan.")),
-        returning(Outcome(value=math.nan)),
-        returning(Outcome(value=-math.inf)),
-        reporting(0.5, math.inf),
+        (raising(Diverged("The loss is nan.")), 0),
+        (returning(Outcome(value=math.nan)), 0),
+        (returning(Outcome(value=-math.inf)), 0),
+        (reporting(0.5, 0.6, math.inf), 2),
     ],
     ids=["raised", "nan outcome", "infinite outcome", "infinite report"],
 )
-def test_what_is_not_finite_has_diverged(run: Slot, body: Body) -> None:
-    assert run(body) == Ended(trial="mine", diverged=True)
+def test_what_is_not_finite_has_diverged(run: Slot, body: Body, steps: int) -> None:
+    assert run(body) == Ended(trial="mine", diverged=True, step=steps)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,14 @@ def test_what_an_objective_raises_fails_its_trial_with_reason_and_traceback(
     assert ended.reason == f"{type(error).__name__}: no such layer"
     assert ended.traceback is not None
     assert "in objective\n" in ended.traceback
+
+
+def test_a_failure_tells_the_last_step_that_was_reported(run: Slot) -> None:
+    def objective(assignment: Assignment, report: Report) -> Outcome:
+        assert all(report(step, 0.5) for step in (1, 2))
+        raise RuntimeError("no such layer")
+
+    assert run(objective).step == 2
 
 
 def test_an_error_without_words_or_with_many_makes_one_line(run: Slot) -> None:

@@ -295,8 +295,17 @@ def test_classes_are_matched_by_meaning_in_another_file() -> None:
     assert target.classes == ("1", "2")
     assert split_target(again, target).y.tolist() == [0, 1] * 15
     other = apply_reading(data.replace(",1\n", ",7\n").encode(), table.reading)
-    with pytest.raises(ReadingError, match="one of the classes 1, 2 .* Received '7' in row 1"):
+    with pytest.raises(ReadingError, match="one of the classes 1, 2 .* Received '7' on line 2"):
         split_target(other, target)
+
+
+def test_a_class_that_the_table_lacks_is_named_with_its_line_in_the_file() -> None:
+    table = read_table(("a,note,level\n" + "1.5,so,1\n2.5,or so,2\n" * 15).encode())
+    above = '1.5,"two\nlines",1\n' + "a,note,level\n"  # Lines 2 and 3; 4 is left out.
+    test = apply_reading(f"a,note,level\n{above}1.5,so,7\n".encode(), table.reading)
+    assert [row.line for row in test.dropped] == [4]
+    with pytest.raises(ReadingError, match="'7' on line 5.*leave them out of the test file"):
+        split_target(test, choose_target(table, "level"))
 
 
 def test_small_classes_and_columns_that_give_the_target_away_are_warned_of() -> None:

@@ -25,6 +25,7 @@ from objectives.metrics import default_metric
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program, learning_rate
+from objectives.sizes import count_weights
 from objectives.space import TableFacts, named_space
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED
 from objectives.topology import Recipe, Topology
@@ -381,6 +382,30 @@ def test_deep_networks_share_one_compiled_epoch_and_train_as_if_it_were_their_ow
 
 
 # Dropout and other rates
+
+
+@pytest.mark.parametrize("outputs", [1, CLASSES])
+@pytest.mark.parametrize(
+    "topology",
+    [
+        TOPOLOGY,
+        replace(TOPOLOGY, embedding="periodic"),
+        replace(TOPOLOGY, normalisation="layer", residual=True),
+        Topology(depth=30, width=6, activation="relu", normalisation="batch", residual=True),
+        Topology(depth=3, width=(8, 5, 6), activation=("relu", "tanh", "mish")),
+        Topology(
+            depth=2, width=(8, 5), activation="relu", normalisation="batch", embedding="periodic"
+        ),
+    ],
+    ids=str,
+)
+def test_weights_are_reckoned_as_they_are_counted_after_training(
+    topology: Topology, outputs: int, trainer: Trainer
+) -> None:
+    problem = Problem(sizes=SIZES, outputs=outputs, folds=[fold(outputs)])
+    (weights,) = trainer.fit(topology, replace(RECIPE, epochs=1), problem, seed=0)
+    counted = sum(w.size for name, w in weights.items() if "/moving_" not in name)
+    assert count_weights(topology, SIZES, outputs) == counted
 
 
 def test_other_rates_and_seeds_do_not_trace_again() -> None:

@@ -14,6 +14,7 @@ from topo_search.charts.trials import (
     pareto,
     score_by_depth,
     score_by_parameter,
+    score_by_seconds,
     score_by_weights,
     seconds_by_depth,
     seconds_by_weights,
@@ -22,8 +23,8 @@ from topo_search.results import Results
 
 __all__ = [
     "charts_of", "confusion", "history", "importances", "learning_curves", "pareto",
-    "predictions", "score_by_depth", "score_by_parameter", "score_by_weights",
-    "seconds_by_depth", "seconds_by_weights", "text_of", "title_of",
+    "predictions", "score_by_depth", "score_by_parameter", "score_by_seconds",
+    "score_by_weights", "seconds_by_depth", "seconds_by_weights", "text_of", "title_of",
 ]  # fmt: skip
 
 SLICES = 3  # Most important parameters that `charts_of` draws against the score.
@@ -48,6 +49,8 @@ def charts_of(results: Results) -> dict[str, go.Figure]:
     if results.leaderboard["weights"].nunique() > 1:
         charts["score-by-weights"] = score_by_weights(results)
         charts["seconds-by-weights"] = seconds_by_weights(results)
+    if results.leaderboard["seconds"].nunique() > 1:
+        charts["score-by-seconds"] = score_by_seconds(results)
     if not results.importances.empty:
         charts["importances"] = importances(results)
     others = [str(name) for name in results.importances.index if name != "depth"]

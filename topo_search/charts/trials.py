@@ -64,13 +64,7 @@ def score_by_weights(results: Results) -> go.Figure:
     frame = _with(results, "weights")
     if frame.empty:
         return blank(title, note=NOTHING_COMPLETE)
-    front = pareto(frame, results.direction)
-    figure = _against(results, frame, "weights", "weights", title, keep=front.index)
-    figure.add_scatter(
-        x=front["weights"].astype(float), y=front["value"], mode="lines+markers",
-        line={"color": BEST, "width": 2, "shape": "hv"}, marker={"color": BEST, "size": 8},
-        name="none smaller is better", hovertext=hover_texts(front, results), hoverinfo="text",
-    )  # fmt: skip
+    figure, front = _with_front(results, frame, "weights", "weights", title, "smaller")
     small, large = front.iloc[0], front.iloc[-1]
     text = (
         f"The best network has {format_count(large['weights'], 'weight')} "
@@ -81,6 +75,26 @@ def score_by_weights(results: Results) -> go.Figure:
             f"; the smallest one tried has {format_count(small['weights'])} "
             f"({score(results, small['value'])}). {len(front)} networks are such that none "
             "smaller is better"
+        )
+    return describe(figure, f"{text}.")
+
+
+def score_by_seconds(results: Results) -> go.Figure:
+    """Draw score against training time, with the Pareto front."""
+    title = "Score by training time"
+    frame = _with(results, "seconds")
+    if frame.empty:
+        return blank(title, note=NOTHING_COMPLETE)
+    figure, front = _with_front(results, frame, "seconds", "seconds in a trial", title, "faster")
+    fast, slow = front.iloc[0], front.iloc[-1]
+    text = (
+        f"The best network took {format_seconds(slow['seconds'])} ({score(results, slow['value'])})"
+    )
+    if len(front) > 1:
+        text += (
+            f"; the fastest one tried took {format_seconds(fast['seconds'])} "
+            f"({score(results, fast['value'])}). {len(front)} networks are such that none "
+            "faster is better"
         )
     return describe(figure, f"{text}.")
 
@@ -131,10 +145,10 @@ def score_by_parameter(results: Results, name: str) -> go.Figure:
     return describe(figure, text)
 
 
-def pareto(frame: pd.DataFrame, direction: str) -> pd.DataFrame:
-    """Return the rows that no row with fewer or as many weights beats, smallest first."""
+def pareto(frame: pd.DataFrame, cost: str, direction: str) -> pd.DataFrame:
+    """Return the rows that no row of as low a cost, a column's, beats: the cheapest first."""
     maximise = direction == "maximize"
-    ordered = frame.sort_values(["weights", "value"], ascending=[True, not maximise])
+    ordered = frame.sort_values([cost, "value"], ascending=[True, not maximise])
     gain = ordered["value"] if maximise else -ordered["value"]
     before = gain.cummax().shift(fill_value=-np.inf)
     return ordered[gain > before]
@@ -161,6 +175,20 @@ def _against(
         yaxis=score_axis(results.metric, frame["value"], results.direction),
     )
     return figure
+
+
+def _with_front(
+    results: Results, frame: pd.DataFrame, cost: str, label: str, title: str, cheaper: str
+) -> tuple[go.Figure, pd.DataFrame]:
+    """Draw scores against what they cost, and return the Pareto front, too."""
+    front = pareto(frame, cost, results.direction)
+    figure = _against(results, frame, cost, label, title, keep=front.index)
+    figure.add_scatter(
+        x=front[cost].astype(float), y=front["value"], mode="lines+markers",
+        line={"color": BEST, "width": 2, "shape": "hv"}, marker={"color": BEST, "size": 8},
+        name=f"none {cheaper} is better", hovertext=hover_texts(front, results), hoverinfo="text",
+    )  # fmt: skip
+    return figure, front
 
 
 def _times(results: Results, frame: pd.DataFrame, column: str, label: str, title: str) -> go.Figure:
