@@ -165,7 +165,7 @@ class StudyIn(ChoicesIn):
     tags = fields.List(
         fields.String(validate=validate.Length(min=1, max=LONGEST)),
         validate=validate.Length(max=100),
-        metadata=_said("For workers that are limited to some; any may serve it without."),
+        metadata=_said("For workers limited to some tags; a worker without tags serves it, too."),
     )
     limits = fields.Nested(
         _Limits, load_default=dict, metadata=_said("What networks may be tried, by parameter.")
