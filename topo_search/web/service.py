@@ -203,7 +203,7 @@ class Service:
         if row.dataset is None:
             raise LookupError("This study has no table.")
         plan = {name: row.plan[name] for name in ("reading", "target", "drop")}
-        found: list[dict[str, Any]] = self._child(tables.columns, row.dataset, plan)
+        found: list[dict[str, Any]] = self._told(tables.columns, row.dataset, plan)
         return found
 
     def create(self, given: dict[str, Any], parent: StudyRow | None = None) -> dict[str, str]:
@@ -267,7 +267,7 @@ class Service:
             raise UnreadError(kept["refused"], str(upload))
         return {"upload": upload, "name": name, "size": size, "table": kept["table"]}
 
-    def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> Any:
         """Return what a child says of a table; it is not read again for what was asked lately."""
         tables.need_kept(self.storage, sha256)
         asked = json.dumps([function.__name__, sha256, given], sort_keys=True)
@@ -276,8 +276,7 @@ class Service:
             told = self._child(function, sha256, given)
             text = json.dumps(told, ensure_ascii=False)
             self._remembered.keep(asked, text)
-        answer: dict[str, Any] = json.loads(text)
-        return answer
+        return json.loads(text)
 
     def _child(self, function: Any, *arguments: Any) -> Any:
         return self.children(
