@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,41 @@ def test_the_page_of_calls_says_what_everything_means(unlimited: APIFlask) -> No
     known = {re.sub(r"\{\w+\}", "STUDY", path) for path in document["paths"]}
     walked = re.findall(r"http://localhost(/v1/[\w/]+)", page)
     assert len(walked) == 4 and set(walked) <= known
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/v1/nowhere", 404, "Expected the address of a page or a call that there is."),
+        ("GET", "/nowhere", 404, "Expected the address of a page or a call that there is."),
+        (
+            "PUT",
+            "/v1/studies",
+            405,
+            "Expected one of GET, HEAD, OPTIONS, POST here.",
+        ),
+        ("POST", "/", 405, "Expected one of GET, HEAD, OPTIONS here. Received: POST."),
+        ("POST", "/v1/studies", 400, "Expected a request that can be read, with valid JSON"),
+        ("POST", "/v1/studies/{key}/predict", 400, "Expected a request that can be read, with"),
+    ],
+)
+def test_requests_for_what_there_is_not_are_refused_in_our_words(
+    unlimited: APIFlask,
+    real: Callable[[str], str],
+    method: str,
+    path: str,
+    status: int,
+    words: str,
+) -> None:
+    address = path.format(key=real("study"))
+    answer = unlimited.test_client().open(
+        address, method=method, data=b"{", content_type="application/json"
+    )
+    assert answer.status_code == status
+    detail = answer.get_json()["detail"] if path.startswith("/v1") else unescape(answer.text)
+    assert words in detail
+    if status == 405:
+        assert set(answer.headers["Allow"].split(", ")) >= {"GET", "HEAD", "OPTIONS"}
 
 
 def test_tokens_are_no_keys(unlimited: APIFlask, storage: Storage) -> None:

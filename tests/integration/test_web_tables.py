@@ -54,7 +54,10 @@ def told(response: TestResponse, status: int) -> str:
     assert response.json is not None
     assert response.json["status"] == status
     assert response.json["title"]
-    return str(response.json["detail"])
+    detail = str(response.json["detail"])
+    if "errors" in response.json:  # By a schema: in our words.
+        assert "Expected" in detail and "Received" in detail
+    return detail
 
 
 def known(response: TestResponse, status: int = 200) -> Any:
