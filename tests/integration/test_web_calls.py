@@ -333,6 +333,21 @@ def test_columns_are_read_once_and_asked_for_so_often(
     assert {answer.text for answer in answers[:120]} == {first.text}
 
 
+def test_a_table_beyond_the_limits_is_not_predicted(
+    site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    limits = Limits(rows=149)
+    home, key = tmp_path_factory.mktemp("small"), signing_key(site.storage)
+    small = Service(site.storage, home, limits=limits, signing_key=key, keep=None)
+    try:
+        path = f"/v1/studies/{site.key}/predict"
+        answer = create_app(small).test_client().post(path, data=TABLE)
+        assert answer.status_code == 422
+        assert "Expected at most 149 rows." in answer.get_json()["detail"]
+    finally:
+        small.close()
+
+
 def test_every_endpoint_is_asked_by_every_method(site: Site) -> None:
     there = {rule.endpoint for rule in site.app.url_map.iter_rules()}
     assert there - ELSEWHERE == {call.endpoint for call in CALLS}

@@ -612,6 +612,17 @@ def test_a_table_beyond_the_limits_gives_no_study_either(
         assert words in told(client.post(path, json={"target": "species"}), 422)
 
 
+def test_a_table_of_test_rows_beyond_the_limits_gives_no_study_either(
+    client: FlaskClient, service: Service, iris: str
+) -> None:
+    test = known(upload(client, IRIS + IRIS.partition(b"\n")[2]), 201)["upload"]
+    service._where = replace(service._where, most=(150, 5))
+    given = {"target": "species", "test_upload": test}
+    words = "Expected a --test-file that is as the table is. Expected at most 150 rows."
+    assert words in told(client.post(f"/v1/uploads/{iris}/choices", json=given), 422)
+    assert words in told(client.post("/v1/studies", json={"upload": iris, **given}), 422)
+
+
 def test_an_address_uploads_so_often_and_is_told_in_words(
     client: FlaskClient, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

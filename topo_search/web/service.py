@@ -69,14 +69,15 @@ class Service:
         """
         self.storage, self.home, self.keep = storage, home, keep
         self.signing_key = signing_key
-        self.children, self.predictions = Children(), Predictions()
+        most = (limits.rows, limits.columns)
+        self.children, self.predictions = Children(), Predictions(most=most)
         self.watches, self.room = Watches(storage), Room(storage, home, limits)
         self._remembered = Remembered(REMEMBERED)
         self._uploads = URLSafeSerializer(signing_key, salt="upload")
         self._where = tables.Where(
             url=storage.url,
             cache=home / "datasets",
-            most=(limits.rows, limits.columns),
+            most=most,
             memory=limits.memory // 2,
         )
 
