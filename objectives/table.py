@@ -94,10 +94,7 @@ def read_table(
     data = without_end_mark(data)
     shape = find_shape(data, overrides)
     names = shape.names
-    if most is not None and len(names) > most[1]:
-        raise ReadingError(
-            f"Expected at most {most[1]:,} columns. Received {len(names):,}. Leave some out."
-        )
+    _refuse_wide(names, most)
     usual = dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing)))
     present = {text.strip() for text in overrides.present}
     missing = tuple(text for text in usual if text not in present)
@@ -137,6 +134,7 @@ def apply_reading(
     *,
     optional: Collection[str] = (),
     limit: int | None = None,
+    most: tuple[int, int] | None = None,
 ) -> Table:
     """Read a file by the rules found for another.
 
@@ -149,6 +147,7 @@ def apply_reading(
         optional: names of columns that may be absent, such as the target; they are then
             missing in every row.
         limit: bytes of memory that may be used; what the machine has free if not given.
+        most: rows and columns that it may have, as `read_table` takes them.
 
     Raises:
         MissingColumnsError: a column that gives features is absent.
@@ -156,11 +155,20 @@ def apply_reading(
     """
     data = without_end_mark(data)
     shape = find_again(data, reading, optional)
+    _refuse_wide(shape.names, most)
     named, warnings = find_columns(shape.names, reading, optional)
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
-    grid = load(data, shape, limit)
+    grid = load(data, shape, limit, most=most[0] if most else None)
     return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
+
+
+def _refuse_wide(names: Sequence[str], most: tuple[int, int] | None) -> None:
+    """Raise ReadingError if there are more columns than there may be."""
+    if most is not None and len(names) > most[1]:
+        raise ReadingError(
+            f"Expected at most {most[1]:,} columns. Received {len(names):,}. Leave some out."
+        )
 
 
 def read_rows(

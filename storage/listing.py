@@ -130,6 +130,13 @@ def names(storage: Storage, ids: Collection[str]) -> dict[str, str]:
         return {row.id: row.name for row in connection.execute(query)}
 
 
+def existing(storage: Storage, ids: Collection[str]) -> frozenset[str]:
+    """Return those of these ids whose studies were not deleted."""
+    study = tables.study.c
+    with storage.transaction() as connection:
+        return frozenset(connection.scalars(sa.select(study.id).where(study.id.in_(ids))))
+
+
 def _bytes() -> sa.ColumnElement[int]:
     study, dataset, artifact = tables.study.c, tables.dataset.c, tables.artifact.c
     given = (

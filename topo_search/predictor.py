@@ -121,9 +121,13 @@ class Rules:
             classes=tuple(described["classes"]),
         )
 
-    def table(self, data: bytes) -> Table:
-        """Read a CSV; raises ValueError where it cannot be, and names missing columns."""
-        return apply_reading(data, self.reading, optional=self.optional)
+    def table(self, data: bytes, most: tuple[int, int] | None = None) -> Table:
+        """Read a CSV of at most so many rows and columns, of any number by default.
+
+        Raises:
+            ValueError: It cannot be read; names missing columns.
+        """
+        return apply_reading(data, self.reading, optional=self.optional, most=most)
 
 
 class Predictor:
@@ -147,9 +151,9 @@ class Predictor:
 
         return cls(rules, loaded(folder / NETWORK))
 
-    def predict(self, data: bytes) -> Prediction:
-        """Predict a CSV's rows; raises ValueError where it cannot be read by its rules."""
-        return self.of(self.rules.table(data))
+    def predict(self, data: bytes, most: tuple[int, int] | None = None) -> Prediction:
+        """Predict a CSV's rows; takes and raises what `Rules.table` does."""
+        return self.of(self.rules.table(data, most))
 
     def predict_rows(self, rows: Sequence[Mapping[str, str | None]]) -> Prediction:
         """Predict rows given as texts by column name; raises ValueError where columns are missing.

@@ -158,7 +158,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         else metrics.default_metric(target.task)
     )
     if options.test_data is not None:
-        told = _told_of_test_rows(options.test_data, table, target, drop)
+        told = _told_of_test_rows(options.test_data, options.most, table, target, drop)
         rows, frame = len(examples.y), examples.frame
     else:
         told = []
@@ -238,7 +238,11 @@ def _common(options: Options, space: Space) -> dict[str, Any]:
 
 
 def _told_of_test_rows(
-    data: bytes, table: Table, target: Target, drop: tuple[str, ...]
+    data: bytes,
+    most: tuple[int, int] | None,
+    table: Table,
+    target: Target,
+    drop: tuple[str, ...],
 ) -> list[str]:
     """Return what is doubtful about a table of test rows, which is read as the other is.
 
@@ -246,7 +250,7 @@ def _told_of_test_rows(
         ValueError: It cannot be, or has no row with a target that a network could give.
     """
     try:
-        test = apply_reading(data, table.reading, optional=drop)
+        test = apply_reading(data, table.reading, optional=drop, most=most)
         rows = len(split_target(test, target, drop).y)
     except ValueError as error:
         raise ValueError(f"Expected a --test-file that is as the table is. {error}") from error

@@ -462,6 +462,36 @@ def test_a_study_that_no_worker_may_serve_is_named(
     assert "Nobody serves the studies that are open." in page()
 
 
+def test_what_a_user_ended_is_no_failure(
+    client: FlaskClient, login: Login, storage: Storage
+) -> None:
+    one = make_study(storage, trials=5)
+    trials.end(storage, begun(storage, one), state="failed", attributes={"reason": "diverged"})
+    begun(storage, one)
+    studies.cancel(storage, one.id, "enough of it")
+    login()
+    failures, _, events = client.get("/operator/events").text.partition('id="events"')
+    assert "diverged" in failures
+    assert "enough of it" not in failures
+    assert events.count("enough of it") == 2, "the trial's end, and the study's"
+
+
+def test_only_studies_that_are_there_are_linked(
+    client: FlaskClient, login: Login, storage: Storage
+) -> None:
+    kept, deleted = make_study(storage, trials=5), make_study(storage, trials=5)
+    for one in (kept, deleted):
+        trials.end(storage, begun(storage, one), state="failed", attributes={"reason": "odd"})
+    studies.delete(storage, deleted.id)
+    login()
+    page = client.get("/operator/events").text
+    assert page.count(deleted.id) >= 4, "what happened to it stays known"
+    linked = set(re.findall(r'href="(/operator/studies/[^"]+)"', page))
+    assert linked == {f"/operator/studies/{kept.id}"}
+    failures = page.partition('id="events"')[0]
+    assert kept.id in failures and deleted.id in failures
+
+
 def test_studies_are_paged_and_filtered(
     client: FlaskClient, login: Login, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 from databases import Databases, remove_home
+from finished_studies import finished
 from stories import IMPORT_PATH
 from web_processes import (
     COMMAND,
     DEADLINE,
+    IRIS,
     Web,
     all_of,
     around,
@@ -254,13 +256,28 @@ def present(web: Web, storage: Storage, *, other: psutil.Process | None = None) 
     return found
 
 
-def test_tensorflow_never_comes_into_its_process(web: Web, study: dict[str, str]) -> None:
-    for path in (f"/s/{study['key']}", f"/v1/studies/{study['key']}/results", "/"):
-        web.request("GET", path)
-    web.json("POST", f"/v1/uploads/{study['upload']}/choices", {"target": "species"})
-    maps = Path(f"/proc/{web.process.pid}/maps").read_text()
-    assert "numpy" in maps
-    assert not [line for line in maps.splitlines() if "tensorflow" in line]
+def test_tensorflow_never_comes_into_its_process(
+    database_url: str, storage: Storage, tmp_path: Path
+) -> None:
+    _, key = finished(storage)
+    with started(tmp_path, storage=database_url) as web:
+        for path in (f"/s/{key}", f"/v1/studies/{key}/results", f"/v1/studies/{key}/columns", "/"):
+            assert web.request("GET", path)[0] == 200
+        upload = web.json("POST", "/v1/uploads?name=iris.csv", IRIS.read_bytes())["upload"]
+        web.json("POST", f"/v1/uploads/{upload}/choices", {"target": "species"})
+        rows = [{"petal_length": "5.1", "petal_width": "1.8", "sepal_length": "6"}]
+        rows[0]["sepal_width"] = "3"
+        assert web.json("POST", f"/v1/studies/{key}/predict", {"rows": rows})["rows"]
+        assert web.request("GET", f"/v1/studies/{key}/downloads/predictions.csv")[0] == 200
+        process = psutil.Process(web.process.pid)
+        assert "numpy" in mapped(process)
+        assert "tensorflow" not in mapped(process)
+        assert any("tensorflow" in mapped(one) for one in process.children(recursive=True))
+
+
+def mapped(process: psutil.Process) -> str:
+    """Return what a process has mapped: libraries by their paths."""
+    return Path(f"/proc/{process.pid}/maps").read_text()
 
 
 @pytest.mark.parametrize(

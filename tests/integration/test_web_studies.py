@@ -173,6 +173,7 @@ def test_what_does_not_fit_is_refused_in_words(
     assert answer.mimetype == "application/problem+json"
     assert answer.json is not None
     assert words in answer.json["detail"]
+    assert ("Expected" in answer.json["detail"]) is ("errors" in answer.json)
 
 
 def test_trials_are_paged_sorted_and_filtered(
@@ -543,11 +544,11 @@ def test_a_study_begins_with_anothers_trials_by_its_key(
     [
         ({"parent_key": "A" * 22}, 404, "No study has this key."),
         ({"parent_key": ""}, 404, "No study has this key."),
-        ({"upload": "x"}, 422, "upload: Leave it out"),
-        ({"test_upload": "x"}, 422, "test_upload: Leave it out"),
+        ({"upload": "x"}, 422, "upload: Expected none,"),
+        ({"test_upload": "x"}, 422, "test_upload: Expected none,"),
         ({"target": "species"}, 422, "Leave out target."),
         ({"metric": "log_loss"}, 422, "Leave out metric."),
-        ({"parent_key": None}, 422, "upload: Missing data for required field."),
+        ({"parent_key": None}, 422, "upload: Expected a value. Received none."),
     ],
 )
 def test_a_study_that_cannot_begin_with_another_is_refused(
@@ -611,10 +612,10 @@ def test_what_is_doubtful_of_a_table_is_told_in_short_headers(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"rows": []}, "rows: "),
-        ({"rows": [{"x": 5.9}]}, "rows.0.x.value: Not a valid string."),
-        ({"rows": [{"x": "1"}], "colour": "red"}, "colour: Unknown field."),
-        ([1, 2], "Invalid input type."),
+        ({"rows": []}, "rows: Expected 1 to 1,000 values. Received 0."),
+        ({"rows": [{"x": 5.9}]}, "rows.0.x.value: Expected text. Received: 5.9."),
+        ({"rows": [{"x": "1"}], "colour": "red"}, "colour: Expected no field but rows."),
+        ([1, 2], "Expected an object with fields."),
     ],
 )
 def test_rows_to_predict_that_are_none_are_refused_in_words(

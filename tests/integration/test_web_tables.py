@@ -54,7 +54,10 @@ def told(response: TestResponse, status: int) -> str:
     assert response.json is not None
     assert response.json["status"] == status
     assert response.json["title"]
-    return str(response.json["detail"])
+    detail = str(response.json["detail"])
+    if "errors" in response.json:  # By a schema: in our words.
+        assert "Expected" in detail and "Received" in detail
+    return detail
 
 
 def known(response: TestResponse, status: int = 200) -> Any:
@@ -607,6 +610,17 @@ def test_a_table_beyond_the_limits_gives_no_study_either(
         assert words in told(client.post("/v1/studies", json=asked), 422)
         path = f"/v1/uploads/{iris}/choices"
         assert words in told(client.post(path, json={"target": "species"}), 422)
+
+
+def test_a_table_of_test_rows_beyond_the_limits_gives_no_study_either(
+    client: FlaskClient, service: Service, iris: str
+) -> None:
+    test = known(upload(client, IRIS + IRIS.partition(b"\n")[2]), 201)["upload"]
+    service._where = replace(service._where, most=(150, 5))
+    given = {"target": "species", "test_upload": test}
+    words = "Expected a --test-file that is as the table is. Expected at most 150 rows."
+    assert words in told(client.post(f"/v1/uploads/{iris}/choices", json=given), 422)
+    assert words in told(client.post("/v1/studies", json={"upload": iris, **given}), 422)
 
 
 def test_an_address_uploads_so_often_and_is_told_in_words(

@@ -75,6 +75,11 @@ def test_no_chart_needs_webgl_and_all_are_strict_json() -> None:
             assert value["layout"]["template"]["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
 
 
+@pytest.mark.parametrize(("trials", "dtick"), [(2, 1), (13, 1), (14, None), (50, None)])
+def test_trials_are_numbered_once_each_on_the_axis(trials: int, dtick: int | None) -> None:
+    assert charts.history(results(trials)).layout.xaxis.dtick == dtick
+
+
 def test_history_marks_pruned_trials_and_draws_the_best_so_far() -> None:
     found = results(50)
     pruned, complete, best = charts.history(found).data

@@ -406,6 +406,18 @@ def test_the_networks_used_last_are_held_and_others_fetched(made: Made, plain: N
     assert fetched == [(names[0], "2")]
 
 
+def test_a_table_of_too_many_rows_or_columns_is_not_predicted(made: Made, plain: Network) -> None:
+    columns = len(plain.rows[0])
+    few = made(most=(len(plain.rows) - 1, columns))
+    with pytest.raises(ValueError, match="Expected at most 119 rows. Received more."):
+        asked(few, "plain", files_of(plain), plain.data)
+    wide = b"\n".join(line + b",1,1" for line in plain.data.splitlines()[:50])
+    with pytest.raises(ValueError, match=f"Expected at most {columns} columns"):
+        asked(few, "plain", files_of(plain), wide)
+    head = b"\n".join(plain.data.splitlines()[:50])
+    assert len(asked(few, "plain", files_of(plain), head)[1]) == 49
+
+
 def test_a_file_for_the_child_is_deleted(
     predictions: Predictions, plain: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

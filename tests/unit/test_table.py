@@ -496,6 +496,20 @@ def test_a_table_of_too_many_rows_is_read_no_further(monkeypatch: pytest.MonkeyP
         read_table(b"a,b,c\n1,2,3\n4,5,6\n", most=(1, 3))
 
 
+@pytest.mark.parametrize(
+    ("most", "words"),
+    [((3, 2), "at most 3 rows. Received more"), ((4, 1), "at most 1 columns. Received 2.")],
+)
+def test_a_table_read_as_another_has_as_many_rows_and_columns_at_most(
+    most: tuple[int, int], words: str
+) -> None:
+    data = b"a,b\n1,2\n3,4\n5,6\n7,8\n"
+    reading = read_table(data).reading
+    assert len(apply_reading(data, reading, most=(4, 2)).labels) == 4
+    with pytest.raises(ReadingError, match=words):
+        apply_reading(data, reading, most=most)
+
+
 def test_thousands_of_equal_names_are_told_apart_at_once() -> None:
     names = unique_names(["c"] * 50_000 + ["c_2", "", ""] + ["d"])
     assert names[:3] == ("c", "c_3", "c_4")

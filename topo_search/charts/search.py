@@ -58,7 +58,7 @@ def history(results: Results) -> go.Figure:
         name="best so far", hoverinfo="skip",
     )  # fmt: skip
     figure.update_layout(xaxis=count_axis("trial", results.trials["trial"], log=False), yaxis=axis)
-    figure.update_xaxes(dtick=None, tickformat=",d")
+    figure.update_xaxes(tickformat=",d")
     counts = results.counts
     best = results.leaderboard.iloc[0]
     text = (

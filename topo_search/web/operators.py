@@ -246,9 +246,12 @@ def _studies() -> dict[str, Any]:
 
 def _events() -> dict[str, Any]:
     storage = service().storage
+    latest, failures = overview.latest(storage, EVENTS), overview.failures(storage, FAILURES)
+    named = (*(one.study for one in latest), *(one.study for one in failures))
     return {
-        "events": overview.latest(storage, EVENTS),
-        "failures": overview.failures(storage, FAILURES),
+        "events": latest,
+        "failures": failures,
+        "there": listing.existing(storage, {study for study in named if study is not None}),
     }
 
 

@@ -33,11 +33,17 @@ def latest(storage: Storage, count: int) -> list[Event]:
 
 
 def failures(storage: Storage, count: int) -> list[Failure]:
-    """Return what the last events say of failures, newest first, each reason of a study once."""
+    """Return what the last events say of failures, newest first, each reason of a study once.
+
+    What a user wished for is none: a pause, or trials that ended with their study's cancelling.
+    """
     found: dict[tuple[str | None, str, str], list[Event]] = {}
-    kinds: Sequence[events.Kind] = ("trial failed", "study paused")
-    for event in events.latest(storage, kinds=kinds, count=count)[::-1]:
-        if event.kind == "trial failed" or is_failure(event.text):  # A user's pause is none.
+    kinds: Sequence[events.Kind] = ("trial failed", "study paused", "study cancelled")
+    last = events.latest(storage, kinds=kinds, count=count)[::-1]
+    wished = {(event.study, event.text) for event in last if event.kind == "study cancelled"}
+    for event in last:
+        failed = event.kind == "trial failed" and (event.study, event.text) not in wished
+        if failed or (event.kind == "study paused" and is_failure(event.text)):
             found.setdefault((event.study, event.kind, event.text), []).append(event)
     return [
         Failure(

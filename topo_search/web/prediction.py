@@ -64,6 +64,7 @@ class Allowance:
 
     memory: int
     seconds: float
+    most: tuple[int, int] | None  # Rows and columns of a table.
     idle: float
     log: Path | None
 
@@ -76,6 +77,7 @@ class Predictions:
         *,
         memory: int = 2 * 2**30,
         seconds: float = 60.0,
+        most: tuple[int, int] | None = None,
         idle: float = 600.0,
         log: Path | None = None,
     ) -> None:
@@ -84,10 +86,11 @@ class Predictions:
         Args:
             memory: Bytes the child may take beside TensorFlow itself.
             seconds: A request may take, and may have to wait for its turn before.
+            most: Rows and columns that a CSV may have; any number by default.
             idle: Seconds without a request after which the child ends.
             log: File for what the child prints; by default it is dropped.
         """
-        self._allowance = Allowance(memory=memory, seconds=seconds, idle=idle, log=log)
+        self._allowance = Allowance(memory=memory, seconds=seconds, most=most, idle=idle, log=log)
         self._child: Child | None = None
         self._closed = False
         self._one = threading.Lock()  # Who holds it has the turn to ask.
@@ -196,8 +199,9 @@ class Predictions:
 class Networks:
     """In the child: the networks last used, ready to predict."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: tuple[int, int] | None = None) -> None:
         self._held: OrderedDict[Key, Predictor] = OrderedDict()
+        self._most = most  # Rows and columns of a table.
 
     def answer(self, question: Question | None) -> dict[str, Any] | list[Key]:
         """Predict, as `Predicted` has it; or, asked nothing, say which networks are held."""
@@ -209,7 +213,8 @@ class Networks:
             predictor = self._loaded(question)
             if question.table is None or question.into is None:
                 return vars(told(predictor.predict_rows(question.rows or ())))
-            return vars(told(predictor.predict(question.table.read_bytes()), into=question.into))
+            found = predictor.predict(question.table.read_bytes(), self._most)
+            return vars(told(found, into=question.into))
         except ResourceExhaustedError as error:
             raise MemoryError from error
 
@@ -246,7 +251,7 @@ def _serve(connection: Connection, allowance: Allowance) -> None:
     slot.configure_tensorflow()
     _start_tensorflow()
     limit_memory(allowance.memory)
-    networks = Networks()
+    networks = Networks(allowance.most)
     while connection.poll(allowance.idle):
         try:
             question = connection.recv()

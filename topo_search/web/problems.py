@@ -34,6 +34,17 @@ TITLES = {
     503: "Not now",
 }
 LONGEST = 2_000  # Characters of a detail: a hostile table's names may be as long as they like.
+UNREADABLE = (
+    "Expected a request that can be read, with valid JSON where it holds any. Received another. "
+    "Check its body and headers."
+)
+# Instead of Werkzeug's.
+WORDS = {
+    400: UNREADABLE,
+    404: "Expected the address of a page or a call that there is. Received another. Begin at /, or "
+    "find all calls at /docs.",
+    405: "Expected one of {methods} here. Received: {method}. Find all calls at /docs.",
+}
 NO_STUDY = "No study has this key. Check that the link is whole; the study may have been deleted."
 BROKEN = "An error of topo-search; it has been logged."
 
@@ -43,8 +54,8 @@ def register(app: APIFlask, service: Service) -> None:
 
     @app.error_processor
     def _invalid(error: HTTPError) -> Any:
-        detail = _first(error.detail) if error.status_code == 422 else ""
-        return problem(error.status_code, detail or str(error.message or ""), errors=error.detail)
+        detail = _first(error.detail) if error.status_code == 422 else UNREADABLE
+        return problem(error.status_code, detail, errors=error.detail)
 
     app.register_error_handler(UploadTooLargeError, lambda error: problem(413, str(error)))
     app.register_error_handler(
@@ -66,9 +77,7 @@ def register(app: APIFlask, service: Service) -> None:
     )
     app.register_error_handler(ValueError, lambda error: problem(422, str(error)))
     app.register_error_handler(LookupError, _missing)
-    app.register_error_handler(
-        HTTPException, lambda error: problem(error.code or 500, str(error.description or ""))
-    )
+    app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(RecursionError, _too_deep)
     app.register_error_handler(Exception, _broken)
 
@@ -93,6 +102,17 @@ def problem(status: int, detail: str, **more: Any) -> Response:
 def wants_json() -> bool:
     """Tell whether a program asks."""
     return request.path.startswith("/v1")
+
+
+def _refused(error: HTTPException) -> Response:
+    status, detail = error.code or 500, str(error.description or "")
+    methods = ", ".join(sorted(getattr(error, "valid_methods", None) or ()))
+    if error.description == type(error).description and status in WORDS:
+        detail = WORDS[status].format(methods=methods, method=request.method)
+    response = problem(status, detail)
+    if methods:
+        response.headers["Allow"] = methods
+    return response
 
 
 def _missing(error: LookupError) -> Response:

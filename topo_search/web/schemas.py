@@ -8,30 +8,34 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from apiflask import Schema, fields
-from marshmallow import RAISE, ValidationError, validate, validates_schema
+from marshmallow import ValidationError, validates_schema
 
 from objectives.reading import QUOTES
 from topo_search.choices import KINDS, LIMITS
 from topo_search.cli_search import create
 from topo_search.study import HIGHEST_SEED, MOST_TRIALS
+from topo_search.web.wording import (
+    REQUIRED,
+    Boolean,
+    Dict,
+    Float,
+    Integer,
+    Length,
+    List,
+    Nested,
+    OneOf,
+    Range,
+    Strict,
+    String,
+)
 
 LONGEST = 1_000  # Characters of a short text, such as a column's name.
-SHORT = validate.Length(max=LONGEST)
-UPLOAD = validate.Length(max=4_000)
-NAMED = validate.Length(max=100_000)  # A table's own names may be of any length.
+SHORT = Length(max=LONGEST)
+UPLOAD = Length(max=4_000)
+NAMED = Length(max=100_000)  # A table's own names may be of any length.
 OPTIONS = {option.name: option for option in create.params if isinstance(option, click.Option)}
 ENDS = ("complete", "pruned", "failed")
 SORTS = ("trial", "state", "value", "topology", "depth", "weights", "seconds", "epochs")
-
-
-class Strict(Schema):
-    """Refuses what it does not know."""
-
-    class Meta:
-        """Of marshmallow."""
-
-        unknown = RAISE
 
 
 def _field(name: str, **more: Any) -> Any:
@@ -42,16 +46,16 @@ def _field(name: str, **more: Any) -> Any:
     same: dict[str, Any] = {"metadata": metadata, "load_default": default, "allow_none": True}
     kind = option.type
     if isinstance(kind, click.Choice):
-        return fields.String(validate=validate.OneOf(list(kind.choices)), **same)
+        return String(validate=OneOf(list(kind.choices)), **same)
     if isinstance(kind, click.IntRange):
-        bounds = validate.Range(min=kind.min, max=more.get("high"))
-        return fields.Integer(strict=True, validate=bounds, **same)
+        bounds = Range(min=kind.min, max=more.get("high"))
+        return Integer(strict=True, validate=bounds, **same)
     if isinstance(kind, click.types.FloatParamType):
-        return fields.Float(**same)
+        return Float(**same)
     if isinstance(kind, click.types.IntParamType):
-        bounds = validate.Range(min=0, max=more.get("high"))
-        return fields.Integer(strict=True, validate=bounds, **same)
-    return fields.String(validate=SHORT, **same)
+        bounds = Range(min=0, max=more.get("high"))
+        return Integer(strict=True, validate=bounds, **same)
+    return String(validate=SHORT, **same)
 
 
 def _maybe(kind: Any, text: str, **more: Any) -> Any:
@@ -64,7 +68,7 @@ def _said(text: str) -> dict[str, str]:
 
 _Limits = Strict.from_dict(
     {
-        name: _maybe(fields.String, f"{limit.text} As {limit.example}.", validate=SHORT)
+        name: _maybe(String, f"{limit.text} As {limit.example}.", validate=SHORT)
         for name, limit in LIMITS.items()
     },
     name="Limits",
@@ -74,26 +78,26 @@ _Limits = Strict.from_dict(
 class Reading(Strict):
     """How a table is read, where the user knows better."""
 
-    encoding = _maybe(fields.String, "As utf-8 or latin-1.", validate=validate.Length(max=40))
-    separator = _maybe(fields.String, "Between columns.", validate=validate.Length(equal=1))
-    quote = _maybe(fields.String, "Around cells.", validate=validate.OneOf(QUOTES))
-    decimal = _maybe(fields.String, "Decimal sign.", validate=validate.OneOf([".", ","]))
-    header = _maybe(fields.Boolean, "Whether the first row has the columns' names.")
-    skip = _maybe(fields.Integer, "Lines above the header.", validate=validate.Range(0, 10_000))
-    day_first = _maybe(fields.Boolean, "Of dates such as 3/4/2024.")
-    missing = fields.List(
-        fields.String(validate=SHORT),
-        validate=validate.Length(max=100),
+    encoding = _maybe(String, "As utf-8 or latin-1.", validate=Length(max=40))
+    separator = _maybe(String, "Between columns.", validate=Length(equal=1))
+    quote = _maybe(String, "Around cells.", validate=OneOf(QUOTES))
+    decimal = _maybe(String, "Decimal sign.", validate=OneOf([".", ","]))
+    header = _maybe(Boolean, "Whether the first row has the columns' names.")
+    skip = _maybe(Integer, "Lines above the header.", validate=Range(0, 10_000))
+    day_first = _maybe(Boolean, "Of dates such as 3/4/2024.")
+    missing = List(
+        String(validate=SHORT),
+        validate=Length(max=100),
         metadata=_said("Texts that stand for nothing, besides the usual ones."),
     )
-    present = fields.List(
-        fields.String(validate=SHORT),
-        validate=validate.Length(max=100),
+    present = List(
+        String(validate=SHORT),
+        validate=Length(max=100),
         metadata=_said("Texts that usually stand for nothing and here do not."),
     )
-    kinds = fields.Dict(
-        keys=fields.String(validate=NAMED),
-        values=fields.String(validate=validate.OneOf(KINDS)),
+    kinds = Dict(
+        keys=String(validate=NAMED),
+        values=String(validate=OneOf(KINDS)),
         metadata=_said(f"Kinds of columns, by name: {', '.join(KINDS)}."),
     )
 
@@ -104,28 +108,26 @@ READING = "How the table is written, where you know better."
 class InspectIn(Strict):
     """A table to look at again."""
 
-    reading = fields.Nested(Reading, load_default=dict, metadata=_said(READING))
+    reading = Nested(Reading, load_default=dict, metadata=_said(READING))
 
 
 class ChoicesIn(Strict):
     """A table and what is known of the study to be."""
 
-    target = fields.String(
-        required=True, validate=NAMED, metadata=_said("Name of the column to predict.")
-    )
+    target = String(required=True, validate=NAMED, metadata=_said("Name of the column to predict."))
     task = _field("task")
     space = _field("space")
     test_share = _field("test_share")
     validation = _field("validation")
     epochs = _field("epochs", high=100_000)
-    drop = fields.List(
-        fields.String(validate=NAMED),
-        validate=validate.Length(max=20_000),
+    drop = List(
+        String(validate=NAMED),
+        validate=Length(max=20_000),
         metadata=_said("Names of columns to leave out."),
     )
-    reading = fields.Nested(Reading, load_default=dict, metadata=_said(READING))
+    reading = Nested(Reading, load_default=dict, metadata=_said(READING))
     test_upload = _maybe(
-        fields.String,
+        String,
         "What names a table with the test rows, as its upload was answered; it is read as the "
         "other is. Without one a share of the rows is set aside.",
         validate=UPLOAD,
@@ -143,31 +145,29 @@ class StudyIn(ChoicesIn):
     """A study to be created: of an upload and its target, or beginning with another's trials."""
 
     parent_key = _maybe(
-        fields.String,
+        String,
         "Key of a study to begin with: its table, target, split and trials. Leave out `upload`, "
         "`target` and what else is its own.",
-        validate=validate.Length(max=100),
+        validate=Length(max=100),
     )
-    target = fields.String(validate=NAMED, metadata=_said("Name of the column to predict."))
-    upload = fields.String(
+    target = String(validate=NAMED, metadata=_said("Name of the column to predict."))
+    upload = String(
         validate=UPLOAD,
         metadata=_said("What names the table, as its upload was answered."),
     )
     trials = _field("trials", high=MOST_TRIALS)
-    timeout = _maybe(
-        fields.Float, "Seconds the trials may use.", validate=validate.Range(min=1, max=1e8)
-    )
+    timeout = _maybe(Float, "Seconds the trials may use.", validate=Range(min=1, max=1e8))
     metric = _field("metric")
     seed = _field("seed", high=HIGHEST_SEED)
     pruner = _field("pruner")
     sampler = _field("sampler")
     name = _field("name")
-    tags = fields.List(
-        fields.String(validate=validate.Length(min=1, max=LONGEST)),
-        validate=validate.Length(max=100),
-        metadata=_said("For workers that are limited to some; any may serve it without."),
+    tags = List(
+        String(validate=Length(min=1, max=LONGEST)),
+        validate=Length(max=100),
+        metadata=_said("For workers limited to some tags; a worker without tags serves it, too."),
     )
-    limits = fields.Nested(
+    limits = Nested(
         _Limits, load_default=dict, metadata=_said("What networks may be tried, by parameter.")
     )
 
@@ -176,26 +176,27 @@ class StudyIn(ChoicesIn):
         if data.get("parent_key") is None:
             lacking = [name for name in ("upload", "target") if name not in data]
             if lacking:
-                raise ValidationError(
-                    {name: ["Missing data for required field."] for name in lacking}
-                )
+                raise ValidationError({name: [REQUIRED] for name in lacking})
         elif own := [name for name in ("upload", "test_upload") if data.get(name) is not None]:
-            words = "Leave it out: the study has the tables of the one it begins with."
+            words = (
+                "Expected none, as the study has the tables of the one it begins with. Received "
+                "one. Leave it out."
+            )
             raise ValidationError({name: [words] for name in own})
 
 
 class MoreIn(Strict):
     """How much more a study may use."""
 
-    trials = fields.Integer(
+    trials = Integer(
         strict=True,
         load_default=0,
-        validate=validate.Range(min=0, max=MOST_TRIALS),
+        validate=Range(min=0, max=MOST_TRIALS),
         metadata=_said("How many more networks are tried."),
     )
-    timeout = fields.Float(
+    timeout = Float(
         load_default=0,
-        validate=validate.Range(min=0, max=1e8),
+        validate=Range(min=0, max=1e8),
         metadata=_said("Seconds more, of a study with a limit in time."),
     )
 
@@ -203,7 +204,7 @@ class MoreIn(Strict):
 class NameIn(Strict):
     """A study's new name."""
 
-    name = fields.String(
+    name = String(
         required=True,
         allow_none=True,
         validate=SHORT,
@@ -214,30 +215,26 @@ class NameIn(Strict):
 class TrialsQuery(Strict):
     """Which trials, in which order."""
 
-    page = fields.Integer(
-        load_default=1, validate=validate.Range(1, 1_000_000), metadata=_said("From 1.")
-    )
-    size = fields.Integer(
-        load_default=20, validate=validate.Range(1, 500), metadata=_said("Trials a page.")
-    )
-    sort = fields.String(
+    page = Integer(load_default=1, validate=Range(1, 1_000_000), metadata=_said("From 1."))
+    size = Integer(load_default=20, validate=Range(1, 500), metadata=_said("Trials a page."))
+    sort = String(
         load_default="rank",
-        validate=validate.OneOf(["rank", *SORTS]),
+        validate=OneOf(["rank", *SORTS]),
         metadata=_said("`rank`: complete trials first, the best first of all."),
     )
-    order = fields.String(
+    order = String(
         load_default="asc",
-        validate=validate.OneOf(["asc", "desc"]),
+        validate=OneOf(["asc", "desc"]),
         metadata=_said("Rising or falling."),
     )
-    state = fields.String(
+    state = String(
         load_default="",
-        validate=validate.OneOf(["", *ENDS, "running", "waiting"]),
+        validate=OneOf(["", *ENDS, "running", "waiting"]),
         metadata=_said("Only these; `waiting` have begun, and nobody is at them now."),
     )
-    search = fields.String(
+    search = String(
         load_default="",
-        validate=validate.Length(max=200),
+        validate=Length(max=200),
         metadata=_said("Only those with this text in the network or the reason."),
     )
 
@@ -245,9 +242,9 @@ class TrialsQuery(Strict):
 class FigureQuery(Strict):
     """What a viewer has of a chart."""
 
-    had = fields.String(
+    had = String(
         load_default="",
-        validate=validate.Length(max=40),
+        validate=Length(max=40),
         metadata=_said("Digest of the chart that the caller has: the answer tells what is new."),
     )
 
@@ -255,12 +252,12 @@ class FigureQuery(Strict):
 class RowsIn(Strict):
     """Rows to predict: by column, as they would stand in the table."""
 
-    rows = fields.List(
-        fields.Dict(
-            keys=fields.String(validate=NAMED),
-            values=fields.String(allow_none=True, validate=validate.Length(max=10_000)),
+    rows = List(
+        Dict(
+            keys=String(validate=NAMED),
+            values=String(allow_none=True, validate=Length(max=10_000)),
         ),
         required=True,
-        validate=validate.Length(min=1, max=1_000),
+        validate=Length(min=1, max=1_000),
         metadata=_said("Each by column, as text; columns that are left out count as missing."),
     )

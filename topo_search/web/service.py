@@ -68,14 +68,15 @@ class Service:
         """
         self.storage, self.home, self.keep = storage, home, keep
         self.signing_key = signing_key
-        self.children, self.predictions = Children(), Predictions()
+        most = (limits.rows, limits.columns)
+        self.children, self.predictions = Children(), Predictions(most=most)
         self.watches, self.room = Watches(storage), Room(storage, home, limits)
         self._remembered = Remembered(REMEMBERED)
         self._uploads = URLSafeSerializer(signing_key, salt="upload")
         self._where = tables.Where(
             url=storage.url,
             cache=home / "datasets",
-            most=(limits.rows, limits.columns),
+            most=most,
             memory=limits.memory // 2,
         )
 
@@ -202,7 +203,7 @@ class Service:
         if row.dataset is None:
             raise LookupError("This study has no table.")
         plan = {name: row.plan[name] for name in ("reading", "target", "drop")}
-        found: list[dict[str, Any]] = self._child(tables.columns, row.dataset, plan)
+        found: list[dict[str, Any]] = self._told(tables.columns, row.dataset, plan)
         return found
 
     def create(self, given: dict[str, Any], parent: StudyRow | None = None) -> dict[str, str]:
@@ -266,7 +267,7 @@ class Service:
             raise UnreadError(kept["refused"], str(upload))
         return {"upload": upload, "name": name, "size": size, "table": kept["table"]}
 
-    def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> dict[str, Any]:
+    def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> Any:
         """Return what a child says of a table; it is not read again for what was asked lately."""
         tables.need_kept(self.storage, sha256)
         asked = json.dumps([function.__name__, sha256, given], sort_keys=True)
@@ -275,8 +276,7 @@ class Service:
             told = self._child(function, sha256, given)
             text = json.dumps(told, ensure_ascii=False)
             self._remembered.keep(asked, text)
-        answer: dict[str, Any] = json.loads(text)
-        return answer
+        return json.loads(text)
 
     def _child(self, function: Any, *arguments: Any) -> Any:
         return self.children(

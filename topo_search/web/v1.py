@@ -16,6 +16,7 @@ from topo_search.web import schemas, watching
 from topo_search.web.access import (
     FILES,
     PREDICTIONS,
+    READINGS,
     UPLOADS,
     asker,
     guarded,
@@ -149,6 +150,7 @@ def delete(study: str) -> tuple[str, int]:
 
 
 @v1.get("/studies/<string:study>/columns")
+@limited(READINGS)
 @v1.doc(summary="The columns that its network takes")
 def columns(study: str) -> dict[str, Any]:
     """Answer with each column's name, kind, an example and its levels."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from apiflask import APIBlueprint, fields
-from marshmallow import validate
+from apiflask import APIBlueprint
 
 from storage import events, listing
 from storage.listing import Listed
 from storage.tables import STUDY_STATES
 from topo_search import fleet
 from topo_search.web.access import guarded, need_operator, service
-from topo_search.web.schemas import Strict
+from topo_search.web.wording import Integer, Length, OneOf, Range, Strict, String
 
 v1_operators = APIBlueprint("v1_operators", __name__, url_prefix="/v1", tag="Operators")
 guarded(v1_operators)
@@ -23,17 +22,17 @@ v1_operators.before_request(need_operator)
 class StudiesQuery(Strict):
     """Which studies."""
 
-    page = fields.Integer(
-        load_default=1, validate=validate.Range(1, 1_000_000), metadata={"description": "From 1."}
+    page = Integer(
+        load_default=1, validate=Range(1, 1_000_000), metadata={"description": "From 1."}
     )
-    size = fields.Integer(
+    size = Integer(
         load_default=25,
-        validate=validate.Range(1, 500),
+        validate=Range(1, 500),
         metadata={"description": "Studies a page."},
     )
-    state = fields.String(
+    state = String(
         load_default="",
-        validate=validate.OneOf(["", *STUDY_STATES]),
+        validate=OneOf(["", *STUDY_STATES]),
         metadata={"description": "Only studies in this state."},
     )
 
@@ -41,17 +40,17 @@ class StudiesQuery(Strict):
 class EventsQuery(Strict):
     """Which events."""
 
-    after = fields.Integer(
+    after = Integer(
         load_default=None,
-        validate=validate.Range(0, 2**63 - 1),
+        validate=Range(0, 2**63 - 1),
         metadata={"description": "Id of the last event that the caller has."},
     )
-    count = fields.Integer(
-        load_default=100, validate=validate.Range(1, 1_000), metadata={"description": "At most."}
+    count = Integer(
+        load_default=100, validate=Range(1, 1_000), metadata={"description": "At most."}
     )
-    study = fields.String(
+    study = String(
         load_default=None,
-        validate=validate.Length(max=8),
+        validate=Length(max=8),
         metadata={"description": "Only of the study with this id."},
     )
 

@@ -68,6 +68,8 @@ form.addEventListener("submit", async (event) => {
   if (text("timeout")) body.timeout = 60 * Number(text("timeout"));
   if (text("epochs")) body.epochs = Number(text("epochs"));
   if (text("name").trim()) body.name = text("name").trim();
+  const tags = text("tags").split(",").map((one) => one.trim()).filter(Boolean);
+  if (tags.length) body.tags = tags;
   byId("start").disabled = true;
   byId("starting").textContent = "Making the study …";
   try {
