@@ -8,6 +8,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 from sites import PHONE, Visitors, fits, serious_violations, shot, tab_to
 
+from topo_search.formats import format_name
+
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 LARGE = 201 * 2**20  # Bytes; more than a service takes unless told otherwise.
 
@@ -27,6 +29,7 @@ HOSTILE = (
     "{{ 7 * 7 }}",
 )
 COLUMNS = 5000
+UNSAFE = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @pytest.fixture
@@ -401,12 +404,44 @@ def test_a_hostile_table_is_shown_harmlessly(visitors: Visitors, hostile: Path) 
     shot(wide, "configure-hostile-1100")
 
 
+def test_names_are_as_harmless_in_the_browser_as_elsewhere(page: Page) -> None:
+    changed = page.evaluate(
+        """() => {
+            const found = [];
+            for (let code = 0; code <= 0x10ffff; code += 1) {
+                const sign = String.fromCodePoint(code);
+                if (harmless(sign) !== sign) found.push(code);
+            }
+            return found;
+        }"""
+    )
+    codes = [code for code in range(0x110000) if format_name(chr(code)) != chr(code)]
+    assert changed == codes
+    text = "a\u202e\u202eb 👩‍👩‍👧"
+    assert page.evaluate("(text) => harmless(text)", text) == format_name(text) == "a�b 👩‍👩‍👧"
+
+
+def told(page: Page, attribute: str) -> list[str]:
+    """Return what all elements say in one of their attributes."""
+    found = page.locator(f"[{attribute}]")
+    said = "(all, name) => all.map((one) => one.getAttribute(name))"
+    return list(found.evaluate_all(said, attribute))
+
+
 def assert_harmless(page: Page, *, step: int) -> None:
     """Assert that the hostile table is shown as it is, so many columns at a time."""
     rows = page.locator("#columns tbody tr")
     expect(rows).to_have_count(step)
     shown = page.locator("#columns tbody th bdi").all_inner_texts()
-    assert [text for text in HOSTILE if text not in shown and "\u202e" not in text] == []
+    names = [format_name(name, len(name)) for name in HOSTILE]
+    assert "�live� name" in names
+    assert [name for name in names if name not in shown] == []
+    heads = page.locator("#preview th bdi")
+    assert [name for name in names if name not in heads.all_inner_texts()] == []
+    expect(page.get_by_label("Leave out �live� name")).to_have_count(1)
+    expect(page.locator("#target option").filter(has_text="�live� name")).to_have_count(1)
+    assert UNSAFE.findall(page.locator("body").inner_text()) == []
+    assert UNSAFE.findall(" ".join(told(page, "title") + told(page, "aria-label"))) == []
     assert page.locator("main img, main script:not([type])").count() == 0
     expect(page.locator("h1")).to_contain_text("<img src=x onerror=alert(1)>")
     page.get_by_role("button", name=f"Show {step} more of {COLUMNS - step:,}").click()
