@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect
 
 COMMAND = Path(sys.executable).with_name("topo-search")
 SCREENSHOTS = Path(__file__).with_name("screenshots")
@@ -123,6 +123,23 @@ def shot(page: Page, name: str) -> None:
     """Keep a picture of the whole page for looking at."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def all_drawn(page: Page) -> list[str]:
+    """Scroll to every chart of a study that changes no more, until each is drawn.
+
+    Returns:
+        The charts' titles, in the order of reading.
+    """
+    cards = page.locator("#chart-cards figure")
+    expect(cards.first).to_be_visible()
+    for place in range(cards.count()):
+        card = cards.nth(place)
+        card.scroll_into_view_if_needed()
+        expect(card.locator(".main-svg").first).to_be_visible()
+        expect(card.locator("figcaption")).not_to_be_empty()
+    page.evaluate("window.scrollTo({ top: 0, behavior: 'instant' })")
+    return cards.locator("h3").all_inner_texts()
 
 
 def fits(page: Page) -> bool:

@@ -9,7 +9,18 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
-from sites import DEADLINE, PHONE, Site, Visitors, fits, serious_violations, shot, started, tab_to
+from sites import (
+    DEADLINE,
+    PHONE,
+    Site,
+    Visitors,
+    all_drawn,
+    fits,
+    serious_violations,
+    shot,
+    started,
+    tab_to,
+)
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 PASSWORD = "open sesame"
@@ -62,21 +73,36 @@ def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, pag
         expect(one.locator("h3", has_text="Beside simple models")).to_be_visible()
         expect(one.locator("svg.network")).to_be_visible()
     assert page.evaluate("window.mark") == "the same page"
+    expect(page.locator("#importances-reason")).to_be_empty()  # The chart is there instead.
+    for one in (page, other):
+        titles = all_drawn(one)
+        assert {"Which choices mattered", "Score by size of the network"} <= set(titles)
+        assert any(re.match("Score by (?!size|number)", title) for title in titles), titles
+        front = one.locator("[data-name=score-by-weights] .legendtext")
+        expect(front.filter(has_text="none smaller is better")).to_be_visible()
+        assert fits(one)
+        assert serious_violations(one) == []
 
 
 def test_charts_are_drawn_with_text_beside_them(visitors: Visitors, finished: str) -> None:
     page = visitors.open(finished)
-    cards = page.locator("#chart-cards figure")
-    expect(cards.first).to_be_visible()
-    for place in range(cards.count()):
-        card = cards.nth(place)
-        card.scroll_into_view_if_needed()
-        expect(card.locator(".main-svg").first).to_be_visible()
-        expect(card.locator("figcaption")).not_to_be_empty()
-    titles = cards.locator("h3").all_inner_texts()
+    titles = all_drawn(page)
     assert "Score by number of hidden layers" in titles
     assert "Training time by number of hidden layers" in titles
     shot(page, "study-finished")
+
+
+def test_what_charts_show_is_said_before_they_are_drawn(visitors: Visitors, finished: str) -> None:
+    page = visitors.open()
+    page.route("**/figures/*", lambda route: None)  # Never answered.
+    page.goto(finished)
+    cards = page.locator("#chart-cards figure")
+    expect(cards.first).to_be_visible()
+    assert "Score by number of hidden layers" in cards.locator("h3").all_inner_texts()
+    assert all(cards.locator("figcaption").all_inner_texts())
+    assert page.locator("#chart-cards .main-svg").count() == 0
+    page.emulate_media(media="print")
+    expect(cards.locator(".chart").first).to_be_hidden()
 
 
 def test_the_network_predicts_a_row_and_a_table(
@@ -270,12 +296,15 @@ def test_a_study_on_a_phone_is_no_wider_and_has_no_serious_fault(
     page = visitors.open(finished, width=PHONE, dark=dark)
     expect(page.locator("#row-form button")).to_be_visible()
     expect(page.locator("#trials tbody tr")).to_have_count(8)
+    all_drawn(page)
     assert fits(page)
     assert serious_violations(page) == []
     shot(page, f"study-phone-{'dark' if dark else 'light'}")
     wide = visitors.open(finished, dark=dark)
     expect(wide.locator("#row-form button")).to_be_visible()
     expect(wide.locator("#trials tbody tr")).to_have_count(8)
+    all_drawn(wide)
+    assert fits(wide)
     assert serious_violations(wide) == []
     shot(wide, f"study-wide-{'dark' if dark else 'light'}")
 
@@ -319,6 +348,8 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     expect(page.locator(".badge")).to_have_text("finished")
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
     expect(page.get_by_role("link", name="Overview")).to_be_visible()
+    all_drawn(page)
+    assert fits(page)
     assert serious_violations(page) == []
     shot(page, f"operator-study-{kind}")
     page.set_input_files("#table-file", IRIS)

@@ -69,7 +69,7 @@ function showState() {
   if (state.has_network) predictor.show(api);
   byId("more-looks").hidden = !state.has_network;
   byId("controls").hidden = false;
-  document.title = `${trials.finished}/${state.budget} ${state.name || first.subject} · topo-search`;
+  document.title = `${trials.finished}/${state.budget} ${harmless(state.name || first.subject)} · topo-search`;
 }
 
 // The button that stands for one which is hidden now: what undoes it, else the first.
@@ -170,8 +170,7 @@ async function draw(card) {
     const figure = await call("GET", `${api}/figures/${card.name}?had=${card.had}`);
     card.data = figure.patch ? figure.patch.map((change, place) => changed(card.data[place], change)) : figure.data;
     card.had = figure.digest;
-    card.title.textContent = figure.title;
-    card.text.textContent = figure.text;
+    caption(card, figure);
     await Plotly.react(card.place, card.data, figure.layout, { displayModeBar: false, responsive: true });
     card.drawn = digest;
   } catch (error) {
@@ -182,31 +181,38 @@ async function draw(card) {
   draw(card);
 }
 
-function showFigures(digests) {
-  byId("charts").hidden = Object.keys(digests).length === 0;
-  for (const [name, digest] of Object.entries(digests)) {
+// Say what a chart shows: also before it is drawn, and on paper.
+function caption(card, { title, text }) {
+  if (card.title.textContent !== title) card.title.textContent = title;
+  if (card.text.textContent !== text) card.text.textContent = text;
+}
+
+function showFigures(captions) {
+  byId("charts").hidden = Object.keys(captions).length === 0;
+  for (const [name, told] of Object.entries(captions)) {
     let card = cards.get(name);
     if (!card) {
-      const title = make("h3", { id: `title-${name}` }, "…");
+      const title = make("h3", { id: `title-${name}` });
       const text = make("figcaption", { id: `text-${name}` });
       const place = make("div", { class: "chart", role: "img", "aria-labelledby": `title-${name}`, "aria-describedby": `text-${name}` });
       const figure = make("figure", { class: "card", "data-name": name }, title, place, text);
-      card = { name, title, text, place, figure, digest, drawn: null, had: "", data: [], next: 0, visible: false, busy: false };
+      card = { name, title, text, place, figure, digest: "", drawn: null, had: "", data: [], next: 0, visible: false, busy: false };
       cards.set(name, card);
       near.observe(figure);
     }
-    card.digest = digest;
+    card.digest = told.digest;
+    caption(card, told);
     draw(card);
   }
   for (const [name, card] of cards) {
-    if (!(name in digests)) {
+    if (!(name in captions)) {
       near.unobserve(card.figure);
       card.figure.remove();
       cards.delete(name);
     }
   }
   // In the order of reading; what stands right already is left alone.
-  Object.keys(digests).forEach((name, place) => {
+  Object.keys(captions).forEach((name, place) => {
     const box = byId("chart-cards");
     if (box.children[place] !== cards.get(name).figure) box.insertBefore(cards.get(name).figure, box.children[place] || null);
   });
