@@ -72,6 +72,34 @@ def test_no_chart_needs_webgl_and_all_are_strict_json() -> None:
             assert value["layout"]["template"]["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)"
 
 
+@pytest.mark.parametrize("ground", ["#ffffff", "#1b1f25"])
+def test_every_dot_and_line_stands_out_from_the_page(ground: str) -> None:
+    figures = [*charts.charts_of(results(50)).values(), charts.predictions(regression())]
+    for figure in figures:
+        for trace in json.loads(figure.to_json())["data"]:
+            for part in filter(None, (trace.get("marker"), trace.get("line"))):
+                opacity = part.get("opacity", 1) * trace.get("opacity", 1)
+                colour = part.get("color") or part.get("line", {}).get("color")
+                if isinstance(colour, str):
+                    contrast = contrast_of(colour, opacity, ground)
+                    assert contrast >= 3, (charts.title_of(figure), trace["name"], contrast)
+
+
+def contrast_of(colour: str, opacity: float, ground: str) -> float:
+    """Return the contrast of a colour on a ground, as the WCAG define it."""
+
+    def channels(text: str) -> Any:
+        return np.array([int(text[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+
+    def luminance(shares: Any) -> float:
+        linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    mixed = opacity * channels(colour) + (1 - opacity) * channels(ground)
+    low, high = sorted([luminance(mixed), luminance(channels(ground))])
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_history_marks_pruned_trials_and_draws_the_best_so_far() -> None:
     found = results(50)
     pruned, complete, best = charts.history(found).data

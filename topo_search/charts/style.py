@@ -25,6 +25,7 @@ from topo_search.results import Results
 
 ACCENT = "#3b82c4"  # Trials. Contrast of 3 and more on white and on near black, like the two below.
 BEST = "#d9730d"  # What stands out; also told from the accent by those who see no red or green.
+SOLID = 0.85  # Opacity of what may overlap; with less, one dot alone has no contrast of 3.
 MUTED = "#8b929c"
 INK = "#737a85"
 GRID = "rgba(128,134,144,0.22)"
@@ -119,7 +120,7 @@ def dots(frame: pd.DataFrame, x: str, y: str, hover: Sequence[str], **options: A
         mode="markers",
         hovertext=list(hover),
         hoverinfo="text",
-        **({"marker": {"color": ACCENT, "size": 8, "opacity": 0.7}} | options),
+        **({"marker": {"color": ACCENT, "size": 8, "opacity": SOLID}} | options),
     )
 
 
