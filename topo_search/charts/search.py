@@ -59,7 +59,7 @@ def history(results: Results) -> go.Figure:
         name="best so far", hoverinfo="skip",
     )  # fmt: skip
     figure.update_layout(xaxis=count_axis("trial", results.trials["trial"], log=False), yaxis=axis)
-    figure.update_xaxes(dtick=None, tickformat=",d")
+    figure.update_xaxes(tickformat=",d")
     counts = results.counts
     best = results.leaderboard.iloc[0]
     text = (
@@ -98,7 +98,7 @@ def learning_curves(results: Results) -> go.Figure:
             hoverinfo="text",
         )  # fmt: skip
     figure.update_layout(
-        xaxis={"title": {"text": "epoch"}, "tickformat": ",d"},
+        xaxis=count_axis("epoch", curves["epoch"], log=False) | {"tickformat": ",d"},
         yaxis=score_axis(results.metric, curves["value"], results.direction),
         legend={"traceorder": "reversed"},
     )

@@ -171,6 +171,7 @@ async function draw(card) {
     card.data = figure.patch ? figure.patch.map((change, place) => changed(card.data[place], change)) : figure.data;
     card.had = figure.digest;
     caption(card, figure);
+    card.place.style.height = `${figure.layout.height}px`; // Else a narrower window takes its height.
     await Plotly.react(card.place, card.data, figure.layout, { displayModeBar: false, responsive: true });
     card.drawn = digest;
   } catch (error) {
