@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,13 @@ def test_history_marks_pruned_trials_and_draws_the_best_so_far() -> None:
     )
 
 
+@pytest.mark.parametrize("chart", [charts.history, charts.learning_curves])
+def test_whole_numbers_so_few_have_no_tick_twice(chart: Any) -> None:
+    found = results(3)
+    few = replace(found, curves=found.curves[found.curves["epoch"] <= 4])
+    assert chart(few).layout.xaxis.dtick == 1
+
+
 def test_the_best_so_far_falls_where_less_is_better() -> None:
     best = charts.history(regression()).data[-1]
     assert list(best.y) == sorted(best.y, reverse=True)
@@ -182,6 +190,8 @@ def test_a_thousand_depths_are_drawn_on_a_logarithmic_axis() -> None:
     assert axis["type"] == "log"
     assert axis["ticktext"] == ["1", "3", "10", "30", "100", "300", "1k"]
     assert "type" not in count_axis("hidden layers", pd.Series([1.0, 6.0]))
+    small = count_axis("weight decay", pd.Series([1e-5, 0.1]))
+    assert small["ticktext"] == ["1e-5", "0.0001", "0.001", "0.01", "0.1"]
 
 
 @pytest.mark.parametrize(

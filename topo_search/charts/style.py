@@ -184,7 +184,8 @@ def thinned(frame: pd.DataFrame, keep: pd.Index[Any]) -> pd.DataFrame:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    digits = (1, 2, 5) if high / low < 300 else (1, 3) if high / low < 10_000 else (1,)
+    """Return few enough ticks to stand beside each other, upright, on a phone."""
+    digits = (1, 2, 5) if high / low < 100 else (1, 3) if high / low <= 1_000 else (1,)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     ticks = [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
     return [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
@@ -194,7 +195,7 @@ def _short(number: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:g}{unit}"
-    return f"{number:g}"
+    return f"{number:g}".replace("e-0", "e-")
 
 
 def hover_texts(frame: pd.DataFrame, results: Results) -> list[str]:
