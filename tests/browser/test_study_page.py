@@ -11,11 +11,14 @@ import pytest
 from playwright.sync_api import Page, expect
 from sites import (
     DEADLINE,
+    HOSTILE,
     PHONE,
     Site,
     Visitors,
     all_drawn,
     fits,
+    hostile_table,
+    looked_at,
     serious_violations,
     shot,
     started,
@@ -25,6 +28,7 @@ from sites import (
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 PASSWORD = "open sesame"
 TRAINED = 400_000  # Milliseconds until a small study is through; tests share their cores.
+HEIGHTS = "(all) => all.map((one) => one.querySelector('.main-svg').clientHeight)"
 QUICK = {"trials": 8, "epochs": 12, "pruner": "none", "limits": {"depth": "1:2", "width": "16"}}
 
 
@@ -82,11 +86,19 @@ def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, pag
         expect(front.filter(has_text="none smaller is better")).to_be_visible()
         assert fits(one)
         assert serious_violations(one) == []
+        shot(one, f"study-long-{'dark' if one is other else 'light'}")
 
 
 def test_charts_are_drawn_with_text_beside_them(visitors: Visitors, finished: str) -> None:
     page = visitors.open(finished)
     titles = all_drawn(page)
+    heights = page.locator(".chart").evaluate_all(HEIGHTS)
+    page.set_viewport_size({"width": PHONE, "height": 900})
+    all_narrower = """(width) => [...document.querySelectorAll(".chart .main-svg")].every(
+        (one) => one.getBoundingClientRect().width < width)"""
+    page.wait_for_function(all_narrower, arg=PHONE)
+    assert page.locator(".chart").evaluate_all(HEIGHTS) == heights
+    page.set_viewport_size({"width": 1100, "height": 900})
     assert "Score by number of hidden layers" in titles
     assert "Training time by number of hidden layers" in titles
     shot(page, "study-finished")
@@ -217,7 +229,13 @@ def test_a_person_walks_from_a_file_to_a_prediction(visitors: Visitors) -> None:
     page.get_by_label("Hidden layers, to").fill("1")
     page.get_by_role("button", name="Start the search").click()
     page.wait_for_url("**/s/*")
+    page.evaluate("window.mark = 'the same page'")
+    expect(page.locator("#trials tbody .state.complete").first).to_be_visible(timeout=TRAINED)
     expect(page.locator(".badge")).to_have_text("finished", timeout=TRAINED)
+    assert page.evaluate("window.mark") == "the same page"
+    with page.expect_download() as begun:
+        page.get_by_role("link", name="The network", exact=True).click()
+    assert begun.value.path().stat().st_size > 1000
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.locator("#row-answer .lead")).to_have_text(
         re.compile("setosa|versicolor|virginica"), timeout=TRAINED
@@ -239,28 +257,23 @@ def test_times_are_in_the_zone_of_who_reads(visitors: Visitors, finished: str) -
 def test_a_hostile_table_is_searched_shown_and_predicted_as_text(
     visitors: Visitors, page: Page
 ) -> None:
-    names = (
-        "<script>alert(1)</script>",
-        '"><img src=x onerror=alert(1)>',
-        "{{ 7 * 7 }}",
-        "x" * 2000,
-    )
-    head = ",".join('"' + name.replace('"', '""') + '"' for name in (*names, "<b>target</b>"))
-    rows = [f"{n % 7},{n % 5},{n % 3},{n % 11},{('<i>yes</i>', '=1+1')[n % 2]}" for n in range(80)]
-    called = page.request.post("/v1/uploads?name=<u>x.csv", data="\n".join([head, *rows]).encode())
-    asked = {"upload": called.json()["upload"], "target": "<b>target</b>", **QUICK, "trials": 2}
+    table = hostile_table(len(HOSTILE) + 2).replace(b'"target"', b'"<b>target</b>"', 1)
+    called = page.request.post("/v1/uploads?name=<u>x.csv", data=table)
+    asked = {"upload": called.json()["upload"], "target": "<b>target</b>", **QUICK, "trials": 3}
     page.goto(page.request.post("/v1/studies", data=asked).json()["page"])
     expect(page.locator(".badge")).to_have_text("finished", timeout=TRAINED)
     expect(page.locator("body")).to_contain_text("<b>target</b>")
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.locator("#row-answer .lead")).to_have_text(
-        re.compile(r"<i>yes</i>|=1\+1"), timeout=TRAINED
+        re.compile(r"<b>yes</b>|=1\+1"), timeout=TRAINED
     )
-    assert (
-        page.locator("i, b, u").count()
-        == page.locator("i, b, u").filter(has_not_text="yes").count()
-    )
+    all_drawn(page)
+    assert page.locator("main :is(i, b, u, img, script:not([type]), svg a)").count() == 0
+    expect(page.get_by_label("�live� name")).to_have_count(1)
+    said = page.locator("body").inner_text() + page.title()
+    assert re.findall("[\u202a-\u202e\u2066-\u2069]", said) == []
     assert fits(page)
+    assert serious_violations(page) == []
     tallest = page.locator("#row-form label").evaluate_all(
         "labels => Math.max(...labels.map((label) => label.offsetHeight))"
     )
@@ -273,12 +286,10 @@ def test_dialogs_and_refusals_have_no_serious_fault(visitors: Visitors, finished
     for name in ("more", "rename", "delete"):
         page.locator(f"[data-open={name}]").click()
         expect(page.get_by_role("dialog")).to_be_visible()
-        assert serious_violations(page) == []
-        shot(page, f"dialog-{name}")
+        looked_at(page, f"dialog-{name}")
         page.keyboard.press("Escape")
     refused = visitors.open("/s/AAAAAAAAAAAAAAAAAAAAAA")
-    assert serious_violations(refused) == []
-    shot(refused, "problem")
+    looked_at(refused, "problem")
     visitors.wrong.clear()  # The browser says that the page was not found.
 
 
@@ -392,7 +403,7 @@ def test_a_study_that_nobody_serves_says_how_to_serve_it(
         page = visitors.open()
         page.goto(create(page))
         expect(page.locator("#unserved")).to_contain_text("No machine is serving this")
-        shot(page, "study-unserved")
+        looked_at(page, "study-unserved")
         for close in visitors.closers:
             close()
         visitors.closers.clear()
