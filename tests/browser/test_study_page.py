@@ -28,7 +28,10 @@ from sites import (
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 PASSWORD = "open sesame"
 TRAINED = 400_000  # Milliseconds until a small study is through; tests share their cores.
-HEIGHTS = "(all) => all.map((one) => one.querySelector('.main-svg').clientHeight)"
+LAID_OUT = """(all) => all.map((one) => [".main-svg", ".legend"].map((part) => {
+    const box = one.querySelector(part)?.getBoundingClientRect();
+    return box && [Math.round(box.y - one.getBoundingClientRect().y), Math.round(box.height)];
+}))"""
 QUICK = {"trials": 8, "epochs": 12, "pruner": "none", "limits": {"depth": "1:2", "width": "16"}}
 
 
@@ -92,13 +95,14 @@ def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, pag
 def test_charts_are_drawn_with_text_beside_them(visitors: Visitors, finished: str) -> None:
     page = visitors.open(finished)
     titles = all_drawn(page)
-    heights = page.locator(".chart").evaluate_all(HEIGHTS)
-    page.set_viewport_size({"width": PHONE, "height": 900})
-    all_narrower = """(width) => [...document.querySelectorAll(".chart .main-svg")].every(
-        (one) => one.getBoundingClientRect().width < width)"""
-    page.wait_for_function(all_narrower, arg=PHONE)
-    assert page.locator(".chart").evaluate_all(HEIGHTS) == heights
-    page.set_viewport_size({"width": 1100, "height": 900})
+    laid_out = page.locator(".chart").evaluate_all(LAID_OUT)
+    for width in (PHONE, 1100):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(
+            """() => [...document.querySelectorAll(".chart")].every(
+                (one) => one.querySelector(".main-svg").clientWidth === one.clientWidth)"""
+        )
+    assert page.locator(".chart").evaluate_all(LAID_OUT) == laid_out
     assert "Score by number of hidden layers" in titles
     assert "Training time by number of hidden layers" in titles
     shot(page, "study-finished")

@@ -292,9 +292,7 @@ def test_a_study_of_very_many_trials_is_gathered_and_shown(
     expect(page.get_by_role("heading", name="The network", exact=True)).to_be_visible()
     expect(page.locator("#trials tbody tr")).to_have_count(20)
     expect(page.locator("#page")).to_have_text("Page 1 of 500")
-    card = page.locator("#chart-cards figure").first
-    card.scroll_into_view_if_needed()
-    expect(card.locator(".main-svg").first).to_be_visible()
+    all_drawn(page)
     looked_at(page, "study-large")
     for close in visitors.closers:
         close()

@@ -156,6 +156,24 @@ function changed(trace, change) {
   return { ...trace, ...Object.fromEntries(grown) };
 }
 
+function plot(card) {
+  card.width = card.place.clientWidth;
+  return Plotly.react(card.place, card.data, { ...card.layout, width: card.width }, { displayModeBar: false });
+}
+
+// From scratch: resized by plotly.js, a chart loses its height and has the legend over its dots.
+let resized;
+window.addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => {
+    for (const card of cards.values()) {
+      if (!card.drawn || card.busy || card.width === card.place.clientWidth) continue;
+      Plotly.purge(card.place);
+      plot(card);
+    }
+  }, 200);
+});
+
 async function draw(card) {
   if (!card.visible || card.busy || card.drawn === card.digest) return;
   const wait = card.next - Date.now();
@@ -171,8 +189,8 @@ async function draw(card) {
     card.data = figure.patch ? figure.patch.map((change, place) => changed(card.data[place], change)) : figure.data;
     card.had = figure.digest;
     caption(card, figure);
-    card.place.style.height = `${figure.layout.height}px`; // Else a narrower window takes its height.
-    await Plotly.react(card.place, card.data, figure.layout, { displayModeBar: false, responsive: true });
+    card.layout = figure.layout;
+    await plot(card);
     card.drawn = digest;
   } catch (error) {
     card.text.textContent = error.message;
