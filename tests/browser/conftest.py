@@ -10,6 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from sites import DEADLINE, SCREENSHOTS, Site, Visitors, shot, started
 
+from storage import embedded
+from storage.connection import Storage, connect
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 expect.set_options(timeout=DEADLINE)
@@ -39,6 +42,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A service without a worker, for all tests."""
     with started(tmp_path_factory.mktemp("site") / "home") as site:
         yield site
+
+
+@pytest.fixture(scope="module")
+def storage(site: Site) -> Iterator[Storage]:
+    """What the service keeps its studies in: no worker disturbs it."""
+    with embedded.serve(site.home) as url:
+        opened = connect(url)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

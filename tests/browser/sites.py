@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect
 
 COMMAND = Path(sys.executable).with_name("topo-search")
 SCREENSHOTS = Path(__file__).with_name("screenshots")
@@ -21,6 +21,15 @@ OPENED = re.compile(r"Open (http\S+) in a browser")
 STARTING = 300.0  # Seconds until the service must have said where it is.
 DEADLINE = 180_000  # Milliseconds for anything on a page; tests share their cores.
 WIDE, PHONE = 1100, 360  # Pixels.
+HOSTILE = (  # Names of columns.
+    "<script>alert(1)</script>",
+    "=cmd|'/c calc'!A1",
+    '"><img src=x onerror=alert(1)>',
+    "\u202elive\u202c name",
+    "x" * 3000,
+    "{{ 7 * 7 }}",
+)
+FITS = "() => document.documentElement.scrollWidth <= window.innerWidth"
 REFUSED = "Failed to load resource"  # What a browser says of every answer from 400 on.
 
 
@@ -69,6 +78,18 @@ def started(home: Path, *options: str, password: str = "") -> Iterator[Site]:
                 listener.join()
                 # As root the server's data lies elsewhere, behind a link.
                 shutil.rmtree((home / "server").resolve(), ignore_errors=True)
+
+
+def hostile_table(columns: int, rows: int = 40) -> bytes:
+    """Return a CSV whose names and classes are as hostile as those of a table can be."""
+    names = [*HOSTILE, *(f"measure {n}" for n in range(len(HOSTILE), columns - 1)), "target"]
+    head = ",".join('"' + name.replace('"', '""') + '"' for name in names)
+    lines = [
+        ",".join(str((row * 7 + n * 3) % 31) for n in range(columns - 1))
+        + f",{('<b>yes</b>', '=1+1')[row % 2]}"
+        for row in range(rows)
+    ]
+    return "\n".join([head, *lines]).encode()
 
 
 @dataclass
@@ -125,9 +146,26 @@ def shot(page: Page, name: str) -> None:
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
 
 
+def all_drawn(page: Page) -> list[str]:
+    """Scroll to every chart of a study that changes no more, until each is drawn.
+
+    Returns:
+        The charts' titles, in the order of reading.
+    """
+    cards = page.locator("#chart-cards figure")
+    expect(cards.first).to_be_visible()
+    for place in range(cards.count()):
+        card = cards.nth(place)
+        card.scroll_into_view_if_needed()
+        expect(card.locator(".main-svg").first).to_be_visible()
+        expect(card.locator("figcaption")).not_to_be_empty()
+    page.evaluate("window.scrollTo({ top: 0, behavior: 'instant' })")
+    return cards.locator("h3").all_inner_texts()
+
+
 def fits(page: Page) -> bool:
     """Tell whether a page is no wider than its window."""
-    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+    return bool(page.evaluate(FITS))
 
 
 def serious_violations(page: Page) -> list[str]:
@@ -139,6 +177,22 @@ def serious_violations(page: Page) -> list[str]:
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]
+
+
+def looked_at(page: Page, name: str) -> None:
+    """Assert that a page is no wider than its window, and has no serious fault, by day and night.
+
+    A picture is kept of each of its four looks: on a phone and on a desk, light and dark.
+    """
+    for width in (PHONE, WIDE):
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in ("light", "dark"):
+            # Without motion no colour is caught half way to another.
+            wanted: Any = scheme
+            page.emulate_media(color_scheme=wanted, reduced_motion="reduce")
+            page.wait_for_function(FITS)  # Charts take their new width a moment later.
+            assert serious_violations(page) == [], f"{name}, {width}, {scheme}"
+            shot(page, f"{name}-{width}-{scheme}")
 
 
 def tab_to(page: Page, selector: str, most: int = 300) -> None:

@@ -6,7 +6,19 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
-from sites import PHONE, Visitors, fits, serious_violations, shot, tab_to
+from sites import (
+    HOSTILE,
+    PHONE,
+    Visitors,
+    fits,
+    hostile_table,
+    looked_at,
+    serious_violations,
+    shot,
+    tab_to,
+)
+
+from topo_search.formats import format_name
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 LARGE = 201 * 2**20  # Bytes; more than a service takes unless told otherwise.
@@ -18,15 +30,8 @@ AWKWARD = "Miasto;Cena;Klasa\n" + "".join(
     f"{('nie', 'tak')[row % 2]}\n"
     for row in range(60)
 )
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "=cmd|'/c calc'!A1",
-    '"><img src=x onerror=alert(1)>',
-    "\u202elive\u202c name",
-    "x" * 3000,
-    "{{ 7 * 7 }}",
-)
 COLUMNS = 5000
+UNSAFE = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
 @pytest.fixture
@@ -38,16 +43,9 @@ def awkward(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    names = [*HOSTILE, *(f"measure {n}" for n in range(len(HOSTILE), COLUMNS - 1)), "target"]
-    head = ",".join('"' + name.replace('"', '""') + '"' for name in names)
-    rows = [
-        ",".join(str((row * 7 + n * 3) % 31) for n in range(COLUMNS - 1))
-        + f",{('<b>yes</b>', '=1+1')[row % 2]}"
-        for row in range(40)
-    ]
     # A name as hostile as a file system allows.
     path = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=alert(1)>\u202evsc.csv"
-    path.write_text("\n".join([head, *rows]), encoding="utf-8")
+    path.write_bytes(hostile_table(COLUMNS))
     return path
 
 
@@ -197,6 +195,33 @@ def test_a_table_that_cannot_be_made_out_is_read_as_one_says(page: Page, tmp_pat
     expect(page.get_by_role("button", name="Start the search")).to_be_visible()
 
 
+def test_what_is_doubtful_of_a_table_is_seen_and_its_first_row_taken_for_values(
+    page: Page, tmp_path: Path
+) -> None:
+    path = tmp_path / "doubtful.csv"
+    lines = [f"c{n:03},9,{n * 37 % 101},{n % 20 == 0:d},{n % 20 == 0}" for n in range(100)]
+    path.write_text("\n".join(["code,unit,size,flag,outcome", *lines]))
+    send(page, path)
+    ready(page)
+    page.locator("#target").select_option("outcome")
+    told = page.locator("#target-warnings")
+    expect(told).to_contain_text("Class 'False' has 95 of the 100 rows")
+    expect(told).to_contain_text("Column 'flag' alone gives 'outcome' away")
+    expect(page.locator("#columns tbody tr").nth(0)).to_contain_text("only tells rows apart")
+    expect(page.locator("#columns tbody tr").nth(1)).to_contain_text("holds one value only")
+    for name in ("code", "unit"):
+        expect(page.get_by_label(f"Leave out {name}")).to_be_checked()
+        expect(page.get_by_label(f"Leave out {name}")).to_be_disabled()
+    expect(page.locator("#summary")).to_contain_text("100 rows")
+    looked_at(page, "configure-doubtful")
+    page.locator("#otherwise > summary").click()
+    page.get_by_label("Header").select_option("no names")
+    expect(page.locator("#summary")).to_contain_text("101 rows, 5 columns")
+    expect(page.locator("#summary")).to_contain_text("no row of names")
+    expect(page.locator("#preview th bdi")).to_have_text([f"column_{n}" for n in range(1, 6)])
+    expect(page.locator("#preview tbody tr").first).to_contain_text("outcome")
+
+
 def test_an_example_and_choices_that_do_not_fit(page: Page) -> None:
     page.get_by_role("button", name="Diabetes").click()
     page.wait_for_url("**/tables/*")
@@ -240,8 +265,7 @@ def test_test_rows_come_from_another_file(page: Page, tmp_path: Path) -> None:
     page.get_by_label("Test rows from another file").set_input_files(wrong)
     expect(page.locator("#test-table")).to_contain_text("wrong.csv")
     expect(page.locator("#test_file-error")).to_contain_text("Expected")
-    assert serious_violations(page) == []
-    shot(page, "configure-test-file-refused")
+    looked_at(page, "configure-test-file-refused")
     page.get_by_role("button", name="Leave it out").click()
     expect(page.get_by_label("Test rows from another file")).to_be_focused()
     expect(page.locator("#test_file-error")).not_to_be_visible()
@@ -250,7 +274,12 @@ def test_test_rows_come_from_another_file(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#task-said")).to_contain_text("120 rows to train on")
     expect(page.get_by_label("Test share")).to_be_disabled()
     page.get_by_label("Tags").fill("gpu, big")
-    shot(page, "configure-test-file")
+    looked_at(page, "configure-test-file")
+    beside = page.locator("#test_share").bounding_box()
+    assert beside is not None
+    assert page.locator("#test-table").bounding_box() == beside | {
+        "x": pytest.approx(beside["x"] + beside["width"] + 20, abs=1)
+    }
     page.reload()  # What was chosen is kept.
     ready(page)
     expect(page.locator("#test-table")).to_contain_text("test rows.csv")
@@ -381,6 +410,8 @@ def test_no_serious_violation_of_accessibility(
         page.locator(f"#{folded} > summary").click()
     for name in ("sampler", "pruner", "validation", "header"):
         assert is_whole(page, name), f"what may be chosen as {name} is clipped"
+    widths = "(all) => all.map((one) => one.offsetWidth)"
+    assert len(set(page.locator("#trials, #timeout").evaluate_all(widths))) == 1
     page.get_by_label("Encoding").fill("klingon")
     expect(page.locator("#reading-error")).not_to_be_empty()
     page.get_by_label("Trials").fill("0")
@@ -401,12 +432,44 @@ def test_a_hostile_table_is_shown_harmlessly(visitors: Visitors, hostile: Path) 
     shot(wide, "configure-hostile-1100")
 
 
+def test_names_are_as_harmless_in_the_browser_as_elsewhere(page: Page) -> None:
+    changed = page.evaluate(
+        """() => {
+            const found = [];
+            for (let code = 0; code <= 0x10ffff; code += 1) {
+                const sign = String.fromCodePoint(code);
+                if (harmless(sign) !== sign) found.push(code);
+            }
+            return found;
+        }"""
+    )
+    codes = [code for code in range(0x110000) if format_name(chr(code)) != chr(code)]
+    assert changed == codes
+    text = "a\u202e\u202eb 👩‍👩‍👧"
+    assert page.evaluate("(text) => harmless(text)", text) == format_name(text) == "a�b 👩‍👩‍👧"
+
+
+def told(page: Page, attribute: str) -> list[str]:
+    """Return what all elements say in one of their attributes."""
+    found = page.locator(f"[{attribute}]")
+    said = "(all, name) => all.map((one) => one.getAttribute(name))"
+    return list(found.evaluate_all(said, attribute))
+
+
 def assert_harmless(page: Page, *, step: int) -> None:
     """Assert that the hostile table is shown as it is, so many columns at a time."""
     rows = page.locator("#columns tbody tr")
     expect(rows).to_have_count(step)
     shown = page.locator("#columns tbody th bdi").all_inner_texts()
-    assert [text for text in HOSTILE if text not in shown and "\u202e" not in text] == []
+    names = [format_name(name, len(name)) for name in HOSTILE]
+    assert "�live� name" in names
+    assert [name for name in names if name not in shown] == []
+    heads = page.locator("#preview th bdi")
+    assert [name for name in names if name not in heads.all_inner_texts()] == []
+    expect(page.get_by_label("Leave out �live� name")).to_have_count(1)
+    expect(page.locator("#target option").filter(has_text="�live� name")).to_have_count(1)
+    assert UNSAFE.findall(page.locator("body").inner_text()) == []
+    assert UNSAFE.findall(" ".join(told(page, "title") + told(page, "aria-label"))) == []
     assert page.locator("main img, main script:not([type])").count() == 0
     expect(page.locator("h1")).to_contain_text("<img src=x onerror=alert(1)>")
     page.get_by_role("button", name=f"Show {step} more of {COLUMNS - step:,}").click()

@@ -5,67 +5,35 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from made_studies import begun, complete, new
 from playwright.sync_api import Browser, Page, Route, expect
-from sites import PHONE, Site, Visitors, fits, serious_violations, shot, started, tab_to
+from sites import (
+    PHONE,
+    Site,
+    Visitors,
+    all_drawn,
+    fits,
+    hostile_table,
+    looked_at,
+    serious_violations,
+    shot,
+    started,
+    tab_to,
+)
 
-from objectives.space import Space
-from storage import embedded, studies, trials
-from storage.claiming import claim
+from storage import embedded, studies, trials, workers
 from storage.connection import Storage, connect
 from storage.failures import pause_failing
 from storage.leases import release
-from storage.rows import Drawn, Lease, StudyRow
-from topo_search import study
-from topo_search.study import Options
+from storage.workers import Worker
 
 ROOT = Path(__file__).parents[2]
-IRIS = ROOT / "examples" / "iris.csv"
 KILLED = "gave up after 3 attempts: the slot was ended by SIGKILL"
 MANY = 10_000
+COLUMNS = 5_000
 WIDE = 1280
-
-
-@pytest.fixture(scope="module")
-def storage(site: Site) -> Iterator[Storage]:
-    """What the service keeps its studies in: no worker disturbs it."""
-    with embedded.serve(site.home) as url:
-        opened = connect(url)
-        yield opened
-        opened.close()
-
-
-def new(storage: Storage, **options: Any) -> tuple[StudyRow, str]:
-    """Make a study of iris; return it, and the address of its page."""
-    given: dict[str, Any] = {"file": "iris.csv", "target": "species", "trials": 30, **options}
-    row, key = study.create(storage, Options(data=IRIS.read_bytes(), **given))
-    return row, f"/s/{key}"
-
-
-def begun(storage: Storage, row: StudyRow) -> Lease:
-    space = Space.from_json(row.plan["space"])
-    lease = claim(
-        storage,
-        row.id,
-        "w",
-        lambda unit: Drawn(
-            parameters=dict(space.portfolio[unit % len(space.portfolio)]), seed=unit
-        ),
-    )
-    assert lease is not None
-    trials.begin(storage, lease, space.distributions())
-    return lease
-
-
-def complete(storage: Storage, row: StudyRow, value: float) -> None:
-    """Train a trial, as far as the database knows."""
-    lease = begun(storage, row)
-    topology, _ = Space.from_json(row.plan["space"]).decode(lease.parameters)
-    told = {"topology": str(topology), "depth": topology.depth, "weights": 1234, "seconds": 1.0}
-    told |= {"epochs": 9, "best_epoch": 9, "curve": [0.5, value]}
-    assert trials.end(storage, lease, state="complete", value=value, attributes=told)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +69,43 @@ def test_a_failed_study_says_what_to_change(
     shot(page, f"study-failed-{width}-{'dark' if dark else 'light'}")
     page.get_by_label("State").select_option("waiting")
     expect(page.locator("#found")).to_have_text("2 trials")
+
+
+@pytest.fixture
+def served(storage: Storage) -> Iterator[Storage]:
+    """What studies are kept in, with a worker that is there."""
+    here = Worker(name="w", host="h", version="1", device="2 cores", slots=2)
+    workers.heard(storage, here, lease=600.0)
+    yield storage
+    workers.heard(storage, here, lease=600.0, state="left")
+
+
+def test_a_study_in_training_has_no_serious_fault_and_asks_before_it_is_cancelled(
+    visitors: Visitors, served: Storage
+) -> None:
+    row, address = new(served)
+    for value in (0.6, 0.8, 0.7):
+        complete(served, row, value)
+    begun(served, row)
+    page = visitors.open(address)
+    expect(page.locator("#detail")).to_contain_text("1 in training")
+    expect(page.locator("#unserved")).to_be_hidden()
+    all_drawn(page)
+    looked_at(page, "study-running")
+    page.get_by_role("button", name="Cancel").click()
+    looked_at(page, "dialog-cancel")
+    page.get_by_role("button", name="Leave it").click()
+    expect(page.locator(".badge")).to_have_text("running")
+
+
+def test_a_study_of_very_many_columns_can_be_used(visitors: Visitors, storage: Storage) -> None:
+    _, address = new(storage, data=hostile_table(COLUMNS), target="target")
+    page = visitors.open(address)
+    expect(page.locator("[data-fragment=reading]")).to_contain_text("4,999")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.locator("#use")).to_be_hidden()  # There is no network yet.
+    assert page.locator("main :is(b, img, script:not([type]), svg a)").count() == 0
+    looked_at(page, "study-columns")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (PHONE, True)])
@@ -282,16 +287,14 @@ def test_a_study_of_very_many_trials_is_gathered_and_shown(
     page.route("**/events?*", lambda route: held.append(route))
     page.goto(address)
     expect(page.get_by_role("status").filter(has_text="Gathering what 10,000")).to_be_visible()
-    shot(page, "study-gathering")
+    looked_at(page, "study-gathering")
+    page.set_viewport_size({"width": WIDE, "height": 900})
     page.unroute("**/events?*")  # What was held goes on.
-    expect(page.locator("h3", has_text="The network")).to_be_visible()
+    expect(page.get_by_role("heading", name="The network", exact=True)).to_be_visible()
     expect(page.locator("#trials tbody tr")).to_have_count(20)
     expect(page.locator("#page")).to_have_text("Page 1 of 500")
-    card = page.locator("#chart-cards figure").first
-    card.scroll_into_view_if_needed()
-    expect(card.locator(".main-svg").first).to_be_visible()
-    assert fits(page)
-    shot(page, "study-large")
+    all_drawn(page)
+    looked_at(page, "study-large")
     for close in visitors.closers:
         close()
     assert visitors.wrong == []

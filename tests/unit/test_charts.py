@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,34 @@ def test_trials_are_numbered_once_each_on_the_axis(trials: int, dtick: int | Non
     assert charts.history(results(trials)).layout.xaxis.dtick == dtick
 
 
+@pytest.mark.parametrize("ground", ["#ffffff", "#1b1f25"])
+def test_every_dot_and_line_stands_out_from_the_page(ground: str) -> None:
+    figures = [*charts.charts_of(results(50)).values(), charts.predictions(regression())]
+    for figure in figures:
+        for trace in json.loads(figure.to_json())["data"]:
+            for part in filter(None, (trace.get("marker"), trace.get("line"))):
+                opacity = part.get("opacity", 1) * trace.get("opacity", 1)
+                colour = part.get("color") or part.get("line", {}).get("color")
+                if isinstance(colour, str):
+                    contrast = contrast_of(colour, opacity, ground)
+                    assert contrast >= 3, (charts.title_of(figure), trace["name"], contrast)
+
+
+def contrast_of(colour: str, opacity: float, ground: str) -> float:
+    """Return the contrast of a colour on a ground, as the WCAG define it."""
+
+    def channels(text: str) -> Any:
+        return np.array([int(text[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+
+    def luminance(shares: Any) -> float:
+        linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    mixed = opacity * channels(colour) + (1 - opacity) * channels(ground)
+    low, high = sorted([luminance(mixed), luminance(channels(ground))])
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_history_marks_pruned_trials_and_draws_the_best_so_far() -> None:
     found = results(50)
     pruned, complete, best = charts.history(found).data
@@ -91,6 +120,13 @@ def test_history_marks_pruned_trials_and_draws_the_best_so_far() -> None:
     assert "35 trials ended complete, 14 pruned and 1 failed" in charts.text_of(
         charts.history(found)
     )
+
+
+@pytest.mark.parametrize("chart", [charts.history, charts.learning_curves])
+def test_whole_numbers_so_few_have_no_tick_twice(chart: Any) -> None:
+    found = results(3)
+    few = replace(found, curves=found.curves[found.curves["epoch"] <= 4])
+    assert chart(few).layout.xaxis.dtick == 1
 
 
 def test_the_best_so_far_falls_where_less_is_better() -> None:
@@ -176,6 +212,8 @@ def test_a_thousand_depths_are_drawn_on_a_logarithmic_axis() -> None:
     assert axis["type"] == "log"
     assert axis["ticktext"] == ["1", "3", "10", "30", "100", "300", "1k"]
     assert "type" not in count_axis("hidden layers", pd.Series([1.0, 6.0]))
+    small = count_axis("weight decay", pd.Series([1e-5, 0.1]))
+    assert small["ticktext"] == ["1e-5", "0.0001", "0.001", "0.01", "0.1"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from topo_search.charts.style import ACCENT, BEST, blank, describe, dots, safe, thinned
+from topo_search.charts.style import ACCENT, BEST, SOLID, blank, describe, dots, safe, thinned
 from topo_search.formats import format_name, format_share, format_times, format_value
 from topo_search.results import Results
 
@@ -65,7 +65,7 @@ def predictions(results: Results) -> go.Figure:
     figure = blank(title)
     hover = [f"true {t:,.4g}<br>predicted {p:,.4g}" for t, p in shown.to_numpy()]
     figure.add_trace(dots(shown, "true", "predicted", hover, name="test row",
-                          marker={"color": ACCENT, "size": 6, "opacity": 0.45}))  # fmt: skip
+                          marker={"color": ACCENT, "size": 6, "opacity": SOLID}))  # fmt: skip
     figure.add_scatter(
         x=[low, high], y=[low, high], mode="lines", line={"color": BEST, "width": 1.5},
         name="perfect", hoverinfo="skip",

@@ -9,6 +9,7 @@ from topo_search.charts.style import (
     BEST,
     MUTED,
     NOTHING_COMPLETE,
+    SOLID,
     blank,
     count_axis,
     describe,
@@ -87,7 +88,7 @@ def learning_curves(results: Results) -> go.Figure:
         figure.add_scatter(
             x=curve["epoch"], y=curve["value"], mode="lines" if len(curve) > 1 else "markers",
             line={"color": BEST if first else ACCENT, "width": 2.5 if first else 1.2},
-            opacity=1 if first else 0.55,
+            opacity=1 if first else SOLID,
             name=f"trial {number}" if first else "next best",
             showlegend=first or number == numbers[-1],
             hovertext=[
@@ -97,7 +98,7 @@ def learning_curves(results: Results) -> go.Figure:
             hoverinfo="text",
         )  # fmt: skip
     figure.update_layout(
-        xaxis={"title": {"text": "epoch"}, "tickformat": ",d"},
+        xaxis=count_axis("epoch", curves["epoch"], log=False) | {"tickformat": ",d"},
         yaxis=score_axis(results.metric, curves["value"], results.direction),
         legend={"traceorder": "reversed"},
     )

@@ -25,6 +25,7 @@ from topo_search.results import Results
 
 ACCENT = "#3b82c4"  # Trials. Contrast of 3 and more on white and on near black, like the two below.
 BEST = "#d9730d"  # What stands out; also told from the accent by those who see no red or green.
+SOLID = 0.85  # Opacity of what may overlap; with less, one dot alone has no contrast of 3.
 MUTED = "#8b929c"
 INK = "#737a85"
 GRID = "rgba(128,134,144,0.22)"
@@ -119,7 +120,7 @@ def dots(frame: pd.DataFrame, x: str, y: str, hover: Sequence[str], **options: A
         mode="markers",
         hovertext=list(hover),
         hoverinfo="text",
-        **({"marker": {"color": ACCENT, "size": 8, "opacity": 0.7}} | options),
+        **({"marker": {"color": ACCENT, "size": 8, "opacity": SOLID}} | options),
     )
 
 
@@ -183,7 +184,8 @@ def thinned(frame: pd.DataFrame, keep: pd.Index[Any]) -> pd.DataFrame:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    digits = (1, 2, 5) if high / low < 300 else (1, 3) if high / low < 10_000 else (1,)
+    """Return few enough ticks to stand beside each other, upright, on a phone."""
+    digits = (1, 2, 5) if high / low < 100 else (1, 3) if high / low <= 1_000 else (1,)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     ticks = [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
     return [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
@@ -193,7 +195,7 @@ def _short(number: float) -> str:
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:g}{unit}"
-    return f"{number:g}"
+    return f"{number:g}".replace("e-0", "e-")
 
 
 def hover_texts(frame: pd.DataFrame, results: Results) -> list[str]:

@@ -150,6 +150,14 @@ class View:
         """What tells whether a chart has changed, by name."""
         return {name: figure.digest for name, figure in self.figures.items()}
 
+    @property
+    def _captions(self) -> dict[str, dict[str, str]]:
+        """What a card says before its chart is drawn, and what tells whether that has changed."""
+        return {
+            name: {"digest": figure.digest, **{of: figure.value[of] for of in ("title", "text")}}
+            for name, figure in self.figures.items()
+        }
+
     def figure(self, name: str, had: str = "") -> str:
         """Return a chart as JSON; of one that a viewer had lately, what has been added since.
 
@@ -177,7 +185,7 @@ class View:
         return {
             "state": self.state,
             "fragments": new,
-            **({"figures": self.digests, "importances_reason": reason} if drawn else {}),
+            **({"figures": self._captions, "importances_reason": reason} if drawn else {}),
         }
 
     def told_since(self, before: View | None) -> str:

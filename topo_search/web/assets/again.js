@@ -30,8 +30,8 @@ async function ask() {
     return;
   }
   form.hidden = false;
-  byId("table").textContent = choices.table;
-  byId("summary").replaceChildren("Predicting ", make("bdi", {}, choices.target), `: ${preview.count(choices.rows, "row")} to train on, ${preview.count(choices.inputs, "input")}.`);
+  byId("table").textContent = harmless(choices.table);
+  byId("summary").replaceChildren("Predicting ", make("bdi", {}, harmless(choices.target)), `: ${preview.count(choices.rows, "row")} to train on, ${preview.count(choices.inputs, "input")}.`);
   parameters.show(choices.parameters);
   showEstimate();
 }

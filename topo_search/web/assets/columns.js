@@ -30,7 +30,7 @@ const columnsTable = (() => {
     const top = counts.indexOf(most);
     const words = ranges
       ? `from ${labels[0]} to ${labels[labels.length - 1]}, most often ${labels[top]} to ${labels[top + 1]}`
-      : counts.slice(0, 5).map((n, place) => `${labels[place]}: ${n.toLocaleString()}`).join(", ") + (column.distinct > 5 ? ", …" : "");
+      : counts.slice(0, 5).map((n, place) => `${harmless(labels[place])}: ${n.toLocaleString()}`).join(", ") + (column.distinct > 5 ? ", …" : "");
     const width = 96 / Math.max(counts.length, 6);
     const bars = counts.map((n, place) => {
       const height = n ? Math.max(1.5, (26 * n) / most) : 0;
@@ -42,7 +42,7 @@ const columnsTable = (() => {
   function kindSelect(column) {
     const same = kinds.includes(column.kind) ? [] : [make("option", { value: "" }, column.kind)];
     const options = kinds.map((kind) => make("option", { value: kind }, kind));
-    const select = make("select", { class: "form-select form-select-sm", "aria-label": `Kind of ${column.name}` }, ...same, ...options);
+    const select = make("select", { class: "form-select form-select-sm", "aria-label": `Kind of ${harmless(column.name)}` }, ...same, ...options);
     select.value = kinds.includes(column.kind) ? column.kind : "";
     select.addEventListener("change", () => changed.kind(column.name, select.value));
     return select;
@@ -51,17 +51,18 @@ const columnsTable = (() => {
   function row(column) {
     const isTarget = column.name === chosen.target;
     const without = NO_USE.includes(column.kind);
-    const box = make("input", { class: "form-check-input", type: "checkbox", "aria-label": `Leave out ${column.name}`, disabled: isTarget || without });
+    const box = make("input", { class: "form-check-input", type: "checkbox", "aria-label": `Leave out ${harmless(column.name)}`, disabled: isTarget || without });
     box.checked = !isTarget && (without || chosen.drop.has(column.name));
     box.addEventListener("change", () => {
       line.classList.toggle("out", box.checked);
       changed.drop(column.name, box.checked);
     });
-    const name = [make("bdi", { class: "clip", title: column.name }, column.name)];
+    const shownName = harmless(column.name);
+    const name = [make("bdi", { class: "clip", title: shownName }, shownName)];
     if (isTarget) name.push(" ", make("span", { class: "badge target" }, "to predict"));
-    for (const text of column.warnings) name.push(make("p", { class: "warning" }, make("bdi", {}, inPageWords(text))));
+    for (const text of column.warnings) name.push(make("p", { class: "warning" }, make("bdi", {}, harmless(inPageWords(text)))));
     const missing = column.missing ? `${Math.max(0.1, 100 * column.missing).toFixed(column.missing < 0.1 ? 1 : 0)} %` : "0";
-    const examples = make("bdi", { class: "clip" }, column.examples.slice(0, 3).join(" · "));
+    const examples = make("bdi", { class: "clip" }, column.examples.slice(0, 3).map(harmless).join(" · "));
     const cell = (label, attributes, ...children) => make("td", { "data-label": label, ...attributes }, ...children);
     const line = make("tr", { class: box.checked ? "out" : null },
       make("th", { scope: "row" }, ...name),

@@ -14,6 +14,12 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// Someone else's text as one harmless line, as format_name of topo_search/formats.py has it: control
+// characters and direction overrides, by which a name reads as another, become a sign of their own.
+function harmless(text) {
+  return String(text).replace(/[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+/gu, "\ufffd");
+}
+
 // Send something to the service; a refusal becomes an Error with the words of its problem details.
 async function send(method, path, body, type) {
   const options = { method, headers: {}, body };

@@ -100,8 +100,8 @@ function showTable(answer) {
   const names = new Set(table.columns.map((column) => column.name));
   if (!names.has(kept.target)) kept.target = null;
   const options = table.columns.filter((column) => !["constant", "empty"].includes(column.kind)).map((column) => {
-    const short = column.name.length > 60 ? `${column.name.slice(0, 59)}…` : column.name;
-    return make("option", { value: column.name }, `\u2068${short}\u2069`);
+    const name = harmless(column.name);
+    return make("option", { value: column.name, dir: "auto" }, name.length > 60 ? `${name.slice(0, 59)}…` : name);
   });
   if (!table.guess) options.unshift(make("option", { value: "" }, "choose a column"));
   byId("target").replaceChildren(...options);
@@ -185,7 +185,7 @@ function showChoices() {
   if (task === "regression") said.append("It will predict a number.");
   else {
     said.append(task === "binary" ? "It will tell two classes apart: " : `It will tell ${classes.length.toLocaleString()} classes apart: `);
-    classes.slice(0, 12).forEach((name, place) => said.append(place ? ", " : "", make("bdi", { class: "class" }, name.length > 40 ? `${name.slice(0, 39)}…` : name)));
+    classes.slice(0, 12).forEach((name, place) => said.append(place ? ", " : "", make("bdi", { class: "class" }, harmless(name.length > 40 ? `${name.slice(0, 39)}…` : name))));
     said.append(classes.length > 12 ? ", …" : ".");
   }
   said.append(` ${preview.count(choices.rows, "row")} to train on, ${preview.count(choices.inputs, "input")}.`);

@@ -6,7 +6,7 @@ const predictor = (() => {
 
   function field(column, place) {
     const id = `column-${place}`;
-    const label = make("label", { class: "form-label", for: id, title: column.name.length > 40 ? column.name : null }, make("bdi", {}, column.name));
+    const label = make("label", { class: "form-label", for: id, title: column.name.length > 40 ? harmless(column.name) : null }, make("bdi", {}, harmless(column.name)));
     const attributes = { class: "form-control", id, name: column.name, value: column.example, autocomplete: "off" };
     let input;
     if (column.levels.length) {
@@ -21,7 +21,7 @@ const predictor = (() => {
   function answer(found) {
     const values = found.rows[0];
     const [name, ...classes] = found.predicted;
-    const parts = [make("p", { class: "lead" }, make("bdi", {}, String(values[name])))];
+    const parts = [make("p", { class: "lead" }, make("bdi", {}, harmless(values[name])))];
     if (classes.length) {
       const rows = classes
         .map((column) => [column.replace(/^probability /, ""), Number(values[column])])
@@ -30,11 +30,11 @@ const predictor = (() => {
         .map(([label, share]) => {
           const bar = make("div", { class: "share" });
           bar.style.width = `${100 * share}%`;
-          return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, label)), make("td", { class: "track" }, bar), make("td", { class: "number" }, `${(100 * share).toFixed(1)} %`));
+          return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, harmless(label))), make("td", { class: "track" }, bar), make("td", { class: "number" }, `${(100 * share).toFixed(1)} %`));
         });
       parts.push(make("table", { class: "comparison" }, make("tbody", {}, ...rows)));
     }
-    if (found.warnings.length) parts.push(make("ul", { class: "plain note" }, ...found.warnings.map((text) => make("li", {}, text))));
+    if (found.warnings.length) parts.push(make("ul", { class: "plain note" }, ...found.warnings.map((text) => make("li", {}, make("bdi", {}, harmless(text))))));
     return parts;
   }
 
@@ -94,7 +94,7 @@ const predictor = (() => {
         const told = JSON.parse(decodeURIComponent(response.headers.get("X-Warning-Texts") || "[]"));
         if (count > told.length) told.push(`and ${(count - told.length).toLocaleString()} more`);
         said.textContent = count ? "Done. To be known of it:" : "Done.";
-        doubts.replaceChildren(...told.map((text) => make("li", {}, make("bdi", {}, text))));
+        doubts.replaceChildren(...told.map((text) => make("li", {}, make("bdi", {}, harmless(text)))));
         doubts.hidden = count === 0;
       } catch (error) {
         said.textContent = error.message;

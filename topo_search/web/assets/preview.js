@@ -7,7 +7,7 @@ const preview = (() => {
 
   function sentence(table) {
     const words = [count(table.rows, "row"), count(table.columns.length, "column")];
-    if (table.columns.length > 1) words.push(`separated by ${SIGNS[table.separator] || table.separator}`);
+    if (table.columns.length > 1) words.push(`separated by ${SIGNS[table.separator] || harmless(table.separator)}`);
     if (table.decimal === ",") words.push("decimal comma");
     words.push(table.encoding, table.header ? "names in the first row" : "no row of names");
     if (table.skip) words.push(`${count(table.skip, "line")} skipped`);
@@ -16,18 +16,18 @@ const preview = (() => {
 
   function warnings(texts) {
     if (!texts.length) return [];
-    const items = texts.map((text) => make("li", {}, make("bdi", {}, inPageWords(text))));
+    const items = texts.map((text) => make("li", {}, make("bdi", {}, harmless(inPageWords(text)))));
     return [make("div", { class: "verdict loses" }, make("ul", { class: "plain" }, ...items))];
   }
 
   function show(table) {
     const shown = table.preview.length ? table.preview[0].length : 0;
     const names = table.columns.slice(0, shown).map((column) =>
-      make("th", { scope: "col", class: column.kind === "numeric" ? "number" : null }, make("bdi", { class: "clip", title: column.name }, column.name)));
+      make("th", { scope: "col", class: column.kind === "numeric" ? "number" : null }, make("bdi", { class: "clip", title: harmless(column.name) }, harmless(column.name))));
     const rows = table.preview.map((row) =>
       make("tr", {}, ...row.map((text, place) => {
         const number = table.columns[place].kind === "numeric";
-        return make("td", { class: number ? "number" : null }, text === "" ? make("span", { class: "nothing" }, "missing") : make("bdi", { class: "clip", title: text.length > 24 ? text : null }, text));
+        return make("td", { class: number ? "number" : null }, text === "" ? make("span", { class: "nothing" }, "missing") : make("bdi", { class: "clip", title: text.length > 24 ? harmless(text) : null }, harmless(text)));
       })));
     const head = make("thead", {}, make("tr", {}, ...names));
     document.getElementById("preview").replaceChildren(make("table", {}, head, make("tbody", {}, ...rows)));

@@ -34,7 +34,7 @@ function busy(doing, name, share) {
   byId("uploading").hidden = false;
   form.classList.add("busy");
   byId("doing").textContent = doing;
-  byId("file-name").textContent = name;
+  byId("file-name").textContent = harmless(name);
   if (was) byId("doing").focus();
   const bar = form.querySelector("[role=progressbar]");
   bar.classList.toggle("unknown", share === null);

@@ -69,7 +69,7 @@ function showState() {
   if (state.has_network) predictor.show(api);
   byId("more-looks").hidden = !state.has_network;
   byId("controls").hidden = false;
-  document.title = `${trials.finished}/${state.budget} ${state.name || first.subject} · topo-search`;
+  document.title = `${trials.finished}/${state.budget} ${harmless(state.name || first.subject)} · topo-search`;
 }
 
 // The button that stands for one which is hidden now: what undoes it, else the first.
@@ -156,6 +156,24 @@ function changed(trace, change) {
   return { ...trace, ...Object.fromEntries(grown) };
 }
 
+function plot(card) {
+  card.width = card.place.clientWidth;
+  return Plotly.react(card.place, card.data, { ...card.layout, width: card.width }, { displayModeBar: false });
+}
+
+// From scratch: resized by plotly.js, a chart loses its height and has the legend over its dots.
+let resized;
+window.addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => {
+    for (const card of cards.values()) {
+      if (!card.drawn || card.busy || card.width === card.place.clientWidth) continue;
+      Plotly.purge(card.place);
+      plot(card);
+    }
+  }, 200);
+});
+
 async function draw(card) {
   if (!card.visible || card.busy || card.drawn === card.digest) return;
   const wait = card.next - Date.now();
@@ -170,9 +188,9 @@ async function draw(card) {
     const figure = await call("GET", `${api}/figures/${card.name}?had=${card.had}`);
     card.data = figure.patch ? figure.patch.map((change, place) => changed(card.data[place], change)) : figure.data;
     card.had = figure.digest;
-    card.title.textContent = figure.title;
-    card.text.textContent = figure.text;
-    await Plotly.react(card.place, card.data, figure.layout, { displayModeBar: false, responsive: true });
+    caption(card, figure);
+    card.layout = figure.layout;
+    await plot(card);
     card.drawn = digest;
   } catch (error) {
     card.text.textContent = error.message;
@@ -182,31 +200,38 @@ async function draw(card) {
   draw(card);
 }
 
-function showFigures(digests) {
-  byId("charts").hidden = Object.keys(digests).length === 0;
-  for (const [name, digest] of Object.entries(digests)) {
+// Say what a chart shows: also before it is drawn, and on paper.
+function caption(card, { title, text }) {
+  if (card.title.textContent !== title) card.title.textContent = title;
+  if (card.text.textContent !== text) card.text.textContent = text;
+}
+
+function showFigures(captions) {
+  byId("charts").hidden = Object.keys(captions).length === 0;
+  for (const [name, told] of Object.entries(captions)) {
     let card = cards.get(name);
     if (!card) {
-      const title = make("h3", { id: `title-${name}` }, "…");
+      const title = make("h3", { id: `title-${name}` });
       const text = make("figcaption", { id: `text-${name}` });
       const place = make("div", { class: "chart", role: "img", "aria-labelledby": `title-${name}`, "aria-describedby": `text-${name}` });
       const figure = make("figure", { class: "card", "data-name": name }, title, place, text);
-      card = { name, title, text, place, figure, digest, drawn: null, had: "", data: [], next: 0, visible: false, busy: false };
+      card = { name, title, text, place, figure, digest: "", drawn: null, had: "", data: [], next: 0, visible: false, busy: false };
       cards.set(name, card);
       near.observe(figure);
     }
-    card.digest = digest;
+    card.digest = told.digest;
+    caption(card, told);
     draw(card);
   }
   for (const [name, card] of cards) {
-    if (!(name in digests)) {
+    if (!(name in captions)) {
       near.unobserve(card.figure);
       card.figure.remove();
       cards.delete(name);
     }
   }
   // In the order of reading; what stands right already is left alone.
-  Object.keys(digests).forEach((name, place) => {
+  Object.keys(captions).forEach((name, place) => {
     const box = byId("chart-cards");
     if (box.children[place] !== cards.get(name).figure) box.insertBefore(cards.get(name).figure, box.children[place] || null);
   });

@@ -13,7 +13,9 @@ const testFile = (() => {
     const { test } = kept;
     at("test_file").hidden = Boolean(test);
     at("test-table").hidden = !test;
-    at("test-table").firstElementChild.textContent = test ? test.name : "";
+    const name = test ? harmless(test.name) : "";
+    at("test-table").firstElementChild.textContent = name;
+    at("test-table").firstElementChild.title = name;
     at("test_share").disabled = Boolean(test);
     help.textContent = said;
   }

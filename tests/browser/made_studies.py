@@ -1,0 +1,46 @@
+"""Studies as workers leave them, without training: what a page shows of each is known."""
+
+from pathlib import Path
+from typing import Any
+
+from objectives.space import Space
+from storage import trials
+from storage.claiming import claim
+from storage.connection import Storage
+from storage.rows import Drawn, Lease, StudyRow
+from topo_search import study
+from topo_search.study import Options
+
+IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
+
+
+def new(storage: Storage, **options: Any) -> tuple[StudyRow, str]:
+    """Make a study of iris; return it, and the address of its page."""
+    given: dict[str, Any] = {"file": "iris.csv", "target": "species", "trials": 30, **options}
+    row, key = study.create(storage, Options(**{"data": IRIS.read_bytes(), **given}))
+    return row, f"/s/{key}"
+
+
+def begun(storage: Storage, row: StudyRow) -> Lease:
+    """Let worker w begin a trial."""
+    space = Space.from_json(row.plan["space"])
+    lease = claim(
+        storage,
+        row.id,
+        "w",
+        lambda unit: Drawn(
+            parameters=dict(space.portfolio[unit % len(space.portfolio)]), seed=unit
+        ),
+    )
+    assert lease is not None
+    trials.begin(storage, lease, space.distributions())
+    return lease
+
+
+def complete(storage: Storage, row: StudyRow, value: float) -> None:
+    """Train a trial, as far as the database knows."""
+    lease = begun(storage, row)
+    topology, _ = Space.from_json(row.plan["space"]).decode(lease.parameters)
+    told = {"topology": str(topology), "depth": topology.depth, "weights": 1234, "seconds": 1.0}
+    told |= {"epochs": 9, "best_epoch": 9, "curve": [0.5, value]}
+    assert trials.end(storage, lease, state="complete", value=value, attributes=told)
