@@ -58,7 +58,7 @@ def test_a_study_whose_creation_was_not_answered_may_be_there(
     assert isinstance(done.exception, StorageError)
     told = str(done.exception)
     assert told.startswith("PostgreSQL is away. If the answer alone was lost, the study is there.")
-    assert "before you repeat it: topo-search studies --storage 'postgresql" in told
+    assert "before you repeat it: topo-search studies" in told
     (there,) = studies.list_studies(storage)
     assert there.id in run(database_url, tmp_path, "studies").output
 
@@ -73,7 +73,7 @@ def test_trials_whose_addition_was_not_answered_may_have_been_added(
         done = run(database_url, tmp_path, *words)
     assert isinstance(done.exception, StorageError)
     told = str(done.exception)
-    assert f"before you add that twice: topo-search status {study.id} --storage" in told
+    assert f"before you add that twice: topo-search status {study.id}" in told
     assert "0 of 23 trials" in run(database_url, tmp_path, "status", study.id).output
 
 

@@ -241,6 +241,8 @@ def test_a_slot_takes_of_a_gpu_what_memory_it_needs(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(
             tf.config.threading, f"set_{name}_op_parallelism_threads", lambda number: None
         )
+    # What would change the last digits of all that is trained after it in this process.
+    monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", lambda options: None)
     found = lambda kind: [f"{kind} {number}" for number in (0, 1)]  # noqa: E731
     monkeypatch.setattr(tf.config, "list_physical_devices", found)
     monkeypatch.setattr(
