@@ -160,10 +160,9 @@ class Predictions:
                 (folder / file).write_bytes(data)
             return Predicted(**self._ask(child, Question(key=key, folder=folder, **given)))
 
-    def _ask(self, child: Child, question: Question | None) -> Any:
+    def _ask(self, child: Child, question: Question | None, seconds: float | None = None) -> Any:
         try:
-            seconds = STARTING if question is None else self._allowance.seconds
-            return child.ask(question, seconds=seconds)
+            return child.ask(question, seconds=seconds or self._allowance.seconds)
         except TooMuchError:
             self._end()
             raise
@@ -176,6 +175,7 @@ class Predictions:
                 if self._closed:
                     raise ending()
                 self._child = Child(_serve, self._allowance, memory=self._allowance.memory)
+            self._ask(self._child, None, STARTING)
         return self._child
 
     def _end(self) -> None:
