@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,41 +61,61 @@ def seconds_by_depth(results: Results) -> go.Figure:
 
 def score_by_weights(results: Results) -> go.Figure:
     """Draw score against number of weights, with the Pareto front."""
-    title = "Score by size of the network"
-    frame = _with(results, "weights")
-    if frame.empty:
-        return blank(title, note=NOTHING_COMPLETE)
-    figure, front = _with_front(results, frame, "weights", "weights", title, "smaller")
-    small, large = front.iloc[0], front.iloc[-1]
-    text = (
-        f"The best network has {format_count(large['weights'], 'weight')} "
-        f"({score(results, large['value'])})"
+    return _score_by_cost(
+        results,
+        "weights",
+        title="Score by size of the network",
+        axis="weights",
+        less="smaller",
+        best=lambda weights: f"has {format_count(weights, 'weight')}",
+        least=lambda weights: f"smallest one tried has {format_count(weights)}",
     )
-    if len(front) > 1:
-        text += (
-            f"; the smallest one tried has {format_count(small['weights'])} "
-            f"({score(results, small['value'])}). {len(front)} networks are such that none "
-            "smaller is better"
-        )
-    return describe(figure, f"{text}.")
 
 
 def score_by_seconds(results: Results) -> go.Figure:
     """Draw score against training time, with the Pareto front."""
-    title = "Score by training time"
-    frame = _with(results, "seconds")
+    return _score_by_cost(
+        results,
+        "seconds",
+        title="Score by training time",
+        axis="seconds in a trial",
+        less="faster",
+        best=lambda seconds: f"took {format_seconds(seconds)}",
+        least=lambda seconds: f"fastest one tried took {format_seconds(seconds)}",
+    )
+
+
+def _score_by_cost(
+    results: Results,
+    cost: str,
+    *,
+    title: str,
+    axis: str,
+    less: str,
+    best: Callable[[Any], str],
+    least: Callable[[Any], str],
+) -> go.Figure:
+    """Draw score against what a network costs, with the Pareto front.
+
+    Args:
+        results: The study's results.
+        cost: A column of the trials.
+        title: Of the chart.
+        axis: What the cost is called.
+        less: How networks are that cost less.
+        best: Says what the best network costs.
+        least: Says what the one that costs least does.
+    """
+    frame = _with(results, cost)
     if frame.empty:
         return blank(title, note=NOTHING_COMPLETE)
-    figure, front = _with_front(results, frame, "seconds", "seconds in a trial", title, "faster")
-    fast, slow = front.iloc[0], front.iloc[-1]
-    text = (
-        f"The best network took {format_seconds(slow['seconds'])} ({score(results, slow['value'])})"
-    )
+    figure, front = _with_front(results, frame, cost, axis, title, less)
+    cheapest, winner = front.iloc[0], front.iloc[-1]
+    text = f"The best network {best(winner[cost])} ({score(results, winner['value'])})"
     if len(front) > 1:
         text += (
-            f"; the fastest one tried took {format_seconds(fast['seconds'])} "
-            f"({score(results, fast['value'])}). {len(front)} networks are such that none "
-            "faster is better"
+            f"; the {least(cheapest[cost])} ({score(results, cheapest['value'])}). "
+            f"{len(front)} networks are such that none {less} is better"
         )
     return describe(figure, f"{text}.")
 
