@@ -71,7 +71,7 @@ def in_a_fresh_slot(
         Recipe(learning_rate=1e-3, weight_decay=0.0, dropout=0.0, batch_size=32, epochs=epochs),
         Problem(sizes=sizes, outputs=table.classes, folds=[fold]),
         evaluate=lambda index, outputs: (0.0, 0.0),
-        maximise=True,
+        maximize=True,
         seed=0,
         report=report,
         patience=epochs,

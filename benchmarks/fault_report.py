@@ -32,14 +32,14 @@ class Killed:
     own: float  # Seconds that the study's trials last where nothing else runs.
 
 
-def table(
+def figures(
     storage: Storage,
     made: Sequence[str],
     happened: Counter[str],
     killed: Sequence[Killed],
     disturbed: Sequence[tuple[float, float]],
-) -> tuple[str, bool]:
-    """Return a Markdown table of everything, and whether every promise was kept."""
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the figures by what they are of, and every promise that was not kept."""
     states, lost, twice = Counter[str](), 0, 0
     broken: list[str] = [f"{one.study}: {one.rule}: {one.what}" for one in violations(storage)]
     for study in made:
@@ -57,8 +57,15 @@ def table(
     rows += [("**trials ended**", states.total()), ("**trials lost**", lost)]
     rows += [("**trials counted twice**", twice), ("**violations**", len(broken))]
     rows += _costs(storage, killed, disturbed)
-    lines = ["| | |", "|---|---|", *(f"| {name} | {count} |" for name, count in rows), *broken]
-    return "\n".join(lines), not (lost or twice or broken)
+    if lost or twice:
+        broken.append(f"{lost} trials are lost, {twice} are counted twice.")
+    return dict(rows), broken
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Return figures as a table in Markdown."""
+    lines = (f"| {name} | {figure} |" for name, figure in figures.items())
+    return "\n".join(["| | |", "|---|---|", *lines])
 
 
 def _costs(

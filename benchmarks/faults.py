@@ -5,7 +5,7 @@ two statements; the database crashes, stays away and cuts its connections; peopl
 extend and cancel studies. All of it follows from the seed, but for what the kernel makes of it.
 Prints an event a line, and a Markdown table. It needs no server: it starts one of its own.
 
-    python benchmarks/faults.py [--minutes 10] [--seed 0] [--workers 8]
+    python benchmarks/faults.py [--minutes 10] [--seed 0] [--workers 8] [--json FILE]
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "acceptance" / "fleet"))
 
-from fault_report import table
+from fault_report import figures, table
 from fault_world import DATABASE, World
 from fleet_harness import LEASE, passes, wait_until
+from surroundings import environment, takes_json, write_json
 
 from storage import studies
 from storage.errors import StorageError
+from topo_search.machine import usable_cores
 
 HOUR = 3600.0
 OUTAGE = 120.0  # Seconds that the database stays away once; less in a short run.
@@ -217,7 +219,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=8, help="At most, at any time.")
+    takes_json(parser)
     given = parser.parse_args()
+    about = environment(usable_cores())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         options = {"workers": given.workers, "minutes": given.minutes}
@@ -225,15 +229,15 @@ def main() -> None:
         faults.run()
         faults.fleet.close()
         report = (list(faults.lasting), faults.happened, faults.lost, faults.disturbed)
-        text, kept = table(faults.storage, *report)
+        found, broken = figures(faults.storage, *report)
         for member in faults.fleet.members:
-            if member.process.returncode not in EXPECTED:
-                kept = False
-                print(
-                    f"{member.label} ended with {member.process.returncode}: {member.log[-1000:]}"
-                )
-    print(f"\n{given.minutes:g} minutes, seed {given.seed}\n\n{text}")
-    sys.exit(0 if kept else 1)
+            if (code := member.process.returncode) not in EXPECTED:
+                broken.append(f"{member.label} ended with {code}: {member.log[-1000:]}")
+    print(f"\n{given.minutes:g} minutes, seed {given.seed}\n\n{table(found)}")
+    print("\n".join(broken))
+    asked = {name: getattr(given, name) for name in ("minutes", "seed", "workers")}
+    write_json(given, {"about": about, **asked, "figures": found, "broken": broken})
+    sys.exit(1 if broken else 0)
 
 
 if __name__ == "__main__":

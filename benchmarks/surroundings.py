@@ -17,6 +17,8 @@ import psutil
 
 from storage.connection import Storage
 
+# For NumPy, where a core is measured; read when it is imported.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 VERSIONS = ("tensorflow", "keras", "optuna", "SQLAlchemy", "keras-tuner", "numpy", "topo-search")
 
 

@@ -22,14 +22,16 @@ topo-search stops a trial after 10 epochs without a better score, or a fifth of 
 more. No table has more than 10 epochs here, so that no trial can end early and all sides do equal
 work; the epochs really trained stand in the report. What is not equal: topo-search's learning rate
 warms up and falls, and its weight decay is for kernels only; the others have Keras's AdamW at a
-constant rate. The best score of 8 times as many trials is higher by that alone.
+constant rate. The best score of 8 times as many trials is higher by that alone; the mean difference
+is that of the list's 24 networks, each against KerasTuner's.
 
 Memory is proportional (PSS), sampled, of all processes of a side; processor time is of all its
 processes, too. PostgreSQL, the same private server for all sides, is counted apart. Operations are
 6 a weight and training row and 2 a weight and validation row, in each epoch; the peak that they
 are set against is that of products of float32 matrices in one thread, measured in this run: all
 cores' from the first claim to the last end, and while a trial trains that of the cores it has,
-which is one for a slot, all for one process of `model.fit`, and half of them for one of two.
+which is one for a slot, all for one process of `model.fit`, and half of them for one of two; and of
+ours once more while the epochs run, which leaves out reading, tracing and bookkeeping.
 
     python benchmarks/throughput.py [--tables iris,digits,adult-sized,large] [--quick] [--json FILE]
 
@@ -57,7 +59,7 @@ from typing import Any
 import psutil
 import sqlalchemy as sa
 import throughput_study as ours
-from surroundings import family_cpu, postmaster, remove_server, takes_json, write_json
+from surroundings import ONE_THREAD, family_cpu, postmaster, remove_server, takes_json, write_json
 from throughput_report import HEAD, Measured, environment, heading, row
 from throughput_world import (
     JOBS,
@@ -262,9 +264,8 @@ def new_database(storage: Storage, name: str) -> str:
 
 def measured_peaks(folder: Path) -> dict[str, float]:
     """Return the operations a second of one core, by library and size of the matrices."""
-    one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [sys.executable, str(HERE / "throughput_sides.py"), "peak", str(folder)]
-    subprocess.run(command, env={**os.environ, **one}, stderr=subprocess.DEVNULL, check=True)
+    subprocess.run(command, env={**os.environ, **ONE_THREAD}, stderr=subprocess.DEVNULL, check=True)
     peaks: dict[str, float] = json.loads((folder / "peak.json").read_text(encoding="utf-8"))
     return peaks
 

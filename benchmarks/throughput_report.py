@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,11 +50,28 @@ class Measured:
         seconds = math.fsum(trial.seconds for trial in self.trials)
         return self.flops / (seconds * self.cores * peak)
 
+    def share_in_epochs(self, peak: float) -> float | None:
+        """Return the same while its epochs run, so without reading and tracing; if it is known."""
+        known = [t.epochs * t.epoch_seconds for t in self.trials if t.epoch_seconds is not None]
+        if len(known) < len(self.trials):
+            return None
+        return self.flops / (math.fsum(known) * self.cores * peak)
+
+    def difference(self, other: Measured) -> str:
+        """Return by how much the scores of the same networks differ, with its standard error."""
+        both = zip(self.trials, other.trials, strict=False)  # Ours may take the list several times.
+        pairs = [mine.score - theirs.score for mine, theirs in both]
+        if self is other or len(pairs) < 2:
+            return "–"
+        error = statistics.stdev(pairs) / len(pairs) ** 0.5
+        return f"{statistics.mean(pairs):+.3f} ± {error:.3f}"
+
 
 HEAD = (
-    "| side | trials | trials/h | × KerasTuner | cold wall s | best validation | epochs "
-    "| peak GB | PostgreSQL GB | CPU s | PostgreSQL s | of all cores' peak | in a trial |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    "| side | trials | trials/h | × KerasTuner | cold wall s | best validation | mean difference "
+    "| epochs | peak GB | PostgreSQL GB | CPU s | PostgreSQL s | of all cores' peak | in a trial "
+    "| in its epochs |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -61,6 +79,7 @@ def row(measured: Measured, first: Measured | None, peak: float, cores: int) -> 
     """Return a side's row of a table's report; `first` is what it is compared with."""
     epochs = sorted({trial.epochs for trial in measured.trials})
     times = f"{measured.an_hour / first.an_hour:.1f}" if first else "–"
+    in_epochs = measured.share_in_epochs(peak)
     cells = (
         measured.side,
         len(measured.trials),
@@ -68,6 +87,7 @@ def row(measured: Measured, first: Measured | None, peak: float, cores: int) -> 
         times,
         f"{measured.wall:.1f}",
         f"{measured.best:.3f}",
+        measured.difference(first) if first else "–",
         f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}",
         f"{measured.peak / 1e9:.2f}",
         f"{measured.database_peak / 1e9:.2f}",
@@ -75,6 +95,7 @@ def row(measured: Measured, first: Measured | None, peak: float, cores: int) -> 
         f"{measured.database_cpu:.1f}",
         f"{100 * measured.share(peak, cores):.2g} %",
         f"{100 * measured.share_in_trials(peak):.2g} %",
+        "–" if in_epochs is None else f"{100 * in_epochs:.2g} %",
     )
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
 

@@ -198,18 +198,24 @@ def work(folder: Path, url: str) -> None:
 
 
 def measure_peak(folder: Path) -> None:
-    """Measure the most float32 operations a second that a core has, in products of matrices."""
+    """Write the operations a second of one core."""
+    from topo_search.slot import configure_tensorflow
+
+    configure_tensorflow()
+    (folder / "peak.json").write_text(json.dumps(peaks()), encoding="utf-8")
+
+
+def peaks() -> dict[str, float]:
+    """Return the most float32 operations a second in products of matrices, by library and size."""
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     found = {}
     for size in (256, 512, 1024):
         one = np.random.default_rng(0).normal(size=(size, size)).astype(np.float32)
         tensor = tf.constant(one)
         found[f"numpy {size}"] = rate(size, lambda one=one: one @ one)
         found[f"tensorflow {size}"] = rate(size, lambda t=tensor: tf.linalg.matmul(t, t).numpy())
-    (folder / "peak.json").write_text(json.dumps(found), encoding="utf-8")
+    return found
 
 
 def rate(size: int, product: Any) -> float:

@@ -68,8 +68,10 @@ def prepare(job: Job, folder: Path) -> Prepared:
     examples = taken(data, plan)
     assert len(examples.y) == job.rows, f"{len(examples.y)} of {job.rows} rows were taken"
     (split,) = splits.validation(examples.y, plan["task"], "holdout", plan["seed"])
-    np.savez(folder / "rows.npz", train=split.train, valid=split.test)
-    return Prepared(data=data, test=test, plan=plan, train=len(split.train), valid=len(split.test))
+    np.savez(folder / "rows.npz", train=split.train, valid=split.held_out)
+    return Prepared(
+        data=data, test=test, plan=plan, train=len(split.train), valid=len(split.held_out)
+    )
 
 
 def taken(data: bytes, plan: dict[str, Any]) -> Examples:
@@ -130,7 +132,9 @@ def worker(row: StudyRow, home: Path) -> tuple[list[str], dict[str, str]]:
 
 
 def results(storage: Storage, row: StudyRow) -> tuple[list[Trial], float]:
-    """Return what the trials gave, by the database's clock, and the seconds of finishing.
+    """Return what the trials gave, in their order, and the seconds of finishing.
+
+    Times are by the database's clock.
 
     Raises:
         SystemExit: Where not every trial is complete, or the study was not finished.
@@ -141,7 +145,7 @@ def results(storage: Storage, row: StudyRow) -> tuple[list[Trial], float]:
         raise SystemExit(f"The study is {ended.state}: {ended.reason}.")
     by_number = {one.number: one for one in trials.optuna_study(storage, row).get_trials()}
     found, finishing = [], 0.0
-    for kind, number, taken, end in leases:
+    for kind, number, taken, end in sorted(leases, key=lambda lease: lease[1] or 0):
         if kind == "finish":
             finishing = (end - taken).total_seconds()
             continue
@@ -155,6 +159,7 @@ def results(storage: Storage, row: StudyRow) -> tuple[list[Trial], float]:
                 seconds=trial.user_attrs["seconds"],
                 score=trial.value,
                 epochs=trial.user_attrs["epochs"],
+                epoch_seconds=trial.user_attrs["epoch_seconds"],
             )
         )
     if len(found) != row.trials:

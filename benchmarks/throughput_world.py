@@ -129,6 +129,7 @@ class Trial:
     seconds: float  # Of them in training.
     score: float  # Of its best epoch, on the validation rows.
     epochs: int  # Trained.
+    epoch_seconds: float | None = None  # The median of its epochs, where it is known.
 
 
 def write_trials(trials: Sequence[Trial], folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 Against the real command in a process of its own, with a private PostgreSQL in a temporary home.
 
-    python benchmarks/web.py [--quick] [--parts study,viewers,upload]
+    python benchmarks/web.py [--quick] [--parts study,viewers,upload] [--json FILE]
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import argparse
 import gzip
 import http.client
 import json
-import os
-import platform
 import shutil
 import signal
 import statistics
@@ -24,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from surroundings import environment, heading, takes_json, write_json
 from web_viewers import Busy, watched
 from web_world import IRIS, MB, Peak, Web, command, end, large_study, write_table
 
@@ -33,6 +32,7 @@ from storage.claiming import claim
 from storage.connection import Storage, connect
 from storage.rows import StudyRow
 from topo_search import study
+from topo_search.machine import usable_cores
 from topo_search.sampling import Sampler
 from topo_search.study import Options
 
@@ -43,7 +43,12 @@ kB = 1000
 PAGE = "≤ 300 KB, ≤ 1 s"
 
 
-def show(what: str, target: str, measured: str) -> None:
+SHOWN: list[dict[str, Any]] = []
+
+
+def show(what: str, target: str, measured: str, **raw: Any) -> None:
+    """Print a row of the table, and keep it with its raw numbers."""
+    SHOWN.append({"what": what, "target": target, "measured": measured, **raw})
     print(f"| {what} | {target} | {measured} |", flush=True)
 
 
@@ -52,11 +57,13 @@ def main() -> None:
     parser.add_argument("--parts", default="study,viewers,upload")
     parser.add_argument("--quick", action="store_true", help="A small version of all.")
     parser.add_argument("--rounds", type=int, default=3, help="Without viewers, then with.")
+    takes_json(parser)
     given = parser.parse_args()
     size = {"trials": 10_000, "viewers": 100, "window": 40.0, "bytes": 100 * MB}
     if given.quick:
         size = {"trials": 500, "viewers": 10, "window": 10.0, "bytes": 5 * MB}
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    about = environment(usable_cores())
+    print(f"{heading(about)}\n")
     print("| what | target | measured |\n|---|---|---|")
     for part in given.parts.split(","):
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as text:
@@ -75,6 +82,7 @@ def main() -> None:
                     storage.close()
             # For root it lies elsewhere, as PostgreSQL refuses to run as root.
             shutil.rmtree((home / "server").resolve(), ignore_errors=True)
+        write_json(given, {"about": about, "rows": SHOWN})
 
 
 @contextmanager
@@ -194,7 +202,7 @@ def of_pages(web: Web, key: str, name: str) -> None:
     show(
         f"{name}: a page of trials, {LOOKS} calls", "",
         f"{len(found) / kB:.0f} KB, median {statistics.median(taken):.0f} ms, "
-        f"95 % {ninety_five(taken):.0f} ms, {(web.cpu - cpu) / LOOKS * 1000:.0f} ms CPU",
+        f"95 % {ninety_five(taken):.0f} ms, {(web.cpu - cpu) / LOOKS * 1000:.0f} ms CPU", ms=taken,
     )  # fmt: skip
 
 
@@ -238,13 +246,14 @@ def report_viewers(
     show(
         f"{count} viewers: JSON reads, {len(taken):,} calls", "95 % ≤ 200 ms",
         f"95 % {ninety_five(taken):.0f} ms, median {statistics.median(taken):.0f} ms, "
-        f"worst {max(taken):.0f} ms, {len(errors)} errors {errors[:1] or ''}",
+        f"worst {max(taken):.0f} ms, {len(errors)} errors {errors[:1] or ''}", ms=taken,
     )  # fmt: skip
     without, within = (statistics.mean(rates[watched]) for watched in (False, True))
     listed = {watched: ", ".join(f"{rate:,.0f}" for rate in rates[watched]) for watched in rates}
     show(
         f"{count} viewers: trials an hour, {len(rates[True])} × {window:g} s each", "-5 % at most",
         f"{1 - within / without:.1%} fewer: {listed[True]} with, {listed[False]} without",
+        with_viewers=rates[True], without=rates[False],
     )  # fmt: skip
     seconds = busy.seconds
     used = ", ".join(f"{name} {cpu / seconds:.2f}" for name, cpu in busy.used.items())

@@ -28,11 +28,16 @@ from throughput_world import (  # noqa: E402
 SMALL = Job(table="iris", rows=10, columns=3, classes=2, batch=4, epochs=5)
 
 
-def measured(starts: list[float], seconds: float, **given: object) -> Measured:
+def measured(
+    starts: list[float], seconds: float, epoch: float | None = None, **given: object
+) -> Measured:
     trials = [
-        Trial(start=start, end=start + seconds, seconds=seconds, score=0.5 + start / 100, epochs=5)
+        Trial(
+            start=start, end=start + seconds, seconds=seconds, score=0.5 + start / 100, epochs=5,
+            epoch_seconds=epoch,
+        )
         for start in starts
-    ]
+    ]  # fmt: skip
     usual = {"wall": 30.0, "cpu": 9.0, "database_cpu": 1.0, "peak": 2e9, "database_peak": 1e8}
     return Measured(
         side="one", trials=trials, flops=4e9, cores=1.0, **{**usual, **given}  # type: ignore[arg-type]
@@ -96,6 +101,18 @@ def test_trials_an_hour_and_the_share_of_the_peak() -> None:
     assert two.share_in_trials(1e9) == pytest.approx(1.0)
 
 
+def test_the_share_of_the_peak_in_epochs_leaves_out_the_rest_of_a_trial() -> None:
+    assert measured([0.0, 2.0], 2.0, epoch=0.2).share_in_epochs(1e9) == pytest.approx(2.0)
+    assert measured([0.0, 2.0], 2.0).share_in_epochs(1e9) is None
+
+
+def test_scores_differ_by_the_same_networks() -> None:
+    ours, theirs = measured([0.0, 4.0, 9.0], 2.0), measured([0.0, 2.0], 2.0)
+
+    assert ours.difference(theirs) == "+0.010 ± 0.010"  # 0 and 0.02 more; the third has no other.
+    assert theirs.difference(theirs) == "–"
+
+
 def test_a_row_has_a_cell_for_each_column() -> None:
     slow, fast = measured([0.0, 2.0], 2.0), measured([0.0, 0.0], 2.0)
 
@@ -103,7 +120,7 @@ def test_a_row_has_a_cell_for_each_column() -> None:
         row(fast, slow, 1e9, 2), row(slow, slow, 1e9, 2), row(slow, None, 1e9, 2),
     )  # fmt: skip
 
-    assert {line.count("|") for line in (*HEAD.splitlines(), first, second)} == {14}
+    assert {line.count("|") for line in (*HEAD.splitlines(), first, second)} == {16}
     assert "| 3,600 | 2.0 | 30.0 |" in first
     assert "| 1,800 | 1.0 |" in second
     assert "| 1,800 | – |" in third
