@@ -85,7 +85,7 @@ def prepare(table: str, seed: int, folder: Path) -> Prepared:
     assert len(examples.y) + len(tested.y) == len(frame), "not all rows were taken"
     (split,) = splits.validation(examples.y, plan["task"], "holdout", seed)
     np.savez(folder / ARRAYS, **arrays(examples, tested, split, len(plan["classes"])))
-    rows = {"train": len(split.train), "valid": len(split.test), "test": len(tested.y)}
+    rows = {"train": len(split.train), "valid": len(split.held_out), "test": len(tested.y)}
     return Prepared(metric=plan["metric"], direction=plan["direction"], rows=rows)
 
 
@@ -110,8 +110,8 @@ def test_rows(table: str, frame: pd.DataFrame) -> np.ndarray:
         return np.arange(ADULT_TEST_ROWS)
     target = frame[SOURCES[table].target].to_numpy()
     if table == "california":
-        return splits.test_split(target.astype(float), "regression", TEST_SHARE, 0).test
-    return splits.test_split(target.astype(str), "multiclass", TEST_SHARE, 0).test
+        return splits.test_split(target.astype(float), "regression", TEST_SHARE, 0).held_out
+    return splits.test_split(target.astype(str), "multiclass", TEST_SHARE, 0).held_out
 
 
 def arrays(examples: Examples, tested: Examples, split: Split, classes: int) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def arrays(examples: Examples, tested: Examples, split: Split, classes: int) -> 
     found = {"classes": classes, "scale": scale}
     for name, rows, wanted in (
         ("train", x.iloc[split.train], y[split.train]),
-        ("valid", x.iloc[split.test], y[split.test]),
+        ("valid", x.iloc[split.held_out], y[split.held_out]),
         ("test", x_test, y_test),
     ):
         found[f"x_{name}"] = encoder.transform(rows).astype(np.float32)

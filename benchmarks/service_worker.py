@@ -25,13 +25,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultDialect
 
 from storage import claiming, optuna_rows
-from storage.seen import Seen
+from storage.trial_reader import TrialReader
 from topo_search import cli, forking
-from topo_search.claims import Claims
-from topo_search.hands import Hands
-from topo_search.patience import Patience
+from topo_search.retries import Retries
+from topo_search.runner import TrialRunner
 from topo_search.sampling import Sampler
-from topo_search.serving import Served
+from topo_search.scheduler import Scheduler
+from topo_search.serving import ServedStudy
 
 REST = "the worker itself"
 Timed = tuple[float, float]  # When, on the machine's monotonic clock, and for how many seconds.
@@ -107,13 +107,13 @@ def keep_accounts(accounts: Accounts, first: int, last: int) -> None:
     """Patch what is charged; count between the ends of two trials."""
     charged: list[tuple[Any, str, str]] = [
         (Sampler, "draw", "sampler"),
-        (Served, "prunes", "judging"),
-        (Seen, "look", "reading trials"),
+        (ServedStudy, "prunes", "judging"),
+        (TrialReader, "look", "reading trials"),
         (optuna_rows, "create", "Optuna's rows"),
         (optuna_rows, "set_report", "Optuna's rows"),
         (optuna_rows, "set_attributes", "Optuna's rows"),
         (optuna_rows, "set_end", "Optuna's rows"),
-        (Patience, "__call__", "our statements"),
+        (Retries, "__call__", "our statements"),
         (Connection, "send", "pipe"),
         (Connection, "recv", "pipe"),
         (multiprocessing.connection, "wait", "idle"),
@@ -125,24 +125,24 @@ def keep_accounts(accounts: Accounts, first: int, last: int) -> None:
         setattr(dialect, name, accounts.waiting(getattr(dialect, name)))
     sa.event.listen(sa.Engine, "before_cursor_execute", accounts.count_statement)
     sa.event.listen(sa.Engine, "commit", accounts.count_commit)
-    deliver = Hands._end
+    deliver = TrialRunner._end
 
-    def counted(hands: Hands, *given: Any) -> bool:
-        stands = deliver(hands, *given)
+    def counted(runner: TrialRunner, *given: Any) -> bool:
+        stands = deliver(runner, *given)
         accounts.charge()
-        accounts.counts = first <= hands.outcomes.total() < last
+        accounts.counts = first <= runner.outcomes.total() < last
         return stands
 
-    Hands._end = counted  # type: ignore[method-assign]
+    TrialRunner._end = counted  # type: ignore[method-assign]
 
 
 def time_claims(taken: list[Timed], in_database: list[Timed]) -> None:
     """Keep how long every claim took that gave something, and how long that of its study."""
-    following, claim = Claims.next, claiming.claim
+    following, claim = Scheduler.next, claiming.claim
 
-    def timed(claims: Claims, **given: Any) -> Any:
+    def timed(scheduler: Scheduler, **given: Any) -> Any:
         began = time.perf_counter()
-        held = following(claims, **given)
+        held = following(scheduler, **given)
         if held is not None:
             taken.append((time.monotonic(), time.perf_counter() - began))
         return held
@@ -154,7 +154,7 @@ def time_claims(taken: list[Timed], in_database: list[Timed]) -> None:
             in_database.append((time.monotonic(), time.perf_counter() - began))
         return lease
 
-    Claims.next = timed  # type: ignore[method-assign]
+    Scheduler.next = timed  # type: ignore[method-assign]
     claiming.claim = claimed
 
 

@@ -66,7 +66,7 @@ def baselines(
     """
     most = ROWS if target_task == "regression" else min(ROWS, ROWS_TIMES_CLASSES // classes_count)
     if len(train_y) > most:
-        rows = splits.test_split(train_y, target_task, most / len(train_y), seed).test
+        rows = splits.test_split(train_y, target_task, most / len(train_y), seed).held_out
         train_frame, train_y = train_frame.iloc[rows], train_y[rows]
     layout = Layout.of(train_frame, features)
     preprocessor = Preprocessor.fit(train_frame, layout, Variant())

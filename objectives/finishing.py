@@ -56,7 +56,8 @@ def finish(assignment: Finish) -> Final:
     model = exported(
         refitted.preprocessor, topology, refitted.weights, data.outputs, refitted.scaler
     )
-    _check(model, data, topology, refitted)
+    network_file = saved(model)
+    _check(network_file, data, topology, refitted)
     predicted = predictions(model, data.test, data.features, data.target.classes)
     outcome = {
         "best": {
@@ -68,7 +69,7 @@ def finish(assignment: Finish) -> Final:
         **_scored(data, predicted, assignment.looks, int(assignment.plan["seed"])),
         "rows": data.rows,
     }
-    return Final(outcome=outcome, files={"network.keras": saved(model)})
+    return Final(outcome=outcome, files={"network.keras": network_file})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ def _refitted(data: Prepared, topology: Topology, recipe: Recipe, seed: int) -> 
     everything = np.arange(len(data.rest))
     preprocessor = fitted(data.rest, everything, data.layout, recipe)
     tensors = resident(preprocessor.transform(data.rest))
-    split = Split(train=everything, test=everything[:0])
+    split = Split(train=everything, held_out=everything[:0])
     fold, scaler = data.fold(tensors, data.rest_y, split, recipe)
     (weights,) = trainer().fit(topology, recipe, data.problem([fold]), seed=seed)
     return Refitted(preprocessor=preprocessor, scaler=scaler, weights=weights, seed=seed)
@@ -179,13 +180,8 @@ def _any_keys() -> Iterator[None]:
         yield
 
 
-def _check(
-    model: keras.Model,
-    data: Prepared,
-    topology: Topology,
-    refitted: Refitted,
-) -> None:
-    """Hold the exported network, saved and loaded again, against the one that was trained."""
+def _check(network_file: bytes, data: Prepared, topology: Topology, refitted: Refitted) -> None:
+    """Load the network that will be handed over, and hold it against the one that was trained."""
     frame = data.rest.iloc[:CHECKED_ROWS]
     sizes, scaler = refitted.preprocessor.sizes, refitted.scaler
     trained = network.trainable(topology, sizes, data.outputs, dropout=False)
@@ -195,7 +191,7 @@ def _check(
     expected = keras.ops.convert_to_numpy(trained(given))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.keras"
-        path.write_bytes(saved(model))
+        path.write_bytes(network_file)
         again = loaded(path)
     received = predictions(again, frame, data.features, data.target.classes)
     if scaler is None:

@@ -49,14 +49,6 @@ class Range:
         """Whether the values are whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    @property
-    def count(self) -> int | None:
-        """How many values can be drawn; None for a continuous range."""
-        if self.grid:
-            return len(self.grid)
-        step = self.step or (1 if self.integer else None)
-        return None if step is None else round((self.high - self.low) / step) + 1
-
     def contains(self, value: object) -> bool:
         """Return whether `value` may be given to this parameter, drawn or not."""
         if not _is_number(value) or (self.integer and not isinstance(value, int)):
@@ -137,11 +129,6 @@ class Choice:
                 raise ValueError(f"Expected texts, numbers or booleans. Received: {choice!r}.")
             if choice in self.choices[:place]:
                 raise ValueError(f"Expected each choice once. Received {choice!r} twice.")
-
-    @property
-    def count(self) -> int:
-        """How many choices there are."""
-        return len(self.choices)
 
     def contains(self, value: object) -> bool:
         """Return whether `value` is one of the choices."""

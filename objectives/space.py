@@ -6,7 +6,6 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import product
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -37,12 +36,6 @@ class Space:
     portfolio: tuple[Mapping[str, Value], ...] = ()  # Points to try first.
     # Tries every point of each block in order, then is through; none: a sampler draws points.
     blocks: tuple[Mapping[str, Parameter], ...] = ()
-
-    @property
-    def size(self) -> int | None:
-        """How many points can be drawn; None where a parameter is continuous."""
-        counts = [parameter.count for parameter in self.parameters.values()]
-        return None if None in counts else prod(count for count in counts if count)
 
     @property
     def enumerated(self) -> tuple[dict[str, Value], ...] | None:

@@ -23,7 +23,7 @@ class Split:
     """Positions of rows, each ascending: to learn from, and to be scored on."""
 
     train: Rows
-    test: Rows
+    held_out: Rows
 
 
 def test_split(y: npt.NDArray[np.generic], task: Task, share: float, seed: int) -> Split:
@@ -58,7 +58,7 @@ def test_split(y: npt.NDArray[np.generic], task: Task, share: float, seed: int) 
     shuffled = _shuffled_by_stratum(strata, random)
     place = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
     test = place < np.repeat(taken, counts)
-    return Split(train=np.sort(shuffled[~test]), test=np.sort(shuffled[test]))
+    return Split(train=np.sort(shuffled[~test]), held_out=np.sort(shuffled[test]))
 
 
 def kind(rows: int, how: Literal["auto", "holdout", "cv"] = "auto") -> Literal["holdout", "cv"]:
@@ -97,7 +97,7 @@ def validation(
     shuffled = _shuffled_by_stratum(_strata(y, task), np.random.default_rng(seed))
     dealt[shuffled] = np.arange(len(y)) % FOLDS
     return tuple(
-        Split(train=np.flatnonzero(dealt != fold), test=np.flatnonzero(dealt == fold))
+        Split(train=np.flatnonzero(dealt != fold), held_out=np.flatnonzero(dealt == fold))
         for fold in range(min(FOLDS, len(y)))
     )
 

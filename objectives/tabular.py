@@ -40,7 +40,7 @@ def objective(assignment: Assignment, report: Report) -> Outcome:
         recipe,
         data.problem([fold for fold, _ in folds]),
         evaluate=lambda index, outputs: data.score(*folds[index], outputs),
-        maximise=data.metric.direction == "maximize",
+        maximize=data.metric.direction == "maximize",
         seed=assignment.seed,
         report=report,
     )
@@ -94,7 +94,7 @@ class Prepared:
     @property
     def rows(self) -> dict[str, int]:
         """How many rows train and validate a trial, test the winner, or were left out."""
-        valid = len(self.validation[0].test)
+        valid = len(self.validation[0].held_out)
         return {
             "train": len(self.rest) - valid,
             "validation": valid,
@@ -152,7 +152,7 @@ class Prepared:
             target=tf.constant(y.astype(np.int32) if scaler is None else scaler.scale(y)),
             weights=tf.constant(weights.astype(np.float32)),
             train=split.train.astype(np.int32),
-            valid=split.test.astype(np.int32),
+            valid=split.held_out.astype(np.int32),
         ), scaler
 
     def score(
@@ -234,7 +234,7 @@ def _read(
     if test_dataset is None:
         split = splits.test_split(y, target.task, plan["test_share"], plan["seed"])
         rest, rest_y = frame.iloc[split.train].reset_index(drop=True), y[split.train]
-        test, test_y = frame.iloc[split.test].reset_index(drop=True), y[split.test]
+        test, test_y = frame.iloc[split.held_out].reset_index(drop=True), y[split.held_out]
     else:
         other_table = apply_reading(test_dataset.read_bytes(), reading, optional=drop)
         other = split_target(other_table, target, drop)

@@ -97,7 +97,7 @@ class Trainer:
         problem: Problem,
         *,
         evaluate: Evaluate,
-        maximise: bool,
+        maximize: bool,
         seed: int,
         report: Callable[[int, float], bool] = lambda step, value: True,
         patience: int | None = None,
@@ -109,7 +109,7 @@ class Trainer:
             recipe: How.
             problem: On what; its folds have validation rows.
             evaluate: Scores a fold's outputs: probabilities (rows, classes) or values (rows,).
-            maximise: Whether a larger metric is better; ties are broken by the lower loss.
+            maximize: Whether a larger metric is better; ties are broken by the lower loss.
             seed: Of initial weights, order of rows and dropout.
             report: Called after each epoch with the best metric so far; tells whether to go on.
             patience: Epochs without a better score after which to stop; a fifth of the recipe's,
@@ -136,7 +136,7 @@ class Trainer:
                 raise Diverged("The validation loss is not finite.")
             values.append(value)
             losses.append(loss)
-            rank = (value if maximise else -value, -loss)
+            rank = (value if maximize else -value, -loss)
             if best is None or rank > best:
                 best, best_epoch, kept = rank, epoch, networks.states
             if not report(epoch, values[best_epoch - 1]):

@@ -6,13 +6,13 @@ from optuna.trial import FrozenTrial
 
 from storage import tables
 from storage.connection import Storage
-from storage.reading import value_of
 from storage.rows import StudyRow
+from storage.trial_rows import value_of
 
 _NOTHING_LATER = 2**31 - 1  # Above every id of a trial.
 
 
-def leading(storage: Storage, row: StudyRow) -> list[FrozenTrial]:
+def best_trials(storage: Storage, row: StudyRow) -> list[FrozenTrial]:
     """Return the complete trials of a study that have the best value, by number."""
     trial, value = tables.optuna_trial, models.TrialValueModel.__table__
     query = (

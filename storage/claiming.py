@@ -224,7 +224,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
 def _start_finish(connection: sa.Connection, study: Standing, taker: Taker) -> Lease | None:
     """Begin the finishing of a locked study; one in which no trial came through just ends."""
     if not has_complete(connection, study):
-        reason = f"{study.why_through}, none of them complete"
+        reason = f"{study.why_through}, none complete"
         change(connection, study.id, state="finished", reason=reason, ended_at=NOW)
         events.record(connection, "study finished", study=study.id, text=reason)
         return None

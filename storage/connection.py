@@ -25,7 +25,7 @@ from sqlalchemy import orm
 from sqlalchemy.dialects.postgresql import psycopg2
 
 from storage.errors import StorageError, unavailable_as_storage_error
-from storage.reading import QuickRDBStorage
+from storage.trial_rows import QuickRDBStorage
 
 MINIMUM_SERVER = 13
 VERSION_TABLE = "topo_alembic_version"

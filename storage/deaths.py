@@ -1,6 +1,6 @@
 """Deaths: a worker that is known to be dead holds nothing any more, however long its leases last.
 
-Silence alone proves no death, which is why leases run out; see `topo_search.neighbours` for what
+Silence alone proves no death, which is why leases run out; see `topo_search.liveness` for what
 does.
 """
 
@@ -13,7 +13,7 @@ from storage.trials import has_begun
 from storage.workers import HERE
 
 
-def bury(storage: Storage, name: str) -> bool:
+def reap(storage: Storage, name: str) -> bool:
     """Note that a worker has died, and hand back what it held.
 
     An attempt that had begun counts, as it does when a lease runs out: it may be what the worker

@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"0x[0-9a-f]+|-?\d+([.,]\d+)*(e[+-]?\d+)?", re.IGNORECASE)
 # How a study's reason reads that came to nothing, here or in its end.
 _FAILURE = re.compile(
     r"the last \d+ trials all failed: |\d+ of the last \d+ trials failed, "
-    r"|finishing (failed|gave up)|.*, none of them complete$"
+    r"|finishing (failed|gave up)|.*, none (of them )?complete$"
 )
 
 

@@ -55,7 +55,7 @@ class Standing:
             return self.reason
         if self.drawn < self.trials:
             return f"time budget of {self.seconds:g} s spent after {self.drawn} trials"
-        return f"all {self.trials} trials done"
+        return "the only trial done" if self.trials == 1 else f"all {self.trials} trials done"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,10 @@ def lock_if_there(
     to_delete: bool = False,
     skip_locked: bool = False,
 ) -> StudyRow | None:
-    """Do as `lock`, or return None where there is no such study, or another has locked it."""
+    """Do as `lock`, or return None where there is no such study.
+
+    With `skip_locked` also where another transaction has locked it.
+    """
     row = connection.execute(
         # NO KEY UPDATE lets rows that refer to the study be added meanwhile, UPDATE has them wait.
         sa.select(*STUDY_COLUMNS)

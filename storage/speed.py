@@ -12,7 +12,7 @@ LATEST = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Took:
+class TrialCost:
     """What one trial of a table took."""
 
     seconds: float  # Of its slot's time.
@@ -22,7 +22,7 @@ class Took:
     validation: str  # `holdout`, or `cv` for five networks at once.
 
 
-def latest(storage: Storage, limit: int = LATEST) -> list[Took]:
+def latest(storage: Storage, limit: int = LATEST) -> list[TrialCost]:
     """Return what the trials of tables took that ended last and came through, latest first.
 
     That a trial was claimed ahead of its turn does not count: the seconds are those that its slot
@@ -54,4 +54,4 @@ def latest(storage: Storage, limit: int = LATEST) -> list[Took]:
         .limit(limit)
     )
     with storage.transaction() as connection:
-        return [Took(**row) for row in connection.execute(query).mappings()]
+        return [TrialCost(**row) for row in connection.execute(query).mappings()]

@@ -1,6 +1,6 @@
 """The trials of a study as draws and verdicts go by them: read again where they may have changed.
 
-Without attributes and times, and what is new in one statement; `reading` has the rest of a trial.
+Without attributes and times, and what is new in one statement; `trial_rows` reads the rest.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from sqlalchemy.dialects import postgresql
 
 from storage.connection import Storage
-from storage.reading import AT_ONCE, distributions_of, report_of, value_of
+from storage.trial_rows import AT_ONCE, distributions_of, report_of, value_of
 
 _TRIAL = models.TrialModel.__table__
 _VALUE = models.TrialValueModel.__table__
@@ -56,7 +56,7 @@ _STUDY = sa.select(models.StudyModel.__table__.c.study_id).where(
 )
 
 
-class Seen:
+class TrialReader:
     """The trials of one study as they were at the last look."""
 
     def __init__(self, storage: Storage, study_id: int) -> None:

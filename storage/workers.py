@@ -168,7 +168,7 @@ def known(storage: Storage) -> list[Known]:
     return [_known(row, trains.get(row.name, ())) for row in rows]
 
 
-def need_none(connection: sa.Connection) -> None:
+def require_none(connection: sa.Connection) -> None:
     """Refuse what running workers would not survive; older tables will do.
 
     Raises:

@@ -55,7 +55,7 @@ def web(
         beside["TOPO_SEARCH_STORAGE"] = given["storage"]  # Not an argument: `ps` shows those.
     with left_on_sigterm(), closing(server.bound(host, port)) as listening:
         password_hash = server.hashed(server.read_password())
-        server.need_password(listening, password_hash, proxied=proxied)
+        server.require_password(listening, password_hash, proxied=proxied)
         log_to_stderr("web", as_json=log_json, masked=access_log.masked)
         with open_storage(given) as (settings, storage):
             server.serve(

@@ -50,7 +50,7 @@ class Curve:
     activation: str
     depths: NDArray[np.int64]  # (depths,), rising.
     scores: tuple[Floats, ...]  # For each depth, of each training; larger is better or smaller.
-    maximise: bool
+    maximize: bool
 
     @property
     def label(self) -> str:
@@ -72,7 +72,7 @@ class Curve:
     def best(self) -> tuple[int, float]:
         """The depth of the best middle score, the least of several, and that score."""
         medians = self.medians
-        at = int(np.argmax(medians if self.maximise else -medians))
+        at = int(np.argmax(medians if self.maximize else -medians))
         return int(self.depths[at]), float(medians[at])
 
     @property
@@ -108,11 +108,11 @@ class Curve:
     def survives_to(self, floor: float) -> int:
         """Return the deepest depth whose middle score is better than `floor`; 0 where none is."""
         medians = self.medians
-        good = medians > floor if self.maximise else medians < floor
+        good = medians > floor if self.maximize else medians < floor
         return int(self.depths[good].max()) if good.any() else 0
 
     def _means(self, drawn: Sequence[Any]) -> Floats:
-        sign = 1.0 if self.maximise else -1.0
+        sign = 1.0 if self.maximize else -1.0
         return np.array(
             [sign * each[which].mean() for each, which in zip(self.scores, drawn, strict=True)]
         )
@@ -136,7 +136,7 @@ class Depths:
     trainings: pd.DataFrame  # residual, normalisation, activation, depth, repeat, value, seconds.
     diverged: int  # Trainings without a score, counted as the worst there was.
     curves: tuple[Curve, ...]  # Those with most depths first.
-    maximise: bool
+    maximize: bool
 
     @property
     def main(self) -> tuple[Curve, ...]:
@@ -197,25 +197,25 @@ def depths_of(study: optuna.Study, space: Space) -> Depths:
     frame = pd.DataFrame(rows)
     if frame.empty or frame["value"].isna().all():
         raise ValueError("No training of this sweep has come to its end yet. Wait a little.")
-    maximise = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    maximize = study.direction == optuna.study.StudyDirection.MAXIMIZE
     diverged = int(frame["value"].isna().sum())
-    worst = frame["value"].min() if maximise else frame["value"].max()
+    worst = frame["value"].min() if maximize else frame["value"].max()
     frame["value"] = frame["value"].fillna(worst)
     curves = [
-        _curve(dict(zip(KIND, kind, strict=True)), of_kind, maximise)
+        _curve(dict(zip(KIND, kind, strict=True)), of_kind, maximize)
         for kind, of_kind in frame.groupby(list(KIND), sort=False)
     ]
     curves.sort(key=lambda curve: -len(curve.depths))
-    return Depths(trainings=frame, diverged=diverged, curves=tuple(curves), maximise=maximise)
+    return Depths(trainings=frame, diverged=diverged, curves=tuple(curves), maximize=maximize)
 
 
-def _curve(kind: dict[str, Any], frame: pd.DataFrame, maximise: bool) -> Curve:
+def _curve(kind: dict[str, Any], frame: pd.DataFrame, maximize: bool) -> Curve:
     by_depth = frame.groupby("depth", sort=True)["value"]
     return Curve(
         **kind,
         depths=np.array([depth for depth, _ in by_depth]),
         scores=tuple(values.to_numpy(float) for _, values in by_depth),
-        maximise=maximise,
+        maximize=maximize,
     )
 
 

@@ -11,12 +11,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, datasets, finishing
+from storage.best_trials import best_trials
 from storage.connection import Storage
 from storage.finishing import Look
-from storage.leading import leading
 from storage.rows import Lease, StudyRow
 from topo_search.attributes import loss_of
-from topo_search.serving import Served
+from topo_search.serving import ServedStudy
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
 
 def best_of(storage: Storage, row: StudyRow) -> dict[str, Any] | None:
     """Return the best complete trial of a study as JSON, None where there is none."""
-    best = next(iter(ranked(leading(storage, row), row.plan["direction"])), None)
+    best = next(iter(ranked(best_trials(storage, row), row.plan["direction"])), None)
     if best is None:
         return None
     return {
@@ -49,9 +49,9 @@ def best_of(storage: Storage, row: StudyRow) -> dict[str, Any] | None:
     }
 
 
-def finish_assignment(served: Served, lease: Lease, winner: dict[str, Any]) -> Finish:
+def finish_assignment(served: ServedStudy, lease: Lease, winner: dict[str, Any]) -> Finish:
     """Return what a slot needs to refit and score the winner."""
-    dataset, test = served.datasets
+    dataset, test = served.fetch_datasets()
     if dataset is None:
         raise ValueError(f"Study {served.row.id} has no dataset to finish on.")
     return Finish(
@@ -64,7 +64,7 @@ def finish_assignment(served: Served, lease: Lease, winner: dict[str, Any]) -> F
     )
 
 
-def keep(served: Served, lease: Lease, final: Final) -> bool:
+def keep(served: ServedStudy, lease: Lease, final: Final) -> bool:
     """Store what finishing gave, and close the study; False where another worker did."""
     described = {key: served.plan[key] for key in ("target", "task", "classes", "reading", "drop")}
     reading = json.dumps(described, ensure_ascii=False, indent=1).encode()
@@ -84,7 +84,7 @@ def weights_of(number: int) -> str:
     return f"weights/{number}"
 
 
-def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
+def keep_weights(served: ServedStudy, number: int, outcome: Outcome) -> None:
     """Store a complete trial's weights if it is among the study's best, and drop the others'.
 
     Only a user's own objective gives any: the built-in one's winner is trained once more.
@@ -105,6 +105,6 @@ def keep_weights(served: Served, number: int, outcome: Outcome) -> None:
         return  # The study was deleted meanwhile.
 
 
-def is_time_up(served: Served) -> bool:
+def is_time_up(served: ServedStudy) -> bool:
     """Tell whether a study's time is spent and it has something to show for it."""
     return finishing.is_time_up(served.storage, served.row.id)

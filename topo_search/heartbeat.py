@@ -1,4 +1,4 @@
-"""A worker's presence: what the fleet knows of it, kept true while it lives."""
+"""A worker's heartbeat: what the fleet knows of it, kept true while it lives."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from collections.abc import Collection
 from storage import workers
 from storage.errors import StorageError
 from topo_search.machine import device
-from topo_search.patience import Patience
+from topo_search.retries import Retries
 from topo_search.settings import VERSION
 
 
-class Presence:
+class Heartbeat:
     """Tells the fleet that a worker is there."""
 
     def __init__(
         self,
-        persist: Patience,
+        retry: Retries,
         *,
         slots: int,
         lease: float,
         only: Collection[str] = (),
         tags: Collection[str] = (),
     ) -> None:
-        """Make the presence of a worker.
+        """Make the heartbeat of a worker.
 
         Args:
-            persist: How to reach the database.
+            retry: How to reach the database.
             slots: How many it has.
             lease: Seconds until a lease must be renewed.
             only: Ids of the studies to serve; all open ones where there are none.
             tags: Tags, one of which a study must have to be served; any where there are none.
         """
-        self.persist, self.lease_seconds = persist, lease
+        self.retry, self.lease_seconds = retry, lease
         host = socket.gethostname()
         self.worker = workers.Worker(
             name=f"{host}-{os.getpid()}-{secrets.token_hex(2)}",
@@ -49,7 +49,7 @@ class Presence:
 
     def tell(self, state: workers.State = "serving") -> None:
         """Say that it is there, and in which state."""
-        self.persist(lambda: self._heard(state))
+        self.retry(lambda: self._heard(state))
 
     def leave(self) -> bool:
         """Say that it is gone; if nobody hears it now (False), it is found lost later."""
@@ -61,9 +61,9 @@ class Presence:
 
     def _heard(self, state: workers.State) -> None:
         workers.heard(
-            self.persist.storage,
+            self.retry.storage,
             self.worker,
             lease=self.lease_seconds,
             state=state,
-            others_may_be_back=self.persist.others_may_be_back,
+            others_may_be_back=self.retry.others_may_be_back,
         )

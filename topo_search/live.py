@@ -1,4 +1,4 @@
-"""What a terminal shows while a study runs, and when it is through."""
+"""What a terminal shows while a study runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from topo_search.formats import (
     format_value,
 )
 from topo_search.pool import Slot
-from topo_search.serving import Served
+from topo_search.serving import ServedStudy
 from topo_search.worker import Worker
 
 REFRESH = 0.5  # Seconds between looks at the database for the view.
@@ -42,11 +42,11 @@ class View:
         self._told: set[int] | None = None
         self._started = time.monotonic()
         self._finished_before: int | None = None
-        self._seen: tuple[Worker, Served] | None = None
+        self._seen: tuple[Worker, ServedStudy] | None = None
 
     @contextmanager
     def shown(self) -> Iterator[View]:
-        """Show the view while the block runs; what is left on the screen is its last state."""
+        """Show the view while the block runs; a terminal is left as it was before."""
         if not self.console.is_terminal:
             yield self
             if self._seen is not None:  # What ended since the last look is told, too.
@@ -60,7 +60,7 @@ class View:
     def tick(self, worker: Worker) -> None:
         """Look at the study again, if it is time, and show what has changed."""
         now = time.monotonic()
-        served = worker.claims.serving.get(self.row.id) or (self._seen and self._seen[1])
+        served = worker.scheduler.serving.get(self.row.id) or (self._seen and self._seen[1])
         if now < self._next or served is None:
             return
         self._seen = (worker, served)
@@ -167,7 +167,7 @@ def _assigned(worker: Worker, slot: Slot) -> tuple[str, str]:
 
 def _elsewhere(worker: Worker, progress: Progress) -> str:
     """Say what is waited for where other workers have all that is left."""
-    if worker.hands.leased or worker.ahead or not progress.running:
+    if worker.runner.leased or worker.ahead or not progress.running:
         return ""
     trials = "a trial" if progress.running == 1 else f"{progress.running} trials"
     return (

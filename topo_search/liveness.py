@@ -1,4 +1,4 @@
-"""Neighbours: the workers of one machine and home, each with a file it locks while it lives.
+"""Which workers of one machine and home are alive: each has a file that it locks while it lives.
 
 A lock ends with its process, whatever ended that. So a worker that starts knows for certain which
 of the others have died, and need not wait until their leases run out.
@@ -20,7 +20,7 @@ from typing import IO
 from storage import deaths
 from storage.private_files import open_private, try_lock
 from topo_search.machine import boot_id
-from topo_search.patience import Patience
+from topo_search.retries import Retries
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +37,15 @@ class _Left:
     age: float  # Seconds since it was written.
 
 
-class Neighbours:
+class Liveness:
     """The workers of a home, as one of them sees them.
 
     Where files cannot be written or locked, nobody is known to be dead, and leases run out.
     """
 
-    def __init__(self, persist: Patience, home: Path, name: str) -> None:
-        """Make the neighbours of a worker, which is not among them yet."""
-        self.persist, self.folder, self.name = persist, home / FOLDER, name
+    def __init__(self, retry: Retries, home: Path, name: str) -> None:
+        """See a home as its worker `name` does, which is not in it yet."""
+        self.retry, self.folder, self.name = retry, home / FOLDER, name
         self.own = home / SHARED / name
         self._file: IO[bytes] | None = None
 
@@ -59,7 +59,7 @@ class Neighbours:
         finally:
             shutil.rmtree(self.own, ignore_errors=True)
 
-    def bury_the_dead(self) -> None:
+    def reap(self) -> None:
         """Have what the dead of this machine held handed back at once; call it before joining.
 
         Raises:
@@ -76,8 +76,8 @@ class Neighbours:
                 if found is None:
                     continue
                 # Of another machine with this home, a lock may not be seen: leave its workers be.
-                bury = partial(deaths.bury, self.persist.storage, path.name)
-                if found.boot == boot and self.persist(bury):
+                bury = partial(deaths.reap, self.retry.storage, path.name)
+                if found.boot == boot and self.retry(bury):
                     logger.info("Worker %s died here; others may have its trials.", path.name)
                 elif found.age < KEPT:
                     continue  # Another database may know it.

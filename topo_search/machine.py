@@ -1,4 +1,4 @@
-"""This machine, and what of it slots may use: cores, memory, GPUs. Asks the kernel alone."""
+"""This machine, and what of it slots may use: cores, memory, GPUs; found without TensorFlow."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def device() -> str:
 
 
 def boot_id() -> str:
-    """Return what only this machine has, and only until it is started anew; "" where unknown.
+    """Return the kernel's boot id, which every start of a machine has anew; "" where unknown.
 
     Containers have their machine's.
     """

@@ -33,11 +33,11 @@ class WorkerMetrics(Collector):
             "slots": ("Training processes.", worker.count),
             "slots_busy": ("Slots that train.", sum(not slot.idle for slot in slots)),
             "leases": ("Trials and finishings that this worker has leases of.", len(worker.held)),
-            "studies": ("Open studies that it serves.", len(worker.claims.serving)),
+            "studies": ("Open studies that it serves.", len(worker.scheduler.serving)),
             "draining": ("Whether it takes nothing new.", int(worker.draining)),
             "database_silence_seconds": (
                 "Time since the database last answered.",
-                time.monotonic() - worker.persist.answered_at,
+                time.monotonic() - worker.retry.answered_at,
             ),
         }
         for name, (text, value) in gauges.items():
@@ -46,23 +46,23 @@ class WorkerMetrics(Collector):
             "topo_search_trials", "Trials ended here, by how.", labels=["outcome"]
         )
         for outcome in ("complete", "pruned", "failed"):
-            trials.add_metric([outcome], worker.hands.outcomes[outcome])
+            trials.add_metric([outcome], worker.runner.outcomes[outcome])
         yield trials
         yield CounterMetricFamily(
-            "topo_search_slots_lost", "Slots that died at work.", value=worker.hands.slots_lost
+            "topo_search_slots_lost", "Slots that died at work.", value=worker.runner.slots_lost
         )
         yield CounterMetricFamily(
             "topo_search_leases_lost",
             "Leases that others took over or ended while a slot here was at work.",
-            value=worker.hands.leases_lost,
+            value=worker.runner.leases_lost,
         )
 
 
 def sickness(worker: Worker) -> str | None:
     """Return what is wrong with a worker; None where nothing is."""
     now = time.monotonic()
-    if now - worker.persist.answered_at > LONGEST_SILENCE:
-        return f"The database has not answered for {now - worker.persist.answered_at:.0f} s."
+    if now - worker.retry.answered_at > LONGEST_SILENCE:
+        return f"The database has not answered for {now - worker.retry.answered_at:.0f} s."
     if now - worker.turned_at > LONGEST_SILENCE:
         return f"The worker has not taken a turn for {now - worker.turned_at:.0f} s."
     return None

@@ -201,7 +201,7 @@ def _readme(row: StudyRow) -> str:
         if feature.column not in (plan["target"], *plan["drop"])
     )
     topology, _ = Space.from_json(plan["space"]).decode(best["parameters"])
-    needs, layer = "Keras alone", ""
+    needs, layer = "Keras and TensorFlow alone", ""
     if topology.needs_stack:
         needs = "Keras and topo-search, of which so deep a network needs one registered layer"
         layer = ", objectives.stack"

@@ -1,4 +1,4 @@
-"""Patience with the database: calls that are tried again until it answers, within limits."""
+"""Retries with the database: calls that are tried again until it answers, within limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_OUTAGE = 3600.0  # Seconds until a worker gives up; its service manager 
 Value = TypeVar("Value")
 
 
-class Patience:
+class Retries:
     """Calls the database until it answers; slots train on meanwhile."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The life of a trial in a worker's hands: given to a slot, judged at its rungs, ended once."""
+"""The life of a trial in a worker: given to a slot, judged at its rungs, ended once."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from storage import failures, finishing, leases, trials
 from storage.errors import StorageError
 from storage.optuna_rows import State
 from topo_search import finish
-from topo_search.claims import Held
 from topo_search.outcomes import storable
-from topo_search.patience import Patience
 from topo_search.pool import Died, Slot
+from topo_search.retries import Retries
+from topo_search.scheduler import Held
 from topo_search.slot import Ended, Reported
 
 logger = logging.getLogger(__name__)
 
 
-class Hands:
+class TrialRunner:
     """What a worker has leases of and its slots train."""
 
-    def __init__(self, persist: Patience, refuse: Callable[[str, str], None]) -> None:
-        """Make empty hands.
+    def __init__(self, retry: Retries, refuse: Callable[[str, str], None]) -> None:
+        """Make a runner that has no trials yet.
 
         Args:
-            persist: How to reach the database.
+            retry: How to reach the database.
             refuse: Given a study and why it cannot be served here now.
         """
-        self.persist, self.storage, self.refuse = persist, persist.storage, refuse
+        self.retry, self.storage, self.refuse = retry, retry.storage, refuse
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
         self._at_hand: Held | None = None  # What is being handed out, or delivered.
         self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
@@ -65,13 +65,13 @@ class Hands:
                 else:
                     self._start_trial(slot, held)
         except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
-            self.persist(partial(leases.release, self.storage, held.lease))
+            self.retry(partial(leases.release, self.storage, held.lease))
         except (LookupError, TypeError, ValueError, OSError) as error:
             # Its dataset is gone, or does not fit on this disk: others may manage.
             if isinstance(error, StorageError):
                 raise
             self.drop(held)
-            self.persist(partial(leases.release, self.storage, held.lease, reason=str(error)))
+            self.retry(partial(leases.release, self.storage, held.lease, reason=str(error)))
             reason = f"cannot be served here now: {error}"
             self.refuse(held.lease.study, reason)
 
@@ -84,10 +84,10 @@ class Hands:
             self._at_hand = None
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
-        assignment = self.persist(partial(held.served.assignment, held.lease))
+        assignment = self.retry(partial(held.served.assignment, held.lease))
         served, attributes = held.served, held.served.described(held.lease.parameters)
         begin = partial(trials.begin, self.storage, held.lease, served.distributions, attributes)
-        self.held[assignment.trial] = replace(held, number=self.persist(begin))
+        self.held[assignment.trial] = replace(held, number=self.retry(begin))
         slot.give(assignment)
 
     def take(
@@ -138,7 +138,7 @@ class Hands:
             case Ended(result=Outcome() as outcome):
                 attributes = {**outcome.metrics, **outcome.attributes}
                 if self._end(held, "complete", outcome.value, attributes) and outcome.weights:
-                    self.persist(partial(finish.keep_weights, held.served, held.number, outcome))
+                    self.retry(partial(finish.keep_weights, held.served, held.number, outcome))
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(diverged=True) if held.lease.kind == "trial":
@@ -150,9 +150,9 @@ class Hands:
     def _judge(self, slot: Slot, held: Held, report: Reported) -> None:
         """Keep a report; where it is not good enough, end the trial with its value."""
         step, value = report.step, report.value
-        if not self.persist(partial(trials.report, self.storage, held.lease, step, value)):
+        if not self.retry(partial(trials.report, self.storage, held.lease, step, value)):
             self.lose(slot, held)
-        elif self.persist(partial(held.served.prunes, held.number, step, value)):
+        elif self.retry(partial(held.served.prunes, held.number, step, value)):
             self.prune(slot, held, f"pruned at step {step}")
 
     def prune(self, slot: Slot, held: Held, reason: str) -> None:
@@ -166,7 +166,7 @@ class Hands:
     ) -> bool:
         """Deliver how a trial ended; the first end stands. Returns whether this one does."""
         end = partial(trials.end, self.storage, held.lease, state=state, value=value)
-        stands = self.persist(partial(end, attributes=attributes))
+        stands = self.retry(partial(end, attributes=attributes))
         if stands:
             self.outcomes[state] += 1
             what = attributes.get("reason") or (value if value is None else f"{value:.6g}")
@@ -182,7 +182,7 @@ class Hands:
         if held.lease.kind == "finish":
             reason = f"finishing failed: {reason}"
             logger.error("%s: %s", held, reason, extra=held.about | {"traceback": traceback})
-            self.persist(partial(finishing.finish, self.storage, held.lease, None, reason=reason))
+            self.retry(partial(finishing.finish, self.storage, held.lease, None, reason=reason))
             self.drop(held)
             return
         if traceback:
@@ -190,7 +190,7 @@ class Hands:
         attributes = {"reason": reason, "traceback": traceback or "", **spent}
         if self._end(held, "failed", None, attributes):
             pause = partial(failures.pause_failing, self.storage, held.lease.study)
-            if why := self.persist(pause):
+            if why := self.retry(pause):
                 logger.error("Study %s is paused: %s.", held.lease.study, why, extra=held.about)
 
     def _hand_back(self, held: Held, died: Died, spent: dict[str, Any]) -> None:
@@ -200,25 +200,25 @@ class Hands:
             return
         logger.warning("%s: %s.", held, died.reason, extra=held.about)
         release = partial(leases.release, self.storage, held.lease, spent=True)
-        self.persist(partial(release, reason=died.reason))
+        self.retry(partial(release, reason=died.reason))
         self.drop(held)
 
     # The end of a study.
 
     def _start_finish(self, slot: Slot, held: Held) -> None:
-        winner = self.persist(lambda: finish.best_of(self.storage, held.served.row))
+        winner = self.retry(lambda: finish.best_of(self.storage, held.served.row))
         if winner is None or held.served.space.name == "own":
             outcome = {"best": winner}
-            self.persist(partial(finishing.finish, self.storage, held.lease, outcome))
+            self.retry(partial(finishing.finish, self.storage, held.lease, outcome))
             return
         assignment = finish.finish_assignment
         self.held[str(held.lease.token)] = held
-        slot.give(self.persist(partial(assignment, held.served, held.lease, winner)))
+        slot.give(self.retry(partial(assignment, held.served, held.lease, winner)))
 
     def _finish(self, held: Held, final: Final) -> None:
         """Keep what finishing gave; what is too large to be kept pauses the study."""
         try:
-            self.persist(partial(finish.keep, held.served, held.lease, final))
+            self.retry(partial(finish.keep, held.served, held.lease, final))
         except ValueError as error:
             self._fail(held, str(error), None, {})
         self.drop(held)

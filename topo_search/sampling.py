@@ -181,7 +181,7 @@ class _JointTPE(TPESampler):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        take_arrays()
+        patch_truncnorm()
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
@@ -204,10 +204,11 @@ class _JointTPE(TPESampler):
         return {name: inside[name] for name in search_space}
 
 
-def take_arrays() -> None:
-    """Let Optuna's truncated normal take arrays at a time; its own calls Python for each number.
+def patch_truncnorm() -> None:
+    """Patch Optuna, process-wide: its truncated normal calls Python for each number.
 
-    Equal to rounding, and Optuna has no seam for it: it looks this name up in its module.
+    SciPy's function takes arrays, equal to rounding. There is no seam for it: Optuna looks the name
+    up in its module.
     """
     from scipy.special import log_ndtr  # 0.15 s, and only the first draw needs it.
 

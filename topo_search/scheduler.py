@@ -17,8 +17,8 @@ from storage import claiming, studies
 from storage.offers import Offer, offers
 from storage.rows import OPEN, Lease, StudyRow
 from storage.workers import Worker
-from topo_search.patience import Patience
-from topo_search.serving import Served
+from topo_search.retries import Retries
+from topo_search.serving import ServedStudy
 from topo_search.settings import VERSION
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Held:
     """A lease in hand, and the study it is of."""
 
     lease: Lease
-    served: Served
+    served: ServedStudy
     number: int = -1  # Of the trial, once it has begun.
 
     def __str__(self) -> str:
@@ -45,12 +45,12 @@ class Held:
         return {"study": self.lease.study, "trial": None if self.number < 0 else self.number}
 
 
-class Claims:
+class Scheduler:
     """Claims leases for one worker."""
 
     def __init__(
         self,
-        persist: Patience,
+        retry: Retries,
         cache: Path,
         worker: Worker,
         *,
@@ -60,16 +60,16 @@ class Claims:
         """Make claims of a worker.
 
         Args:
-            persist: How to reach the database.
+            retry: How to reach the database.
             cache: Folder of datasets on this machine.
             worker: Who claims, and the studies it is limited to.
             objectives: Names of the objectives that may run here.
             lease: Seconds until a lease must be renewed.
         """
-        self.persist, self.storage, self.cache = persist, persist.storage, cache
+        self.retry, self.storage, self.cache = retry, retry.storage, cache
         self.worker, self.lease_seconds = worker, lease
         self.objectives = frozenset(objectives)
-        self.serving: dict[str, Served] = {}
+        self.serving: dict[str, ServedStudy] = {}
         self.refused: dict[str, float] = {}  # Studies not served here, until when (monotonic).
         self.idle = False  # Whether no study that is served was open at the last look.
         self._rows: dict[str, StudyRow] = {}  # The open studies as they were first seen.
@@ -83,14 +83,14 @@ class Claims:
                 of a study with a budget in time: what is claimed ahead of its time waits. Where
                 that is what comes next, nothing is taken: another study's would be given first.
         """
-        found = self.persist(partial(offers, self.storage))
+        found = self.retry(partial(offers, self.storage))
         self._know({offer.study for offer in found})
         found = [one for one in found if one.study in self._rows and self._may_serve(one.study)]
         now = time.monotonic()
         self.idle = all(self.refused.get(one.study, 0.0) == math.inf for one in found)
         found = [one for one in found if self.refused.get(one.study, 0.0) <= now]
         self._forget({one.study for one in found})
-        if self.persist.others_may_be_back:
+        if self.retry.others_may_be_back:
             found = [_without_left_behind(one) for one in found]
         for offer in found:
             self._serve(self._rows[offer.study])
@@ -141,25 +141,25 @@ class Claims:
 
         def claim_once() -> Lease | None:
             # Asked at each try: what was left behind may be its owner's again after an outage.
-            take_over = offer.left_behind and not self.persist.others_may_be_back
+            take_over = offer.left_behind and not self.retry.others_may_be_back
             standing = None if take_over else offer.standing
             return claim(again=next(tries) > 0, standing=standing)
 
-        lease = self.persist(claim_once)
+        lease = self.retry(claim_once)
         return None if lease is None else Held(lease=lease, served=served)
 
-    def _serve(self, row: StudyRow) -> Served:
+    def _serve(self, row: StudyRow) -> ServedStudy:
         """Return a study as it is served here; nothing is read of it yet."""
         if row.id not in self.serving:
-            self.serving[row.id] = Served(
-                storage=self.storage, row=row, cache=self.cache, meanwhile=self.persist.attend
+            self.serving[row.id] = ServedStudy(
+                storage=self.storage, row=row, cache=self.cache, meanwhile=self.retry.attend
             )
         return self.serving[row.id]
 
     def _know(self, wanted: set[str]) -> None:
         """Read the open studies where one is new; what is read of them here never changes."""
         if not wanted <= self._rows.keys():
-            found = self.persist(partial(studies.list_studies, self.storage, OPEN))
+            found = self.retry(partial(studies.list_studies, self.storage, OPEN))
             self._rows = {row.id: row for row in found}
         for study in self._rows.keys() - wanted:
             del self._rows[study]

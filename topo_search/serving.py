@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,30 +18,39 @@ from objectives.space import Space
 from storage import datasets, trials
 from storage.connection import Storage
 from storage.rows import Drawn, Lease, StudyRow
-from storage.seen import Seen
+from storage.trial_reader import TrialReader
 from topo_search.halving import Halving
 from topo_search.sampling import Sampler
 
 REPORTS_KEPT = 1.0  # Seconds until the reports of other workers are looked at again.
 
 
-@dataclass
-class _Looked:
-    """The trials of a study as they were at the last look."""
+class ServedStudy:
+    """One study at a worker: what never changes of it, and its trials as last looked at."""
 
-    trials: list[FrozenTrial] = field(default_factory=list)  # By number.
-    settled: int = 0  # How many of the first have ended, and were noted as ended.
-    until: float = 0.0  # When to look again for verdicts, on this machine's monotonic clock.
+    def __init__(
+        self,
+        *,
+        storage: Storage,
+        row: StudyRow,
+        cache: Path,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Serve a study, none of whose trials have been looked at.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    """One study, with all that does not change while it runs."""
-
-    storage: Storage
-    row: StudyRow
-    cache: Path  # Folder of datasets on this machine.
-    meanwhile: Callable[[], None] = lambda: None  # Called while a dataset is fetched.
+        Args:
+            storage: Where it is.
+            row: The study.
+            cache: Folder of datasets on this machine.
+            meanwhile: Called while a dataset is fetched.
+        """
+        self.storage, self.row, self.cache, self.meanwhile = storage, row, cache, meanwhile
+        plan = row.plan
+        self._reader = TrialReader(storage, row.optuna_study_id)
+        self._halving = Halving(plan["pruner"], plan["direction"], plan["epochs"])
+        self._trials: list[FrozenTrial] = []  # By number, as they were at the last look.
+        self._settled = 0  # How many of the first have ended, and were noted as ended.
+        self._until = 0.0  # When to look again for verdicts, on this machine's monotonic clock.
 
     @property
     def plan(self) -> Mapping[str, Any]:
@@ -72,14 +80,15 @@ class Served:
 
     def look(self) -> None:
         """Read the trials that later draws and verdicts go by."""
-        seen, halving = self._seen, self._halving
-        seen.trials = self._reader.look()
-        seen.until = time.monotonic() + REPORTS_KEPT
-        for trial in seen.trials[seen.settled :]:
-            halving.note(trial.number, trial.intermediate_values)
-        while seen.settled < len(seen.trials) and seen.trials[seen.settled].state.is_finished():
-            halving.settle(seen.trials[seen.settled].number)
-            seen.settled += 1
+        self._trials = self._reader.look()
+        self._until = time.monotonic() + REPORTS_KEPT
+        for trial in self._trials[self._settled :]:
+            self._halving.note(trial.number, trial.intermediate_values)
+        for trial in self._trials[self._settled :]:
+            if not trial.state.is_finished():
+                break
+            self._halving.settle(trial.number)
+            self._settled += 1
 
     @property
     def look_to_draw(self) -> Callable[[], None] | None:
@@ -88,11 +97,11 @@ class Served:
 
     def draw(self, unit: int) -> Drawn | None:
         """Return what the unit is to try, without a look; None where the space is through."""
-        return self._sampler.draw(self._seen.trials, unit)
+        return self._sampler.draw(self._trials, unit)
 
     def assignment(self, lease: Lease) -> Assignment:
         """Return what a slot needs to know of the leased trial; fetches the dataset if need be."""
-        dataset, test = self.datasets
+        dataset, test = self.fetch_datasets()
         return Assignment(
             trial=str(lease.token),
             parameters=lease.parameters,
@@ -102,9 +111,8 @@ class Served:
             test_dataset=test,
         )
 
-    @property
-    def datasets(self) -> tuple[Path | None, Path | None]:
-        """Return the files with the dataset's bytes and with those of a test file, if any."""
+    def fetch_datasets(self) -> tuple[Path | None, Path | None]:
+        """Return files of the dataset and of test rows, if any; downloads what is not there."""
         dataset, test = (
             None
             if sha256 is None
@@ -131,22 +139,9 @@ class Served:
         """
         if not self._halving.prunes_any:
             return False
-        if time.monotonic() > self._seen.until:
+        if time.monotonic() > self._until:
             try:
                 self.look()
             except LookupError:
                 return False  # Deleted meanwhile; the next report will hear of it.
         return self._halving.prunes(number, step, value)
-
-    @cached_property
-    def _reader(self) -> Seen:
-        return Seen(self.storage, self.row.optuna_study_id)
-
-    @cached_property
-    def _seen(self) -> _Looked:
-        return _Looked()
-
-    @cached_property
-    def _halving(self) -> Halving:
-        plan = self.plan
-        return Halving(plan["pruner"], plan["direction"], plan["epochs"])

@@ -89,7 +89,7 @@ def opened(
             with _connected(connection.connect(url, upgrade=True)) as storage:
                 yield storage
     else:
-        given: dict[str, Any] = {} if despite_workers else {"before": workers.need_none}
+        given: dict[str, Any] = {} if despite_workers else {"before": workers.require_none}
         with _connected(connection.connect(settings.storage, upgrade=upgrade, **given)) as storage:
             yield storage
 

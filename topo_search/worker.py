@@ -12,13 +12,13 @@ from storage import datasets, leases, notices
 from storage.connection import Storage
 from storage.errors import StorageError, unavailable_as_storage_error
 from topo_search import finish
-from topo_search.claims import Claims, Held
-from topo_search.hands import Hands
+from topo_search.heartbeat import Heartbeat
+from topo_search.liveness import Liveness
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
-from topo_search.neighbours import Neighbours
-from topo_search.patience import Patience
 from topo_search.pool import Pool, Slot
-from topo_search.presence import Presence
+from topo_search.retries import Retries
+from topo_search.runner import TrialRunner
+from topo_search.scheduler import Held, Scheduler
 from topo_search.settings import SLOTS_LOG
 from topo_search.signals import asked_to_end
 from topo_search.slot import Reported, Surroundings
@@ -70,49 +70,47 @@ class Worker:
         self.storage, self.until_idle, self.lease_seconds = storage, until_idle, lease
         self.trial_timeout, self.on_tick = trial_timeout, on_tick
         self.count = slots or usable_slots(slots_per_gpu)
-        self.persist = Patience(
-            storage, self._meanwhile, holds=lambda: self.hands.holds, lease=lease
-        )
-        self.presence = Presence(self.persist, slots=self.count, lease=lease, only=only, tags=tags)
-        self.name = self.presence.worker.name
-        self.neighbours = Neighbours(self.persist, home, self.name)
+        self.retry = Retries(storage, self._meanwhile, holds=lambda: self.runner.holds, lease=lease)
+        self.heartbeat = Heartbeat(self.retry, slots=self.count, lease=lease, only=only, tags=tags)
+        self.name = self.heartbeat.worker.name
+        self.liveness = Liveness(self.retry, home, self.name)
         self.pool = Pool(
             self.count,
-            Surroundings(log=home / SLOTS_LOG, shared=self.neighbours.own),
+            Surroundings(log=home / SLOTS_LOG, shared=self.liveness.own),
             memory=memory_for_each(self.count),
             gpus=usable_gpus(),
         )
-        self.claims = Claims(
-            self.persist,
+        self.scheduler = Scheduler(
+            self.retry,
             home / "datasets",
-            self.presence.worker,
+            self.heartbeat.worker,
             objectives={"tabular", *objectives},
             lease=lease,
         )
-        self.hands = Hands(self.persist, partial(self.claims.refuse, seconds=REFUSED))
+        self.runner = TrialRunner(self.retry, partial(self.scheduler.refuse, seconds=REFUSED))
         self.listener = notices.Listener(storage)
         self.ahead: Held | None = None  # Claimed while all slots train.
         self.turned_at = time.monotonic()
         self.asked: list[int] = []  # Signals that asked it to end.
         self.draining, self.longest_drain = False, drain
         self._due = dict.fromkeys(
-            ("poll", "watch", "limits", "renewal", "presence", "meanwhile", "tidying"), 0.0
+            ("poll", "watch", "limits", "renewal", "heartbeat", "meanwhile", "tidying"), 0.0
         )
 
     def run(self) -> None:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
-        with asked_to_end(self.drain) as self.asked, self.neighbours.shared(), self.pool:
+        with asked_to_end(self.drain) as self.asked, self.liveness.shared(), self.pool:
             logger.info("Worker %s serves with %d slots.", self.name, self.count)
             try:
-                self.neighbours.bury_the_dead()
-                self.neighbours.join()
+                self.liveness.reap()
+                self.liveness.join()
                 while not self._through():
                     self.turned_at = time.monotonic()
                     self._tell()
                     self._renew()  # First: others take what has run out, as does this one.
                     self._hand_out()
                     for slot, message in self.pool.messages(TICK, self.listener.sources):
-                        self.hands.take(slot, message, self._go_on)
+                        self.runner.take(slot, message, self._go_on)
                         if not isinstance(message, Reported):  # It may want more, or be the last.
                             self._due["poll"] = 0.0
                     if self.listener.heard():
@@ -126,39 +124,39 @@ class Worker:
     def drain(self) -> None:
         """Take nothing new and let running trials end; called again, stop at once."""
         if self.draining:
-            self.persist.give_up_at(0.0)
+            self.retry.give_up_at(0.0)
         elif self.longest_drain is not None:
-            self.persist.give_up_at(time.monotonic() + self.longest_drain)
+            self.retry.give_up_at(time.monotonic() + self.longest_drain)
         self.draining = True
-        self._due["presence"] = 0.0
+        self._due["heartbeat"] = 0.0
 
     @property
     def delivered(self) -> int:
         """How many trials it delivered the end of."""
-        return self.hands.outcomes.total()
+        return self.runner.outcomes.total()
 
     @property
     def held(self) -> dict[str, Held]:
         """What its slots train, by the tag that their messages carry."""
-        return self.hands.held
+        return self.runner.held
 
     @property
     def stopping(self) -> bool:
         """Whether it stops at once."""
-        return self.persist.over
+        return self.retry.over
 
     def _hand_out(self) -> None:
         """Give every idle slot a trial, then claim one ahead while all of them train."""
         if self.draining:
             if self.ahead is not None:  # It has not begun: others may have it at once.
-                self.persist(partial(leases.release, self.storage, self.ahead.lease))
+                self.retry(partial(leases.release, self.storage, self.ahead.lease))
                 self.ahead = None
             return
         for slot in self.pool.idle():
             held, self.ahead = self.ahead or self._claim(), None
             if held is None:
                 return
-            self.hands.start(slot, held)
+            self.runner.start(slot, held)
         if self.ahead is None and not self.pool.idle():
             self.ahead = self._claim(spare=self.count)
 
@@ -166,40 +164,40 @@ class Worker:
         """Give a slot what was claimed ahead of its time, if anything was."""
         if self.ahead is not None and not self.draining and slot in self.pool.idle():
             held, self.ahead = self.ahead, None
-            self.hands.start(slot, held)
+            self.runner.start(slot, held)
 
     def _claim(self, *, spare: int = 0) -> Held | None:
         """Take the next lease, if there is any and it is time to look."""
         if not self._is_due("poll", 0):
             return None
         self.listener.begin()
-        held = self.claims.next(spare=spare)
+        held = self.scheduler.next(spare=spare)
         if held is None:
-            self._is_due("poll", POLL)
+            self._due["poll"] = time.monotonic() + POLL
         return held
 
     def _through(self) -> bool:
         busy = bool(self.held)
         if self.stopping or (self.draining and not busy):
             return True
-        return self.until_idle and self.claims.idle and not busy and self.ahead is None
+        return self.until_idle and self.scheduler.idle and not busy and self.ahead is None
 
     def _renew(self) -> None:
         """Renew all leases in one statement; drop trials that others have taken over."""
-        held = [*self.hands.leased, *([self.ahead] if self.ahead else [])]
+        held = [*self.runner.leased, *([self.ahead] if self.ahead else [])]
         timed = any(one.served.row.seconds is not None for one in held)
         # Renewing is what counts a study's time.
         every = WATCH if timed else self.lease_seconds / 3
         if not held or not self._is_due("renewal", every):
             return
         renew = partial(leases.renew, self.storage, [one.lease for one in held])
-        kept = self.persist(partial(renew, lease=self.lease_seconds))
+        kept = self.retry(partial(renew, lease=self.lease_seconds))
         if self.ahead is not None and self.ahead.lease.id not in kept:
             self.ahead = None
         for slot in self.pool.slots:
-            mine = self.hands.of(slot)
+            mine = self.runner.of(slot)
             if mine is not None and mine.lease.id not in kept:
-                self.hands.lose(slot, mine)
+                self.runner.lose(slot, mine)
 
     def _watch(self) -> None:
         """End what takes too much memory or too long."""
@@ -209,12 +207,12 @@ class Worker:
         spent = {
             served.row.id
             for served in {one.served.row.id: one.served for one in self.held.values()}.values()
-            if served.row.seconds is not None and self.persist(partial(finish.is_time_up, served))
+            if served.row.seconds is not None and self.retry(partial(finish.is_time_up, served))
         }
         for slot in self.pool.slots:
-            held = self.hands.of(slot)
+            held = self.runner.of(slot)
             if held is not None and held.lease.kind == "trial" and held.lease.study in spent:
-                self.hands.prune(slot, held, "the study's time is up")
+                self.runner.prune(slot, held, "the study's time is up")
                 slot.kill("the study's time is up")  # Its next report may be long in coming.
 
     def _limit(self) -> None:
@@ -223,7 +221,7 @@ class Worker:
             return
         self.pool.watch_memory()
         for slot in self.pool.slots:
-            held = self.hands.of(slot)
+            held = self.runner.of(slot)
             if slot.idle or (held is not None and held.lease.kind == "finish"):
                 continue
             if self.trial_timeout is not None and slot.seconds > self.trial_timeout:
@@ -239,7 +237,7 @@ class Worker:
             self._tell()
             self._renew()
         except StorageError:
-            self._due.update(presence=0.0, renewal=0.0)  # At once when the database is back.
+            self._due.update(heartbeat=0.0, renewal=0.0)  # At once when the database is back.
             raise
 
     def _tidy(self) -> None:
@@ -247,7 +245,7 @@ class Worker:
         if not self._is_due("tidying", TIDY):
             return
         try:
-            datasets.drop_deleted(self.storage, self.claims.cache)
+            datasets.drop_deleted(self.storage, self.scheduler.cache)
         except (OSError, StorageError) as error:
             logger.warning("Datasets that were deleted may lie here still: %s", error)
 
@@ -263,14 +261,14 @@ class Worker:
                 logger.warning("%s", error, extra=held.about)
                 owing = True
                 break
-        told = not owing and self.presence.leave()
-        self.neighbours.leave(owing=not told)
+        told = not owing and self.heartbeat.leave()
+        self.liveness.leave(owing=not told)
         self.listener.close()
 
     def _tell(self) -> None:
         """Tell the fleet that this worker is there."""
-        if self._is_due("presence", self.lease_seconds / 3):
-            self.presence.tell("draining" if self.draining else "serving")
+        if self._is_due("heartbeat", self.lease_seconds / 3):
+            self.heartbeat.tell("draining" if self.draining else "serving")
 
     def _show(self) -> None:
         """Let a view look; what it cannot see while the database is away it sees later."""

@@ -19,7 +19,7 @@ from storage.signing import signing_key
 from topo_search import forking, worker
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
-from topo_search.web.room import Limits
+from topo_search.web.quota import Limits
 from topo_search.web.service import Service
 from topo_search.worker import Worker
 

@@ -13,7 +13,7 @@ from storage.claiming import claim
 from storage.connection import Storage
 from storage.rows import Drawn, StudyRow
 from topo_search import finish, study
-from topo_search.serving import Served
+from topo_search.serving import ServedStudy
 from topo_search.study import Options
 
 IRIS = Path("examples/iris.csv")
@@ -35,7 +35,7 @@ def finished(storage: Storage) -> tuple[StudyRow, str]:
     assert last is not None and last.kind == "finish"
     winner = finish.best_of(storage, row)
     assert winner is not None
-    served = Served(storage=storage, row=row, cache=Path())
+    served = ServedStudy(storage=storage, row=row, cache=Path())
     asked = {"plan": dict(row.plan), "winner": winner}
     assert finish.keep(served, last, _trained(json.dumps(asked)))
     return studies.get(storage, row.id), key
@@ -43,7 +43,7 @@ def finished(storage: Storage) -> tuple[StudyRow, str]:
 
 def train(storage: Storage, row: StudyRow, value: float = 0.9) -> None:
     """Train a study's next trial, as far as the database knows."""
-    space = Served(storage=storage, row=row, cache=Path()).space
+    space = ServedStudy(storage=storage, row=row, cache=Path()).space
     lease = claim(
         storage, row.id, "w", lambda unit: Drawn(parameters=space.portfolio[unit], seed=unit)
     )

@@ -7,9 +7,9 @@ import sqlalchemy as sa
 from stored_studies import begun, make_study
 
 from storage import studies, tables, trials
+from storage.best_trials import best_trials
 from storage.connection import Storage
 from storage.finishing import is_time_up
-from storage.leading import leading
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
@@ -29,7 +29,7 @@ def test_the_trials_with_the_best_value_lead(
             trials.end(storage, lease, state="pruned", value=9.0 * sign)
         else:
             trials.end(storage, lease, state="complete", value=sign * value, attributes={"a": 1})
-    found = leading(storage, row)
+    found = best_trials(storage, row)
     assert [trial.number for trial in found] == leaders
     assert all(trial.user_attrs["a"] == 1 for trial in found)
 

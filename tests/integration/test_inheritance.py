@@ -21,7 +21,7 @@ from topo_search import delivery, inheritance
 from topo_search.cli_search import _knows
 from topo_search.finish import best_of
 from topo_search.report import write_report
-from topo_search.serving import Served
+from topo_search.serving import ServedStudy
 from topo_search.study import Options, create
 
 ROWS = [f"{k % 7},{k % 5},{'ab'[k % 2]}" for k in range(60)]
@@ -39,7 +39,7 @@ OPTIONS = Options(
 def parent(storage: Storage, tmp_path: Path) -> StudyRow:
     """A finished study, whose trials scored by their depth and one of which was pruned."""
     row, _ = create(storage, OPTIONS)
-    served = Served(storage=storage, row=row, cache=tmp_path)
+    served = ServedStudy(storage=storage, row=row, cache=tmp_path)
     distributions = served.space.distributions()
     while (
         lease := claiming.claim(storage, row.id, "a", served.draw, look=served.look_to_draw)
@@ -106,7 +106,7 @@ def test_a_child_has_the_split_of_its_parent_and_other_draws(
     same = ("target", "task", "classes", "metric", "seed", "test_share", "validation", "reading")
     assert {name: child.plan[name] for name in same} == {name: parent.plan[name] for name in same}
     assert (child.dataset, child.parent) == (parent.dataset, parent.id)
-    served = Served(storage=storage, row=child, cache=tmp_path)
+    served = ServedStudy(storage=storage, row=child, cache=tmp_path)
     lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
     assert lease is not None and lease.unit == 0
     # It knows more than the portfolio, and draws what its parent did not.
@@ -252,7 +252,7 @@ def test_a_child_whose_own_trials_are_all_pruned_is_finished_with_a_known_one(
     storage: Storage, parent: StudyRow, tmp_path: Path
 ) -> None:
     child = child_of(storage, parent)
-    served = Served(storage=storage, row=child, cache=tmp_path)
+    served = ServedStudy(storage=storage, row=child, cache=tmp_path)
     for _ in range(5):
         lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
         assert lease is not None and lease.kind == "trial"

@@ -295,7 +295,7 @@ def test_a_unit_spent_three_times_before_it_began_still_has_its_trial(storage: S
     assert (trial.number, trial.state.name) == (0, "FAIL")
     assert trial.user_attrs["reason"] == "gave up after 3 attempts: killed: signal 11"
     assert trial.user_attrs["parameters"] == {"x": 0.0}
-    assert studies.get(storage, study.id).reason == "all 1 trials done, none of them complete"
+    assert studies.get(storage, study.id).reason == "the only trial done, none complete"
 
 
 def test_a_trial_ended_by_other_means_is_not_handed_out_again(storage: Storage) -> None:
@@ -403,7 +403,7 @@ def test_a_study_without_a_complete_trial_ends_and_says_so(storage: Storage) -> 
     found = studies.get(storage, study.id)
     assert (found.state, found.reason) == (
         "finished",
-        "all 1 trials done, none of them complete",
+        "the only trial done, none complete",
     )
 
 

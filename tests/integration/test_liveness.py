@@ -45,9 +45,9 @@ from storage.connection import Storage, connect
 from storage.errors import StorageError
 from storage.notices import Listener
 from storage.rows import Lease, StudyRow
-from topo_search import neighbours
-from topo_search.neighbours import Neighbours
-from topo_search.patience import Patience
+from topo_search import liveness
+from topo_search.liveness import Liveness
+from topo_search.retries import Retries
 from topo_search.worker import Worker
 
 # Leases of a minute: whoever waited for them to run out would be too late for these tests.
@@ -216,21 +216,21 @@ def test_a_worker_that_could_not_hand_back_is_found_dead_by_the_next(
     assert state(storage, first.name) == "lost"
 
 
-# Neighbours, without their workers.
+# Liveness, without their workers.
 
 
 @pytest.fixture
-def join(storage: Storage, home: Path) -> Callable[[str], Neighbours]:
-    def join(name: str) -> Neighbours:
-        one = Neighbours(Patience(storage, lambda: None), home, name)
+def join(storage: Storage, home: Path) -> Callable[[str], Liveness]:
+    def join(name: str) -> Liveness:
+        one = Liveness(Retries(storage, lambda: None), home, name)
         one.join()
         return one
 
     return join
 
 
-def bury(storage: Storage, home: Path) -> None:
-    Neighbours(Patience(storage, lambda: None), home, "another").bury_the_dead()
+def reap(storage: Storage, home: Path) -> None:
+    Liveness(Retries(storage, lambda: None), home, "another").reap()
 
 
 def files(home: Path) -> list[str]:
@@ -238,41 +238,41 @@ def files(home: Path) -> list[str]:
 
 
 def test_a_worker_of_another_database_is_left_to_those_of_its_own(
-    storage: Storage, home: Path, join: Callable[[str], Neighbours]
+    storage: Storage, home: Path, join: Callable[[str], Liveness]
 ) -> None:
     study = stored_study(storage)
     claimed(storage, study, "dead")
     join("dead").leave(owing=True)
-    bury(storage, home)
+    reap(storage, home)
     assert files(home) == ["dead"] and owned(storage, study)  # No worker here has that name.
     known_worker(storage, "dead")
-    bury(storage, home)
+    reap(storage, home)
     assert files(home) == [] and not owned(storage, study)
 
 
 def test_a_worker_of_another_machine_or_of_an_earlier_start_is_left_alone(
-    storage: Storage, home: Path, join: Callable[[str], Neighbours], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, home: Path, join: Callable[[str], Liveness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known_worker(storage, "far")
     study = stored_study(storage)
     claimed(storage, study, "far")
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(neighbours, "boot_id", lambda: "another machine")
+        elsewhere.setattr(liveness, "boot_id", lambda: "another machine")
         join("far").leave(owing=True)
-    bury(storage, home)
+    reap(storage, home)
     assert files(home) == ["far"] and owned(storage, study)
     assert state(storage, "far") == "serving"
 
 
 def test_files_that_serve_nobody_any_more_are_removed(
-    storage: Storage, home: Path, join: Callable[[str], Neighbours]
+    storage: Storage, home: Path, join: Callable[[str], Liveness]
 ) -> None:
     alive = join("alive")
     join("unknown").leave(owing=True)
-    long_ago = time.time() - neighbours.KEPT - 1
+    long_ago = time.time() - liveness.KEPT - 1
     for name in files(home):
         os.utime(home / "workers" / name, (long_ago, long_ago))
-    bury(storage, home)
+    reap(storage, home)
     assert files(home) == ["alive"]
     alive.leave(owing=False)
     assert files(home) == []
@@ -284,7 +284,7 @@ def test_where_nothing_can_be_told_nothing_changes(
     home: Path,
     folder: Path,
     serve: Serve,
-    join: Callable[[str], Neighbours],
+    join: Callable[[str], Liveness],
     monkeypatch: pytest.MonkeyPatch,
     cause: str,
 ) -> None:
@@ -303,7 +303,7 @@ def test_where_nothing_can_be_told_nothing_changes(
     if cause == "no locks":
         monkeypatch.setattr(fcntl, "flock", refuses)
     if cause == "no boot id":
-        monkeypatch.setattr(neighbours, "boot_id", lambda: "")
+        monkeypatch.setattr(liveness, "boot_id", lambda: "")
     study = make_study(storage, folder, trials=2)
     serve()
     assert fates(storage, study) == ["COMPLETE"] * 2
@@ -313,7 +313,7 @@ def test_where_nothing_can_be_told_nothing_changes(
 
 
 def test_a_file_has_its_name_only_when_it_is_locked(
-    storage: Storage, home: Path, join: Callable[[str], Neighbours], monkeypatch: pytest.MonkeyPatch
+    storage: Storage, home: Path, join: Callable[[str], Liveness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known_worker(storage, "starting")
     study = stored_study(storage)
@@ -327,11 +327,11 @@ def test_a_file_has_its_name_only_when_it_is_locked(
 
         return before_it
 
-    monkeypatch.setattr(neighbours, "try_lock", looked_at(neighbours.try_lock))
+    monkeypatch.setattr(liveness, "try_lock", looked_at(liveness.try_lock))
     monkeypatch.setattr(Path, "rename", looked_at(Path.rename))
     starting = join("starting")
     monkeypatch.undo()
-    bury(storage, home)
+    reap(storage, home)
     assert seen == [[], []] and files(home) == ["starting"]
     assert owned(storage, study)
     starting.leave(owing=False)
@@ -339,12 +339,12 @@ def test_a_file_has_its_name_only_when_it_is_locked(
 
 def _start(url: str, home: str, number: int) -> None:
     storage = connect(url)
-    bury(storage, Path(home))
+    reap(storage, Path(home))
     storage.close()
 
 
 def test_any_number_may_start_at_once(
-    storage: Storage, database_url: str, home: Path, join: Callable[[str], Neighbours]
+    storage: Storage, database_url: str, home: Path, join: Callable[[str], Liveness]
 ) -> None:
     study = stored_study(storage, trials=9)
     for name in ("a", "b", "c"):
@@ -362,15 +362,15 @@ def test_any_number_may_start_at_once(
 
 
 def test_a_database_that_is_away_ends_a_worker_only_when_patience_does(
-    storage: Storage, home: Path, join: Callable[[str], Neighbours], outage: Outage
+    storage: Storage, home: Path, join: Callable[[str], Liveness], outage: Outage
 ) -> None:
     known_worker(storage, "dead")
     join("dead").leave(owing=True)
     outage.begin()
-    persist = Patience(storage, lambda: None)
-    persist.give_up_at(0.0)
+    retry = Retries(storage, lambda: None)
+    retry.give_up_at(0.0)
     with pytest.raises(StorageError, match="PostgreSQL at"):
-        Neighbours(persist, home, "another").bury_the_dead()
+        Liveness(retry, home, "another").reap()
     outage.ends(None)  # type: ignore[arg-type]
     assert files(home) == ["dead"]
 
@@ -390,7 +390,7 @@ def test_only_an_attempt_that_had_begun_counts(storage: Storage) -> None:
     mine = begun(storage, study, "alive")
     listener = Listener(storage)
     listener.begin()
-    assert deaths.bury(storage, "dead")
+    assert deaths.reap(storage, "dead")
     found = open_leases(storage, study.id)
     assert [(lease.attempt, lease.reason) for lease in found] == [
         (1, "its worker earlier vanished"),
@@ -409,7 +409,7 @@ def test_a_finishing_that_was_lost_counts_and_can_be_taken_up(storage: Storage) 
     study = stored_study(storage, trials=1)
     finishing = run_to_the_end(storage, study, "dead")
     assert finishing is not None
-    assert deaths.bury(storage, "dead")
+    assert deaths.reap(storage, "dead")
     again = claimed(storage, study, "another")
     assert (again.id, again.kind, again.attempt) == (finishing.id, "finish", 2)
     assert again.reason == "its worker dead vanished"
@@ -422,8 +422,8 @@ def test_the_dead_are_buried_once_and_who_left_is_not_lost(storage: Storage) -> 
         gone = sa.update(tables.worker).where(tables.worker.c.name == "gone")
         connection.execute(gone.values(state="left"))
     for name in ("dead", "dead", "gone"):
-        assert deaths.bury(storage, name)
-    assert not deaths.bury(storage, "nobody")
+        assert deaths.reap(storage, name)
+    assert not deaths.reap(storage, "nobody")
     assert kinds(storage, "dead") == ["worker joined", "worker lost"]
     assert state(storage, "gone") == "left"
 
@@ -433,6 +433,6 @@ def test_a_paused_study_keeps_what_was_handed_back_until_it_is_resumed(storage: 
     study = stored_study(storage)
     lease = begun(storage, study, "dead")
     studies.pause(storage, study.id)
-    assert deaths.bury(storage, "dead")
+    assert deaths.reap(storage, "dead")
     studies.resume(storage, study.id)
     assert claimed(storage, study, "another").id == lease.id

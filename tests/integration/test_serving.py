@@ -12,7 +12,7 @@ from storage import claiming, trials
 from storage.connection import Storage
 from storage.rows import Lease
 from topo_search.sampling import RANDOM
-from topo_search.serving import Served
+from topo_search.serving import ServedStudy
 from topo_search.study import Options, create
 
 ROWS = [f"{k % 7},{k % 5},{'ab'[k % 2]}" for k in range(60)]
@@ -20,13 +20,13 @@ TABLE = "\n".join(["p,q,y", *ROWS]).encode()
 
 
 @pytest.fixture
-def served(storage: Storage, tmp_path: Path) -> Served:
+def served(storage: Storage, tmp_path: Path) -> ServedStudy:
     options = Options(data=TABLE, file="t.csv", target="y", trials=9, epochs=9, seed=3)
     row, _ = create(storage, options)
-    return Served(storage=storage, row=row, cache=tmp_path / "datasets")
+    return ServedStudy(storage=storage, row=row, cache=tmp_path / "datasets")
 
 
-def leased(served: Served) -> Lease:
+def leased(served: ServedStudy) -> Lease:
     lease = claiming.claim(
         served.storage, served.row.id, "a", served.draw, look=served.look_to_draw
     )
@@ -34,7 +34,7 @@ def leased(served: Served) -> Lease:
     return lease
 
 
-def test_an_assignment_has_all_that_a_slot_needs(served: Served) -> None:
+def test_an_assignment_has_all_that_a_slot_needs(served: ServedStudy) -> None:
     lease = leased(served)
     assignment = served.assignment(lease)
     assert assignment.trial == str(lease.token)
@@ -48,12 +48,12 @@ def test_test_rows_that_came_apart_are_handed_over(storage: Storage, tmp_path: P
     other = TABLE.replace(b"\n", b"\r\n")
     options = Options(data=TABLE, file="t.csv", target="y", test_data=other, trials=1)
     row, _ = create(storage, options)
-    served = Served(storage=storage, row=row, cache=tmp_path)
+    served = ServedStudy(storage=storage, row=row, cache=tmp_path)
     test = served.assignment(leased(served)).test_dataset
     assert test is not None and test.read_bytes() == other
 
 
-def test_a_draw_is_a_point_of_the_space_and_described(served: Served) -> None:
+def test_a_draw_is_a_point_of_the_space_and_described(served: ServedStudy) -> None:
     parameters = leased(served).parameters
     assert served.space.contains(parameters)
     topology, _ = served.space.decode(parameters)
@@ -68,7 +68,7 @@ def test_a_draw_is_a_point_of_the_space_and_described(served: Served) -> None:
 def test_a_network_that_predicts_a_number_has_one_output(storage: Storage, tmp_path: Path) -> None:
     data = "p,q,y\n" + "".join(f"{k % 7},{k % 5},{k * 1.5}\n" for k in range(60))
     row, _ = create(storage, Options(data=data.encode(), file="t.csv", target="y", trials=1))
-    served = Served(storage=storage, row=row, cache=tmp_path)
+    served = ServedStudy(storage=storage, row=row, cache=tmp_path)
     parameters = leased(served).parameters
     weights = count_weights(
         served.space.decode(parameters)[0], Sizes(numeric=2, dense=0, codes=()), 1
@@ -76,12 +76,12 @@ def test_a_network_that_predicts_a_number_has_one_output(storage: Storage, tmp_p
     assert served.described(parameters)["weights"] == weights
 
 
-def test_another_worker_draws_the_same_for_the_same_unit(served: Served) -> None:
-    another = Served(storage=served.storage, row=served.row, cache=served.cache)
+def test_another_worker_draws_the_same_for_the_same_unit(served: ServedStudy) -> None:
+    another = ServedStudy(storage=served.storage, row=served.row, cache=served.cache)
     assert [served.draw(unit) for unit in range(3)] == [another.draw(unit) for unit in range(3)]
 
 
-def test_to_draw_after_a_look_takes_no_connection(served: Served) -> None:
+def test_to_draw_after_a_look_takes_no_connection(served: ServedStudy) -> None:
     """It may happen in the midst of a transaction, where everybody who waited for a second
     connection of PgBouncer's would keep the first."""
     leased(served)
@@ -90,7 +90,7 @@ def test_to_draw_after_a_look_takes_no_connection(served: Served) -> None:
     assert served.draw(unit) is not None
 
 
-def test_a_trial_far_behind_the_others_is_pruned_at_a_rung(served: Served) -> None:
+def test_a_trial_far_behind_the_others_is_pruned_at_a_rung(served: ServedStudy) -> None:
     distributions = served.space.distributions()
     for value in (0.9, 0.8, 0.85, 0.95):
         lease = leased(served)
@@ -113,7 +113,7 @@ def test_a_study_without_a_dataset_hands_none_over(storage: Storage, tmp_path: P
     space.write_text("[parameters]\nx = {low = 0.0, high = 1000.0}\n")
     options = Options(data=None, objective="mine:score", space_file=space, trials=1)
     row, _ = create(storage, options)
-    served = Served(storage=storage, row=row, cache=tmp_path)
+    served = ServedStudy(storage=storage, row=row, cache=tmp_path)
     lease = claimed(storage, row)
     assert served.assignment(lease).dataset is None
     assert served.described(lease.parameters) == {}
@@ -131,9 +131,9 @@ def test_trials_are_read_for_draws_that_go_by_them_alone(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: Any, reads: bool
 ) -> None:
     given = Options(data=TABLE, file="t.csv", target="y", trials=4, **options)
-    served = Served(storage=storage, row=create(storage, given)[0], cache=tmp_path)
-    looks: list[Served] = []
-    monkeypatch.setattr(Served, "look", lambda served: looks.append(served))
+    served = ServedStudy(storage=storage, row=create(storage, given)[0], cache=tmp_path)
+    looks: list[ServedStudy] = []
+    monkeypatch.setattr(ServedStudy, "look", lambda served: looks.append(served))
     claimed = claiming.claim(storage, served.row.id, "a", served.draw, look=served.look_to_draw)
     assert claimed is not None
     assert bool(looks) is reads

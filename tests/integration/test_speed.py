@@ -7,7 +7,7 @@ from stored_studies import begun, claimed, make_study
 from storage import speed, trials
 from storage.connection import Storage
 from storage.rows import StudyRow
-from storage.speed import Took
+from storage.speed import TrialCost
 
 
 def study_of_a_table(storage: Storage, rows: int = 96) -> StudyRow:
@@ -31,6 +31,6 @@ def test_complete_and_pruned_trials_of_tables_count_latest_first(storage: Storag
     ended(storage, large, "pruned", 2.25)
     claimed(storage, small)
     same = {"inputs": 4, "epochs": 50, "validation": "cv"}
-    expected = [Took(seconds=2.25, rows=9000, **same), Took(seconds=1.5, rows=96, **same)]
+    expected = [TrialCost(seconds=2.25, rows=9000, **same), TrialCost(seconds=1.5, rows=96, **same)]
     assert speed.latest(storage) == expected
     assert speed.latest(storage, limit=1) == expected[:1]

@@ -8,10 +8,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from stored_studies import begun, make_study, open_leases
 
-from storage import seen, studies, trials
+from storage import studies, trial_reader, trials
 from storage.connection import Storage
 from storage.rows import StudyRow
-from storage.seen import Seen
+from storage.trial_reader import TrialReader
 
 
 @pytest.fixture
@@ -74,13 +74,13 @@ def bare(found: list[FrozenTrial]) -> list[dict[str, Any]]:
 def test_what_draws_go_by_is_as_optuna_reads_it(
     storage: Storage, row: StudyRow, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(seen, "_READ", seen._READ.limit(at_once))
-    monkeypatch.setattr(seen, "AT_ONCE", at_once)
+    monkeypatch.setattr(trial_reader, "_READ", trial_reader._READ.limit(at_once))
+    monkeypatch.setattr(trial_reader, "AT_ONCE", at_once)
 
     def expected() -> list[dict[str, Any]]:
         return bare(RDBStorage._get_trials(storage.backend, row.optuna_study_id, None, set(), -1))
 
-    looks = Seen(storage, row.optuna_study_id)
+    looks = TrialReader(storage, row.optuna_study_id)
     assert bare(looks.look()) == expected() and len(expected()) == 5
     running, later = open_leases(storage, row.id)[-1], begun(storage, row)
     trials.report(storage, running, 4, 0.25)
@@ -95,12 +95,12 @@ def test_what_draws_go_by_is_as_optuna_reads_it(
 
 
 def test_of_a_study_without_trials_none_are_seen(storage: Storage) -> None:
-    looks = Seen(storage, make_study(storage).optuna_study_id)
+    looks = TrialReader(storage, make_study(storage).optuna_study_id)
     assert looks.look() == [] == looks.look()
 
 
 def test_a_study_that_is_deleted_is_seen_no_more(storage: Storage, row: StudyRow) -> None:
-    looks = Seen(storage, row.optuna_study_id)
+    looks = TrialReader(storage, row.optuna_study_id)
     looks.look()
     studies.delete(storage, row.id)
     with pytest.raises(LookupError, match="has been deleted"):

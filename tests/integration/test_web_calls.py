@@ -27,7 +27,7 @@ from topo_search import study
 from topo_search.study import Options
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
-from topo_search.web.room import Limits
+from topo_search.web.quota import Limits
 from topo_search.web.service import Service
 
 TABLE = IRIS.read_bytes()

@@ -15,7 +15,7 @@ import waitress
 from apiflask import APIFlask
 from waitress import wasyncore
 
-from topo_search.web.intake import Intake
+from topo_search.web.request_parser import RequestLimits
 from topo_search.web.service import Service
 
 DEADLINE = 120.0
@@ -25,9 +25,9 @@ FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 
 
 @contextmanager
-def served(app: APIFlask) -> Iterator[tuple[int, Intake]]:
+def served(app: APIFlask) -> Iterator[tuple[int, RequestLimits]]:
     """Serve an application as `server.serve` does; yields its port, and what it takes in."""
-    taking = Intake(limit=4 * SIZE, too_large="")
+    taking = RequestLimits(limit=4 * SIZE, too_large="")
     listening, sockets, ended = socket.socket(), dict[int, Any](), threading.Event()
     listening.bind(("127.0.0.1", 0))
     server = waitress.create_server(app, sockets, sockets=[listening], threads=1)

@@ -600,10 +600,10 @@ def test_a_public_address_needs_a_password(host: str, proxied: bool, reached: bo
         for password in (None, ""):
             if reached:
                 with pytest.raises(ValueError, match="Expected an operator's password"):
-                    server.need_password(listening, server.hashed(password), proxied=proxied)
+                    server.require_password(listening, server.hashed(password), proxied=proxied)
             else:
-                server.need_password(listening, server.hashed(password), proxied=proxied)
-        server.need_password(listening, "a hash", proxied=proxied)
+                server.require_password(listening, server.hashed(password), proxied=proxied)
+        server.require_password(listening, "a hash", proxied=proxied)
 
 
 def test_a_password_is_hashed_and_a_hash_taken_as_it_is() -> None:

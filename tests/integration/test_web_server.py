@@ -31,8 +31,8 @@ from web_processes import (
 
 from storage import workers
 from storage.connection import Storage
-from topo_search.web.intake import HEADERS
-from topo_search.web.room import MB, Limits
+from topo_search.web.quota import MB, Limits
+from topo_search.web.request_parser import HEADERS
 from topo_search.web.server import CONNECTIONS, FILES
 from topo_search.web.watching import EACH, STREAMS
 

@@ -88,7 +88,7 @@ def test_passwords_are_guessed_so_often_from_wherever(visit: Visit) -> None:
 def test_half_of_the_open_studies_may_come_from_one_address(
     visit: Visit, service: Service, storage: Storage
 ) -> None:
-    service.room.limits = replace(service.limits, open_studies=4)
+    service.quota.limits = replace(service.limits, open_studies=4)
     here, there = visit(HERE), visit(THERE)
     upload = uploaded(here)
     first, second = (known(created(here, upload), 201) for _ in range(2))
@@ -107,14 +107,14 @@ def test_half_of_the_open_studies_may_come_from_one_address(
 def test_half_of_what_is_kept_may_be_tables_of_one_address_without_studies(
     visit: Visit, service: Service
 ) -> None:
-    service.room.limits = replace(service.limits, stored=int(4.5 * len(IRIS)))
+    service.quota.limits = replace(service.limits, stored=int(4.5 * len(IRIS)))
     here, there = visit(HERE), visit(THERE)
     _, upload, _ = (uploaded(here, "\n" * number) for number in range(3))
     refused = here.post("/v1/uploads?name=a.csv", data=IRIS)
     assert "tables without a study" in known(refused, 503)["detail"]
     assert "tables without a study" in known(here.post("/v1/examples/iris"), 503)["detail"]
     uploaded(there, "\n" * 4)
-    service.room.limits = replace(service.limits, stored=6 * len(IRIS) + 10)
+    service.quota.limits = replace(service.limits, stored=6 * len(IRIS) + 10)
     known(created(there, upload), 201)  # Now a study has it.
     uploaded(here, "\n" * 5)
 
@@ -123,7 +123,7 @@ def test_others_can_watch_however_many_watch_from_one_address(
     visit: Visit, service: Service, monkeypatch: pytest.MonkeyPatch, client: FlaskClient
 ) -> None:
     made = known(created(client, uploaded(client)), 201)
-    service.watches._shares.each = 2
+    service.watches._limit.each = 2
     page = f"/v1/studies/{made['key']}/events"
     open_ = [visit(HERE).get(page, buffered=False) for _ in range(2)]
     assert [one.status_code for one in open_] == [200, 200]

@@ -26,7 +26,7 @@ from topo_search import study
 from topo_search.results import Results
 from topo_search.study import Options
 from topo_search.web import v1, views, watching
-from topo_search.web.room import FullError, Limits
+from topo_search.web.quota import FullError, Limits
 from topo_search.web.service import Service
 
 IRIS = "examples/iris.csv"
@@ -50,10 +50,10 @@ def end(storage: Storage, study_id: str, unit: int, value: float) -> None:
     """Train a trial of a study of iris, as far as the database knows."""
     from storage.claiming import claim
     from storage.rows import Drawn
-    from topo_search.serving import Served
+    from topo_search.serving import ServedStudy
 
     row = studies.get(storage, study_id)
-    space = Served(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
+    space = ServedStudy(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
     point = dict(space.portfolio[unit])
     lease = claim(storage, study_id, "w", lambda unit: Drawn(parameters=point, seed=unit))
     assert lease is not None
@@ -465,14 +465,14 @@ def test_a_full_service_takes_no_more_and_says_so(
     kept = client.post("/v1/uploads?name=iris.csv", data=table).json
     assert kept is not None
     wanted = {"upload": kept["upload"], "target": "species"}
-    service.room.limits = Limits(open_studies=1)
+    service.quota.limits = Limits(open_studies=1)
     refused = client.post("/v1/studies", json=wanted)
     assert refused.status_code == 503
     assert refused.headers["Retry-After"]
     assert "1 open studies" in refused.text
-    service.room.limits = Limits(stored=1000)
+    service.quota.limits = Limits(stored=1000)
     assert client.post("/v1/uploads?name=iris.csv", data=table).status_code == 503
-    service.room.limits = Limits(upload=1000)
+    service.quota.limits = Limits(upload=1000)
     larger = client.post("/v1/uploads?name=iris.csv", data=table)
     assert larger.status_code == 413
     assert larger.mimetype == "application/problem+json"
@@ -482,7 +482,7 @@ def test_a_full_service_takes_no_more_and_says_so(
 def test_no_more_studies_are_open_than_may_be_however_they_are_opened(
     client: FlaskClient, service: Service, storage: Storage
 ) -> None:
-    service.room.limits = Limits(open_studies=1)
+    service.quota.limits = Limits(open_studies=1)
     (_, key), (_, other) = new(storage), new(storage)
     for one in (key, other):
         assert client.post(f"/v1/studies/{one}/pause").status_code == 200
@@ -495,11 +495,11 @@ def test_no_more_studies_are_open_than_may_be_however_they_are_opened(
 
 
 def test_studies_that_are_being_made_count_as_open(service: Service) -> None:
-    service.room.limits = Limits(open_studies=2)
-    with service.room.for_a_study(), service.room.for_a_study():
-        with pytest.raises(FullError, match="2 open studies"), service.room.for_a_study():
+    service.quota.limits = Limits(open_studies=2)
+    with service.quota.for_a_study(), service.quota.for_a_study():
+        with pytest.raises(FullError, match="2 open studies"), service.quota.for_a_study():
             pass
-    with service.room.for_a_study():
+    with service.quota.for_a_study():
         pass
 
 
@@ -571,10 +571,10 @@ def test_a_study_begins_with_one_of_which_all_failed(
 ) -> None:
     from storage.claiming import claim
     from storage.rows import Drawn
-    from topo_search.serving import Served
+    from topo_search.serving import ServedStudy
 
     row = studies.get(storage, made[0])
-    space = Served(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
+    space = ServedStudy(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
     point = dict(space.portfolio[0])
     lease = claim(storage, row.id, "w", lambda unit: Drawn(parameters=point, seed=unit))
     assert lease is not None

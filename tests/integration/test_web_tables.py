@@ -20,8 +20,8 @@ from topo_search import examples
 from topo_search.choices import LIMITS
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
-from topo_search.web.remembered import Remembered
-from topo_search.web.room import Limits
+from topo_search.web.cache import TextCache
+from topo_search.web.quota import Limits
 from topo_search.web.service import Service
 
 IRIS = Path("examples/iris.csv").read_bytes()
@@ -143,7 +143,7 @@ def test_a_form_without_a_file_is_refused(client: FlaskClient) -> None:
 def test_too_large_a_table_is_refused_and_nothing_of_it_stays(
     client: FlaskClient, app: APIFlask, service: Service, as_form: bool
 ) -> None:
-    service.room.limits = replace(service.limits, upload=2**20)
+    service.quota.limits = replace(service.limits, upload=2**20)
     data = b"a,b\n" + b"1,2\n" * 2**18
     if as_form:
         app.config["MAX_CONTENT_LENGTH"] = service.limits.upload
@@ -158,7 +158,7 @@ def test_too_large_a_table_is_refused_and_nothing_of_it_stays(
 
 
 def test_a_full_service_takes_no_more(client: FlaskClient, service: Service, iris: str) -> None:
-    service.room.limits = replace(service.limits, stored=1)
+    service.quota.limits = replace(service.limits, stored=1)
     refused = upload(client, IRIS)
     assert "takes no more until" in told(refused, 503)
     assert refused.headers["Retry-After"]
@@ -244,14 +244,14 @@ def test_what_is_no_table_at_all_is_not_kept(client: FlaskClient) -> None:
 
 
 def test_as_much_is_remembered_as_was_said_and_what_was_used_last() -> None:
-    remembered = Remembered(30)
+    cache = TextCache(30)
     for name in ("a", "b", "c"):
-        remembered.keep(name, name * 9)
-    assert remembered.get("a") == "a" * 9
-    remembered.keep("d", "d" * 9)
-    assert [remembered.get(name) is not None for name in "abcd"] == [True, False, True, True]
-    remembered.keep("e", "e" * 99)
-    assert remembered.get("e") is None and remembered.get("d") is not None
+        cache.put(name, name * 9)
+    assert cache.get("a") == "a" * 9
+    cache.put("d", "d" * 9)
+    assert [cache.get(name) is not None for name in "abcd"] == [True, False, True, True]
+    cache.put("e", "e" * 99)
+    assert cache.get("e") is None and cache.get("d") is not None
 
 
 def test_what_was_asked_lately_is_not_read_again(

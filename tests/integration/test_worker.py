@@ -289,7 +289,7 @@ def test_a_trial_that_takes_too_long_is_failed_at_once_with_the_reason(
     study = make_study(storage, folder, trials=2, fates={"0": "gated"})
 
     def the_first_has_failed(one: Worker) -> bool:
-        if not one.hands.outcomes["failed"]:
+        if not one.runner.outcomes["failed"]:
             return False
         one.trial_timeout = None  # The next has time.
         return True

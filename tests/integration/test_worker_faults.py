@@ -39,9 +39,9 @@ from storage import claiming, leases, studies, tables, trials, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import Drawn
-from topo_search import claims, patience, pool, worker
+from topo_search import pool, retries, scheduler, worker
 from topo_search.live import View
-from topo_search.serving import Served
+from topo_search.serving import ServedStudy
 from topo_search.worker import Worker
 
 # Faults.
@@ -91,28 +91,28 @@ def test_a_database_that_goes_away_while_parameters_are_drawn_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = make_study(storage, folder, trials=2)
-    draw = Served.draw
+    draw = ServedStudy.draw
     begun = []
 
-    def draw_without_a_database(served: Served, unit: int) -> Any:
+    def draw_without_a_database(served: ServedStudy, unit: int) -> Any:
         if not begun:
             begun.append(True)
             outage.begin()
         return draw(served, unit)
 
-    monkeypatch.setattr(Served, "draw", draw_without_a_database)
+    monkeypatch.setattr(ServedStudy, "draw", draw_without_a_database)
     serve(lambda one: bool(begun), outage.is_waited_out, outage.ends)
     assert fates(storage, study) == ["COMPLETE"] * 2
 
 
 def asks_in_vain(one: Worker) -> bool:
     """Tell whether a call is being tried again."""
-    return one.persist._attending
+    return one.retry._attending
 
 
 def has_noticed(one: Worker) -> bool:
     """Tell whether it knows the outage for a long one."""
-    return one.persist.others_may_be_back
+    return one.retry.others_may_be_back
 
 
 def test_limits_hold_while_the_database_is_away(
@@ -142,7 +142,7 @@ def test_own_leases_are_renewed_before_others_are_looked_for(
 ) -> None:
     make_study(storage, folder, trials=1, fates={"0": "gated"})
     asked: list[str] = []
-    for module, name in ((leases, "renew"), (claims, "offers")):
+    for module, name in ((leases, "renew"), (scheduler, "offers")):
         told = partial(_telling, asked, getattr(module, name), name)
         monkeypatch.setattr(module, name, told)
 
@@ -173,7 +173,7 @@ def test_after_a_long_outage_others_may_come_back_to_their_trials(
     monkeypatch.setattr(worker, "POLL", 0.0)
     later = [0.0]
     passing = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(later))
-    monkeypatch.setattr(patience, "time", passing)
+    monkeypatch.setattr(retries, "time", passing)
     study = make_study(storage, folder, trials=3, fates={"1": "gated"})
     distributions = Space.from_json(study.plan["space"]).distributions()
     draw = lambda unit: Drawn(parameters={"x": unit}, seed=1)  # noqa: E731
@@ -220,7 +220,7 @@ def test_after_a_long_outage_others_may_come_back_to_their_trials(
 
 def tells_often(one: Worker) -> bool:
     """Have it look for the lost at every turn, a moment of silence being enough."""
-    one.lease_seconds = one.presence.lease_seconds = 0.01
+    one.lease_seconds = one.heartbeat.lease_seconds = 0.01
     return True
 
 
@@ -229,7 +229,7 @@ def test_what_is_left_behind_is_taken_over_once_its_owner_had_time_to_come_back(
 ) -> None:
     later = [0.0]
     passing = SimpleNamespace(monotonic=lambda: time.monotonic() + sum(later))
-    monkeypatch.setattr(patience, "time", passing)
+    monkeypatch.setattr(retries, "time", passing)
     study = make_study(storage, folder, trials=2, fates={"1": "gated"})
     draw = lambda unit: Drawn(parameters={"x": unit}, seed=1)  # noqa: E731
     its = claiming.claim(storage, study.id, "another", draw)

@@ -17,9 +17,9 @@ from storage import claiming, events, studies, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import Drawn, Lease
-from topo_search import forking, logs, monitoring, patience, worker
+from topo_search import forking, logs, monitoring, retries, worker
 from topo_search.monitoring import monitored
-from topo_search.serving import Served
+from topo_search.serving import ServedStudy
 from topo_search.worker import Worker
 
 PORT = 0  # Any that is free.
@@ -146,7 +146,7 @@ def test_a_study_whose_every_trial_fails_is_paused_with_the_reason(
 def test_an_outage_that_never_ends_ends_a_worker_that_has_nothing(
     serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "LONGEST_OUTAGE", 0.3)
+    monkeypatch.setattr(retries, "LONGEST_OUTAGE", 0.3)
     with pytest.raises(StorageError, match="PostgreSQL at"):
         serve(outage.begins, until_idle=False)
     outage.ends(None)  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ def test_an_outage_that_never_ends_ends_a_worker_that_has_nothing(
 def test_a_result_outlasts_the_longest_outage(
     storage: Storage, folder: Path, serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "LONGEST_OUTAGE", 0.0)
+    monkeypatch.setattr(retries, "LONGEST_OUTAGE", 0.0)
     study = make_study(storage, folder, trials=2, fates={"0": "gated"})
     waits = appears(folder / "began-0-1")
     serve(waits, outage.begins, go(folder), outage.is_waited_out, outage.ends)
@@ -274,16 +274,16 @@ def test_a_study_that_cannot_be_served_now_is_tried_again_later(
 ) -> None:
     study = make_study(storage, folder, trials=1)
     monkeypatch.setattr(worker, "REFUSED", 0.5)
-    described = Served.assignment
+    described = ServedStudy.assignment
     tried = []
 
-    def assignment(served: Served, lease: Lease) -> object:
+    def assignment(served: ServedStudy, lease: Lease) -> object:
         tried.append(lease.unit)
         if len(tried) == 1:
             raise OSError(28, "No space left on device")
         return described(served, lease)
 
-    monkeypatch.setattr(Served, "assignment", assignment)
+    monkeypatch.setattr(ServedStudy, "assignment", assignment)
     serve()  # Though it is to end when idle.
     assert tried == [0, 0]
     assert fates(storage, study) == ["COMPLETE"]

@@ -76,7 +76,7 @@ def test_a_cancelled_study_is_let_go_of(
 
     waits = appears(folder / "began-0-1")
     one = serve(waits, has_claimed_ahead, somebody_cancels, renewal_is_due, holds_nothing)
-    assert (one.delivered, one.hands.leases_lost) == (0, 1)
+    assert (one.delivered, one.runner.leases_lost) == (0, 1)
     # The one claimed ahead had not begun; its unit was drawn, so it has a trial all the same.
     assert fates(storage, study) == ["FAIL"] * 2
     reasons = {trial.user_attrs["reason"] for trial in optuna_trials(storage, study)}
@@ -152,7 +152,7 @@ def small_study(storage: Storage) -> StudyRow:
 
 def the_table_is_shared(one: Worker) -> bool:
     """Tell whether its slots have one copy of what was read."""
-    return any(one.neighbours.own.glob("*/rest_y.npy"))
+    return any(one.liveness.own.glob("*/rest_y.npy"))
 
 
 def test_a_lease_is_renewed_while_its_dataset_is_fetched(
@@ -211,7 +211,7 @@ def test_a_network_whose_finishing_was_killed_is_finished_again(
 ) -> None:
     study = small_study(storage)
     one = serve(the_table_is_shared, finishing_is_killed(1))
-    assert not one.neighbours.own.exists()
+    assert not one.liveness.own.exists()
     assert fates(storage, study) == ["COMPLETE"]
     row = studies.get(storage, study.id)
     assert row.state == "finished" and row.outcome is not None

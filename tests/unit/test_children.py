@@ -440,7 +440,7 @@ def test_one_asker_leaves_others_places_to_wait(made: Made) -> None:
         with pytest.raises(BusyError, match="Other tables"):
             children(double, 1, seconds=0.1, memory=256 * MB, asker="other")
         waited = threads.submit(children, double, 1, seconds=LONG, memory=256 * MB, asker="other")
-        until(lambda: children._shares._taken["other"])
+        until(lambda: children._limit._taken["other"])
         assert not waited.done(), "it has a place to wait"
         children.close()
         for call in (*asked, waited):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from topo_search.web.shares import Shares
-from topo_search.web.visitors import network, visitor
+from topo_search.web.client_limit import ClientLimit
+from topo_search.web.clients import client_address, network
 
 
 @pytest.mark.parametrize(
@@ -24,18 +24,18 @@ def test_a_network_of_ipv6_is_one_visitor(address: str, counted: str) -> None:
 
 
 def test_who_asks_is_nobody_beside_requests() -> None:
-    assert visitor() == ""
+    assert client_address() == ""
 
 
 def test_each_has_some_places_and_nobody_in_particular_all() -> None:
-    shares = Shares(2)
-    assert [shares.take("one") for _ in range(3)] == [True, True, False]
-    assert shares.take("other")
-    shares.give_back("one")
-    assert [shares.take("one"), shares.take("one")] == [True, False]
-    assert all(shares.take("") for _ in range(9))
-    with pytest.raises(KeyError), shares.place("one", KeyError()):
+    limit = ClientLimit(2)
+    assert [limit.take("one") for _ in range(3)] == [True, True, False]
+    assert limit.take("other")
+    limit.give_back("one")
+    assert [limit.take("one"), limit.take("one")] == [True, False]
+    assert all(limit.take("") for _ in range(9))
+    with pytest.raises(KeyError), limit.place("one", KeyError()):
         pass
-    with shares.place("third", KeyError()):
-        assert shares._taken["third"] == 1
-    assert "third" not in shares._taken
+    with limit.place("third", KeyError()):
+        assert limit._taken["third"] == 1
+    assert "third" not in limit._taken

@@ -19,7 +19,7 @@ from topo_search.cli import cli
 from topo_search.cli_types import Duration
 from topo_search.web import server
 from topo_search.web.app import MULTIPART
-from topo_search.web.room import Limits, too_large
+from topo_search.web.quota import Limits, too_large
 from topo_search.web.watching import EACH, HEARTBEAT, STREAMS
 
 ROOT = Path(__file__).parents[2]

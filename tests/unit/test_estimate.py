@@ -2,15 +2,15 @@
 
 import pytest
 
-from storage.speed import Took
+from storage.speed import TrialCost
 from topo_search.web.estimate import seconds_per_trial
 
 IRIS = {"rows": 96, "inputs": 4, "epochs": 100, "validation": "cv"}
 ADULT = {"rows": 31_259, "inputs": 71, "epochs": 100, "validation": "holdout"}
 
 
-def took(seconds: float, **size: object) -> Took:
-    return Took(**{**IRIS, **size, "seconds": seconds})  # type: ignore[arg-type]
+def took(seconds: float, **size: object) -> TrialCost:
+    return TrialCost(**{**IRIS, **size, "seconds": seconds})  # type: ignore[arg-type]
 
 
 def test_unknown_fleets_take_about_what_the_benchmarks_took() -> None:

@@ -228,7 +228,7 @@ def test_rows_set_aside_for_the_test_reach_no_weights_and_every_other_row_does(
     test_changed = frame.assign(head=np.where(of_test, 1e6, frame["head"]))
     for ours, theirs in zip(first, trained(test_changed, "test.csv"), strict=True):
         np.testing.assert_array_equal(ours, theirs)
-    validating = data.validation[0].test[0]  # In trials it never trained.
+    validating = data.validation[0].held_out[0]  # In trials it never trained.
     row = frame.index[~of_test][validating]
     rest_changed = frame.copy()
     rest_changed.loc[row, "head"] += 3
@@ -475,7 +475,7 @@ def test_a_network_that_differs_from_the_trained_one_is_not_handed_over(
     of, topology = exports[name], EXPORTS[name][1]
     refitted = Refitted(preprocessor=of.preprocessor, scaler=of.scaler, weights=of.weights, seed=0)
     given = (of.data, topology, refitted)
-    finishing._check(of.model, *given)
+    finishing._check(saved(of.model), *given)
     for name, change in (("hidden_1/kernel", 0.5), ("head/bias", np.nan)):
         weight = of.weights[name].copy()
         weight.flat[0] += change
@@ -483,7 +483,7 @@ def test_a_network_that_differs_from_the_trained_one_is_not_handed_over(
             of.preprocessor, topology, {**of.weights, name: weight}, of.data.outputs, of.scaler
         )
         with pytest.raises(ArithmeticError, match="differs from the trained"):
-            finishing._check(tampered, *given)
+            finishing._check(saved(tampered), *given)
 
 
 def test_finishing_checks_what_it_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -527,5 +527,5 @@ def test_columns_may_have_any_names(
     scaler = None if data.target.classes else TargetScaler.fit(data.rest_y)
     model = exported(preprocessor, topology, weights, data.outputs, scaler)
     refitted = Refitted(preprocessor=preprocessor, scaler=scaler, weights=weights, seed=0)
-    finishing._check(model, named, topology, refitted)
+    finishing._check(saved(model), named, topology, refitted)
     assert set(model.input) == {feature.name for feature in features}

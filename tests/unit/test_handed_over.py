@@ -84,7 +84,7 @@ def test_a_network_that_needs_our_layer_says_so_and_imports_it(depth: int) -> No
     lines = code(text)
     assert len(lines) == 5
     assert ("objectives.stack" in lines[0]) is (depth > 200)
-    assert ("Keras alone" in text) is (depth <= 200)
+    assert ("Keras and TensorFlow alone" in text) is (depth <= 200)
 
 
 @pytest.mark.parametrize("depth", [2, 201])

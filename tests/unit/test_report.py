@@ -292,7 +292,7 @@ def test_a_study_of_failures_says_why(trials: int, words: str) -> None:
         ("paused", "26 of the last 50 trials failed, most of them: its worker vanished", "stays"),
         ("paused", "finishing failed: ValueError: too large", "train the winner once more"),
         ("paused", "finishing gave up after 3 attempts: took longer than 5 s", "--trial-timeout"),
-        ("finished", "all 8 trials have ended, none of them complete", "ran out of memory"),
+        ("finished", "all 8 trials have ended, none complete", "ran out of memory"),
         ("paused", "the last 10 trials all failed: ValueError: odd", "ran out of memory"),
     ],
 )

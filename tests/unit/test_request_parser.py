@@ -12,18 +12,18 @@ import waitress
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
-from topo_search.web import intake
-from topo_search.web.intake import AT_ONCE, HEADERS, SWALLOWED, Intake
+from topo_search.web import request_parser
+from topo_search.web.request_parser import AT_ONCE, HEADERS, SWALLOWED, RequestLimits
 
 LIMIT = 1_000
 
 
 @pytest.fixture
-def taking() -> Intake:
-    return Intake(limit=LIMIT, too_large="Expected less.")
+def taking() -> RequestLimits:
+    return RequestLimits(limit=LIMIT, too_large="Expected less.")
 
 
-def incoming(taking: Intake, *headers: str) -> Any:
+def incoming(taking: RequestLimits, *headers: str) -> Any:
     """Return a request of which the headers have come."""
     adjustments = Adjustments(max_request_body_size=taking.hard_limit)
     request = taking.channel().parser_class(adjustments)  # type: ignore[attr-defined]
@@ -41,14 +41,14 @@ def answer(request: Any) -> tuple[int, str]:
     return said["status"], said["detail"]
 
 
-def test_a_body_within_the_limit_is_taken(taking: Intake) -> None:
+def test_a_body_within_the_limit_is_taken(taking: RequestLimits) -> None:
     request = incoming(taking, f"Content-Length: {LIMIT}")
     request.received(b"x" * LIMIT)
     assert request.completed and request.error is None
     assert request.get_body_stream().read() == b"x" * LIMIT
 
 
-def test_a_larger_one_is_dropped_as_it_comes_and_refused_at_its_end(taking: Intake) -> None:
+def test_a_larger_one_is_dropped_as_it_comes_and_refused_at_its_end(taking: RequestLimits) -> None:
     request = incoming(taking, f"Content-Length: {2 * LIMIT}")
     request.received(b"x" * LIMIT)
     assert not request.completed and taking.taken == 0
@@ -59,7 +59,7 @@ def test_a_larger_one_is_dropped_as_it_comes_and_refused_at_its_end(taking: Inta
     request.close()
 
 
-def test_one_of_unknown_length_is_refused_at_its_end(taking: Intake) -> None:
+def test_one_of_unknown_length_is_refused_at_its_end(taking: RequestLimits) -> None:
     request = incoming(taking, "Transfer-Encoding: chunked")
     piece = b"200\r\n" + b"x" * 0x200 + b"\r\n"
     for _ in range(4):
@@ -72,7 +72,7 @@ def test_one_of_unknown_length_is_refused_at_its_end(taking: Intake) -> None:
 
 
 @pytest.mark.parametrize("header", [f"Content-Length: {10**9}", "Transfer-Encoding: chunked"])
-def test_one_without_end_is_cut_off(taking: Intake, header: str) -> None:
+def test_one_without_end_is_cut_off(taking: RequestLimits, header: str) -> None:
     request = incoming(taking, header)
     for _ in range(SWALLOWED + 1):
         if not request.completed:
@@ -81,14 +81,14 @@ def test_one_without_end_is_cut_off(taking: Intake, header: str) -> None:
     assert answer(request)[0] == 413
 
 
-def test_who_asks_before_sending_is_answered_before(taking: Intake) -> None:
+def test_who_asks_before_sending_is_answered_before(taking: RequestLimits) -> None:
     request = incoming(taking, f"Content-Length: {2 * LIMIT}", "Expect: 100-continue")
     assert request.completed and not request.expect_continue
     assert answer(request)[0] == 413
     assert incoming(taking, "Content-Length: 9", "Expect: 100-continue").expect_continue
 
 
-def malformed(taking: Intake, data: bytes) -> Any:
+def malformed(taking: RequestLimits, data: bytes) -> Any:
     request = taking.channel().parser_class(Adjustments(max_request_header_size=HEADERS))  # type: ignore[attr-defined]
     request.received(data)
     assert request.completed
@@ -105,7 +105,7 @@ def malformed(taking: Intake, data: bytes) -> Any:
     ],
 )
 def test_what_is_no_request_is_answered_like_the_others(
-    taking: Intake, data: bytes, status: int, words: str
+    taking: RequestLimits, data: bytes, status: int, words: str
 ) -> None:
     request, written = malformed(taking, data), bytearray()
     channel = SimpleNamespace(
@@ -123,9 +123,9 @@ def test_what_is_no_request_is_answered_like_the_others(
 
 
 def test_all_bodies_together_have_a_limit_that_small_ones_do_not_meet(
-    taking: Intake, monkeypatch: pytest.MonkeyPatch
+    taking: RequestLimits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "SMALL", 50)
+    monkeypatch.setattr(request_parser, "SMALL", 50)
     several = [incoming(taking, f"Content-Length: {LIMIT}") for _ in range(AT_ONCE + 2)]
     for request in several:
         request.received(b"x" * (LIMIT - 1))
@@ -145,18 +145,20 @@ def test_all_bodies_together_have_a_limit_that_small_ones_do_not_meet(
     assert taking.taken == 0
 
 
-def test_headers_that_drip_are_cut_off(taking: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_that_drip_are_cut_off(
+    taking: RequestLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request = taking.channel().parser_class(Adjustments())  # type: ignore[attr-defined]
     request.received(b"GET / HTTP/1.1\r\n")
     assert not request.completed
-    monkeypatch.setattr(intake, "HEADER_SECONDS", -1.0)
+    monkeypatch.setattr(request_parser, "HEADER_SECONDS", -1.0)
     request.received(b"X")
     assert request.completed
     assert answer(request)[0] == 408
 
 
 def test_connections_on_which_nothing_comes_are_closed_those_without_headers_sooner(
-    taking: Intake,
+    taking: RequestLimits,
 ) -> None:
     listening, sockets = socket.socket(), dict[int, Any]()
     listening.bind(("127.0.0.1", 0))
@@ -189,17 +191,19 @@ def test_connections_on_which_nothing_comes_are_closed_those_without_headers_soo
         stack.callback(lambda: [channel.handle_close() for channel in channels])
 
 
-def test_a_body_that_drips_is_cut_off(taking: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_drips_is_cut_off(
+    taking: RequestLimits, monkeypatch: pytest.MonkeyPatch
+) -> None:
     request, slow = (incoming(taking, f"Content-Length: {LIMIT}") for _ in range(2))
-    monkeypatch.setattr(intake, "BODY_SECONDS", -2.0)  # So much later it seems.
-    monkeypatch.setattr(intake, "SLOWEST", 5)
+    monkeypatch.setattr(request_parser, "BODY_SECONDS", -2.0)  # So much later it seems.
+    monkeypatch.setattr(request_parser, "SLOWEST", 5)
     request.received(b"x" * (LIMIT // 2))
     slow.received(b"x" * 9)
     assert not request.completed and slow.completed
     assert answer(slow)[0] == 408
     assert taking.taken == LIMIT // 2
     too_large = incoming(taking, f"Content-Length: {2 * LIMIT}")
-    monkeypatch.setattr(intake, "SLOWEST", 5_000)
+    monkeypatch.setattr(request_parser, "SLOWEST", 5_000)
     too_large.received(b"x")
     assert too_large.completed
     assert answer(too_large)[0] == 408

@@ -30,7 +30,7 @@ from topo_search.sampling import (
     _JointTPE,
     _Mirror,
     derive,
-    take_arrays,
+    patch_truncnorm,
 )
 
 FACTS = TableFacts(
@@ -365,8 +365,8 @@ def plain_truncnorm() -> Any:
 
 
 def test_optunas_truncated_normal_takes_arrays_and_gives_the_same_numbers() -> None:
-    """Should Optuna call another function, or vectorise its own, `take_arrays` can go."""
-    take_arrays()
+    """Should Optuna call another function, or vectorise its own, `patch_truncnorm` can go."""
+    patch_truncnorm()
     plain, at = plain_truncnorm(), np.concatenate([np.linspace(-40, 8, 5_001), [-1e3, -1e8]])
     assert isinstance(_truncnorm._log_ndtr, np.ufunc)
     np.testing.assert_allclose(

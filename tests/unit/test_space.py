@@ -198,19 +198,13 @@ def test_depth_tries_plain_networks_as_wide_as_the_input_in_order() -> None:
     topologies = [drawn.decode(point)[0] for point in drawn.enumerated]
     assert [t.depth for t in topologies] == list(range(1, 1001))
     assert {(t.width, t.normalisation, t.residual) for t in topologies} == {(9, "none", False)}
-    assert drawn.size == 1000
     assert space("depth", width="5", depth="1,4").enumerated == ({"depth": 1}, {"depth": 4})
     assert space("depth", depth="3").enumerated == ({"depth": 1}, {"depth": 2}, {"depth": 3})
     assert space("depth", depth="7:7").enumerated == ({},)
 
 
-def test_only_depth_enumerates_and_a_continuous_space_has_no_size() -> None:
+def test_only_depth_enumerates() -> None:
     assert space().enumerated is None
-    assert space().size is None
-    finite = {"learning_rate": "0.001", "weight_decay": "0", "dropout": "0", "batch_size": "32"}
-    assert space(facts=NUMBERS, depth="1:3", width="16:32", **finite).size == (
-        3 * 3 * len(BOUNDS["activation"]) * 3 * 2 * 2 * 3  # type: ignore[arg-type]
-    )
 
 
 @pytest.mark.parametrize(("name", "limits", "message"), [

@@ -26,11 +26,11 @@ def space(depth: str = "1:1000", kind: Kind = "both", seeds: int = 2, points: in
     return swept(depths, Sweep(kind=kind, seeds=seeds, points=points))
 
 
-def curve(levels: list[float], *, noise: float, maximise: bool = True, seeds: int = 3) -> Curve:
+def curve(levels: list[float], *, noise: float, maximize: bool = True, seeds: int = 3) -> Curve:
     random = np.random.default_rng(0)
     scores = tuple(level + noise * random.normal(size=seeds) for level in levels)
     depths = np.arange(1, len(levels) + 1)
-    return Curve(**PLAIN, depths=depths, scores=scores, maximise=maximise)  # type: ignore[arg-type]
+    return Curve(**PLAIN, depths=depths, scores=scores, maximize=maximize)  # type: ignore[arg-type]
 
 
 def study(space: Space, score: Any, direction: str = "maximize") -> optuna.Study:
@@ -87,17 +87,17 @@ def test_depths_are_spread_evenly_in_the_logarithm() -> None:
     assert max(ratios) / min(ratios) < 1.2
 
 
-@pytest.mark.parametrize("maximise", [True, False])
-def test_where_a_curve_rises_and_falls_is_found(maximise: bool) -> None:
+@pytest.mark.parametrize("maximize", [True, False])
+def test_where_a_curve_rises_and_falls_is_found(maximize: bool) -> None:
     levels = [0.3, 0.5, 0.7, *[0.9] * 20, *[0.35] * 15]
-    if not maximise:
+    if not maximize:
         levels = [1 - level for level in levels]
-    found = curve(levels, noise=0.02, maximise=maximise)
+    found = curve(levels, noise=0.02, maximize=maximize)
     assert found.rises_until().depth in range(4, 24)
     fall = found.collapses_at()
     assert fall is not None and fall.depth == 24
     assert fall.low <= 24 <= fall.high and fall.high - fall.low <= 3
-    assert found.survives_to(0.6 if maximise else 0.4) == 23
+    assert found.survives_to(0.6 if maximize else 0.4) == 23
 
 
 def test_a_noisier_curve_has_a_wider_interval() -> None:

@@ -84,13 +84,13 @@ def predicted(
         model = network.trainable(topology, data.layout.sizes, data.outputs, dropout=False)
         network.set_weights(model, weights)
         learner = Preprocessor.fit(data.rest.iloc[split.train], data.layout, variant)
-        arrays = learner.transform(data.rest.iloc[split.test])
+        arrays = learner.transform(data.rest.iloc[split.held_out])
         output = model({name: getattr(arrays, name) for name in model.input}).numpy()
         if data.target.classes:
             output = keras.ops.softmax(output).numpy()
         else:
             output = TargetScaler.fit(data.rest_y[split.train]).restore(output[:, 0])
-        pairs.append((data.rest_y[split.test], output))
+        pairs.append((data.rest_y[split.held_out], output))
     return pairs
 
 
@@ -239,8 +239,8 @@ def test_rows_are_split_into_training_validation_and_test(tables: dict[str, Path
     folds = prepared(plan_of(mixed(), validation="cv"), tables["class"], None)
     assert folds.rows == {"train": 76, "validation": 20, "test": 24, "dropped": 0}
     for split in folds.validation:
-        assert not set(split.train) & set(split.test)
-        assert len(split.train) + len(split.test) == len(folds.rest) == 96
+        assert not set(split.train) & set(split.held_out)
+        assert len(split.train) + len(split.held_out) == len(folds.rest) == 96
 
 
 def test_a_test_file_gives_the_test_rows_and_all_others_train(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_class_that_some_folds_lack_is_no_obstacle(tmp_path: Path) -> None:
     plan = plan_of(frame, validation="cv", epochs=2)
     data = prepared(plan, dataset, None)
     assert data.target.classes[3] == "rare"
-    assert any(3 not in data.rest_y[split.test] for split in data.validation)
+    assert any(3 not in data.rest_y[split.held_out] for split in data.validation)
     assert any(3 not in data.rest_y[split.train] for split in data.validation)
     for weights in ("none", "balanced"):
         outcome = run(plan, dataset, class_weights=weights)

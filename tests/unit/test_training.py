@@ -107,7 +107,7 @@ def train(
 ) -> Training:
     folds = [fold()] if folds is None else folds
     problem = Problem(sizes=sizes, outputs=outputs, folds=folds)
-    given: dict[str, Any] = {"evaluate": scores(folds), "maximise": True, "seed": 7}
+    given: dict[str, Any] = {"evaluate": scores(folds), "maximize": True, "seed": 7}
     return trainer.train(topology, recipe, problem, **{**given, **changed})
 
 
@@ -505,7 +505,7 @@ def test_the_best_epochs_weights_are_kept_and_predict_its_score_again(trainer: T
 
 
 @pytest.mark.parametrize(
-    ("values", "losses", "maximise", "best"),
+    ("values", "losses", "maximize", "best"),
     [
         ([0.5, 0.7, 0.6, 0.6], None, True, 2),
         ([0.5, 0.3, 0.6, 0.6], None, False, 2),
@@ -517,11 +517,11 @@ def test_the_best_epochs_weights_are_kept_and_predict_its_score_again(trainer: T
 def test_the_best_epoch_is_that_of_the_metric_then_of_the_loss(
     values: list[float],
     losses: list[float] | None,
-    maximise: bool,
+    maximize: bool,
     best: int,
     trainer: Trainer,
 ) -> None:
-    given = {"recipe": replace(RECIPE, epochs=4), "maximise": maximise}
+    given = {"recipe": replace(RECIPE, epochs=4), "maximize": maximize}
     after = train(trainer, evaluate=scripted(values, losses), **given)
     assert after.best_epoch == best
     assert after.values == values

@@ -32,7 +32,7 @@ def score_by_depth(found: Depths, metric: str) -> go.Figure:
             x=depths, y=curve.medians.tolist(), mode="lines+markers", name=curve.label,
             line={"color": colour, "width": 2}, marker={"size": 5},
         )  # fmt: skip
-    direction = "maximize" if found.maximise else "minimize"
+    direction = "maximize" if found.maximize else "minimize"
     figure.update_layout(
         xaxis=count_axis(LAYERS, pd.Series(_all_depths(found.main), dtype=float)),
         yaxis=score_axis(metric, scores, direction),
@@ -102,7 +102,7 @@ def compared(sweeps: Mapping[str, Depths]) -> go.Figure:
     figure = blank("Several tables, each from its worst score to its best")
     for (name, found), colour in zip(sweeps.items(), COLOURS, strict=False):
         middle = np.concatenate([curve.medians for curve in found.main])
-        worst, best = (middle.min(), middle.max())[:: 1 if found.maximise else -1]
+        worst, best = (middle.min(), middle.max())[:: 1 if found.maximize else -1]
         for curve in found.main:
             share = (curve.medians - worst) / ((best - worst) or 1.0)
             figure.add_scatter(

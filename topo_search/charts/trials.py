@@ -168,9 +168,9 @@ def score_by_parameter(results: Results, name: str) -> go.Figure:
 
 def pareto(frame: pd.DataFrame, cost: str, direction: str) -> pd.DataFrame:
     """Return the rows that no row of as low a cost, a column's, beats: the cheapest first."""
-    maximise = direction == "maximize"
-    ordered = frame.sort_values([cost, "value"], ascending=[True, not maximise])
-    gain = ordered["value"] if maximise else -ordered["value"]
+    maximize = direction == "maximize"
+    ordered = frame.sort_values([cost, "value"], ascending=[True, not maximize])
+    gain = ordered["value"] if maximize else -ordered["value"]
     before = gain.cummax().shift(fill_value=-np.inf)
     return ordered[gain > before]
 

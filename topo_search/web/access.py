@@ -13,13 +13,13 @@ from flask_wtf.csrf import CSRFProtect
 
 from storage import sessions, studies, tokens
 from storage.rows import StudyRow
+from topo_search.web.clients import client_address
 from topo_search.web.problems import NO_STUDY
 from topo_search.web.security import SAFE
 from topo_search.web.service import Service
-from topo_search.web.visitors import visitor
 from topo_search.web.watching import Watch
 
-limiter = Limiter(visitor, storage_uri="memory://", strategy="moving-window")
+limiter = Limiter(client_address, storage_uri="memory://", strategy="moving-window")
 csrf = CSRFProtect()
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,4 +1,4 @@
-"""Remembered: answers that are given again without being worked out again."""
+"""A cache of texts: answers that are given again without being worked out again."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import threading
 from collections import OrderedDict
 
 
-class Remembered:
+class TextCache:
     """Texts by what was asked for them: those used last, up to so many characters in all."""
 
     def __init__(self, most: int) -> None:
-        """Remember nothing yet."""
+        """Make an empty cache."""
         self._most = most
         self._texts = OrderedDict[str, str]()
         self._lock = threading.Lock()
@@ -22,7 +22,7 @@ class Remembered:
                 self._texts.move_to_end(asked)
             return self._texts.get(asked)
 
-    def keep(self, asked: str, text: str) -> None:
+    def put(self, asked: str, text: str) -> None:
         """Remember a text in place of those used longest ago; not one that is too long."""
         if len(asked) + len(text) > self._most:
             return

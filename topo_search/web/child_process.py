@@ -17,7 +17,7 @@ import psutil
 
 from topo_search import slot
 from topo_search.forking import ignore_signals
-from topo_search.web import answers
+from topo_search.web import child_answers
 
 LESS_URGENT = 2  # Added to a child's niceness: pages come first, but someone waits for it, too.
 
@@ -53,14 +53,14 @@ def answer(connection: Connection, function: Callable[..., Any], *args: Any) -> 
     """Send what a function returns or raises; return whether this process had memory enough."""
     enough = True
     try:
-        data = answers.returned(function(*args))
+        data = child_answers.returned(function(*args))
     except MemoryError:
         enough = False  # What took it is freed when this block ends.
     except Exception as error:  # Whatever it is, the caller is to raise it.
-        data = answers.failed(error)
+        data = child_answers.failed(error)
     if not enough:
         _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)  # So that saying so does not fail.
-        data = answers.failed(MemoryError())
+        data = child_answers.failed(MemoryError())
     try:
         connection.send_bytes(data)
     except OSError:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from topo_search import forking
-from topo_search.web import answers
-from topo_search.web.inside import answer, limit_memory, limit_time, settle
-from topo_search.web.shares import Shares
+from topo_search.web import child_answers
+from topo_search.web.child_process import answer, limit_memory, limit_time, settle
+from topo_search.web.client_limit import ClientLimit
 
 PRELOAD = (
     *("numpy", "pandas", "objectives.table", "storage.connection"),
@@ -29,7 +29,7 @@ PRELOAD = (
         "topo_search.study",
         "topo_search.results",
         "topo_search.predictor",
-        "topo_search.web.tables",
+        "topo_search.web.uploaded_tables",
     ),
 )
 WAITING = 32  # Threads of the server that may wait for children: others have to answer, too.
@@ -120,7 +120,7 @@ class Child:
             timer.cancel()
             timer.join()
         try:
-            return answers.read(told)
+            return child_answers.read(told)
         except MemoryError as error:
             raise self._too_much() from error
 
@@ -170,7 +170,7 @@ class Children:
         self.log, self._free, self._closed = log, count, False
         self._running: set[Child] = set()
         self._changed, self._places = threading.Condition(), threading.Semaphore(WAITING)
-        self._shares, self._turns = Shares(WAITING // 2), Shares(1)
+        self._limit, self._turns = ClientLimit(WAITING // 2), ClientLimit(1)
         forking.warm_up(None, PRELOAD)
 
     def __call__(
@@ -222,7 +222,7 @@ class Children:
     @contextmanager
     def _turn(self, seconds: float, asker: str) -> Iterator[None]:
         busy = BusyError("Other tables are being read. Try again in a moment.")
-        with self._shares.place(asker, busy), place(self._places, busy):
+        with self._limit.place(asker, busy), place(self._places, busy):
             with self._changed:
                 mine = self._changed.wait_for(lambda: self._closed or self._begins(asker), seconds)
                 if self._closed:

@@ -1,4 +1,4 @@
-"""Shares: how much one visitor may hold of what all share."""
+"""How much one client may hold of what all share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Shares:
-    """Places, of which one visitor may have some, so that others find one, too."""
+class ClientLimit:
+    """Places, of which one client may have some, so that others find one, too."""
 
     def __init__(self, each: int) -> None:
-        """Let each visitor have so many places."""
+        """Let each client have so many places."""
         self.each = each
         self._taken = Counter[str]()
         self._lock = threading.Lock()

@@ -7,7 +7,7 @@ import ipaddress
 from flask import has_request_context, request
 
 
-def visitor() -> str:
+def client_address() -> str:
     """Return whom limits count: the address that asks; empty where nobody does.
 
     Of IPv6 it is the network of 64 bits, of which one visitor has all addresses.

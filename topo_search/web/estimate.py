@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from storage.speed import Took
+from storage.speed import TrialCost
 
 FOLDS = 5  # Networks that cross-validation trains at once.
 # On one core of an ordinary machine, pruned trials among them (benchmarks/README.md): Iris, the
@@ -18,7 +18,7 @@ FEW = 5  # Below them nothing is known of a fleet.
 
 
 def seconds_per_trial(
-    took: Sequence[Took], *, rows: int, inputs: int, epochs: int, validation: str
+    took: Sequence[TrialCost], *, rows: int, inputs: int, epochs: int, validation: str
 ) -> float:
     """Return how many seconds a trial takes on one slot, roughly.
 
@@ -40,7 +40,7 @@ def seconds_per_trial(
     return usual * statistics.median(seconds / its_usual for its_usual, seconds in others[:NEAREST])
 
 
-def is_known(took: Sequence[Took]) -> bool:
+def is_known(took: Sequence[TrialCost]) -> bool:
     """Tell whether there are trials enough to judge a fleet by."""
     return len(took) >= FEW
 

@@ -18,7 +18,7 @@ from topo_search.study import HIGHEST_SEED, MOST_TRIALS
 from topo_search.web import docs as rest
 from topo_search.web.access import guarded, service, study_of
 from topo_search.web.forms import field
-from topo_search.web.room import MB
+from topo_search.web.quota import MB
 from topo_search.web.views import Standing, View
 
 QUICK = 0.5  # Seconds in which a page waits for what a study found.

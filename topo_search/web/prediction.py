@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from topo_search import slot
+from topo_search.web.child_process import answer, limit_memory, limit_time, settle
 from topo_search.web.children import (
     LONGEST_STOP,
     WAITING,
@@ -24,7 +25,6 @@ from topo_search.web.children import (
     ending,
     place,
 )
-from topo_search.web.inside import answer, limit_memory, limit_time, settle
 
 if TYPE_CHECKING:
     from topo_search.predictor import Prediction, Predictor

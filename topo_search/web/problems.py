@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from storage.errors import StorageError
 from topo_search.web.children import BusyError
-from topo_search.web.room import FullError, UploadTooLargeError, too_large
+from topo_search.web.quota import FullError, UploadTooLargeError, too_large
 from topo_search.web.security import OTHERS
 from topo_search.web.service import Service, UnreadError
 from topo_search.web.watching import ManyWatchError

@@ -1,4 +1,4 @@
-"""Room: what users may ask of a service, and where what they send is put for a while."""
+"""Quotas: what users may ask of a service, and where what they send is put for a while."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class UploadTooLargeError(ValueError):
     """A table has more bytes than the service takes."""
 
 
-class Room:
+class Quota:
     """How much of its limits a service has used."""
 
     def __init__(self, storage: Storage, home: Path, limits: Limits) -> None:

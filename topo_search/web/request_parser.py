@@ -29,7 +29,7 @@ BODY_SECONDS = 60.0  # … this long after its request began.
 
 
 @dataclass(kw_only=True)
-class Intake:
+class RequestLimits:
     """What all clients of a server may send."""
 
     limit: int  # Bytes of one body.
@@ -60,7 +60,7 @@ class Intake:
 
     def channel(self) -> type:
         """Return what waitress is to take connections with."""
-        parser = type("Request", (Incoming,), {"intake": self})
+        parser = type("Request", (Incoming,), {"limits": self})
         return type("Channel", (HTTPChannel,), {"parser_class": parser, "error_task_class": Answer})
 
 
@@ -101,7 +101,7 @@ class Incoming(HTTPRequestParser):  # type: ignore[misc]  # Waitress has no type
     read no answer while they send, and show a broken connection where they could have read one.
     """
 
-    intake: Intake
+    limits: RequestLimits
     completed: bool  # Of waitress, as is `error`.
     error: Any
     command, path = "-", "-"  # Of a request that cannot be read.
@@ -120,12 +120,12 @@ class Incoming(HTTPRequestParser):  # type: ignore[misc]  # Waitress has no type
                 self._cut(Refusal(408, "Too slow", "Expected a request's headers sooner."))
             return taken
         if not headers_had_ended and self.body_rcv is not None:
-            self.intake.open.add(self)
+            self.limits.open.add(self)
         if not self.completed and self._is_slow():
             self._cut(Refusal(408, "Too slow", "Expected the body sooner. Try again."))
-        elif max(self.content_length, self.body_bytes_received) > self.intake.limit:
-            self._refuse(Refusal(413, "Too large", self.intake.too_large))
-        elif self.body_bytes_received > SMALL and self.intake.is_full:
+        elif max(self.content_length, self.body_bytes_received) > self.limits.limit:
+            self._refuse(Refusal(413, "Too large", self.limits.too_large))
+        elif self.body_bytes_received > SMALL and self.limits.is_full:
             self._refuse(Refusal(503, "Not now", "Others send large tables. Try again later."))
         if self.completed and self.refusal is not None:
             self.error = self.refusal

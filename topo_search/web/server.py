@@ -29,11 +29,11 @@ from topo_search.signals import asked_to_end
 from topo_search.web.access_log import logged
 from topo_search.web.app import create_app
 from topo_search.web.children import WAITING
-from topo_search.web.companion import Companion, companion
-from topo_search.web.intake import HEADERS, Intake
-from topo_search.web.room import Limits, too_large
+from topo_search.web.quota import Limits, too_large
+from topo_search.web.request_parser import HEADERS, RequestLimits
 from topo_search.web.service import Service
 from topo_search.web.watching import STREAMS
+from topo_search.web.worker_process import WorkerProcess, worker_process
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,9 @@ def serve(
         stack.callback(service.close)
         public = proxied or not _is_loopback(listening)
         app = create_app(service, secure=public, proxied=proxied, password_hash=password_hash)
-        intake = Intake(limit=app.config["MAX_CONTENT_LENGTH"], too_large=too_large(limits.upload))
+        requests = RequestLimits(
+            limit=app.config["MAX_CONTENT_LENGTH"], too_large=too_large(limits.upload)
+        )
         sockets: dict[int, Any] = {}
         server = waitress.create_server(
             logged(app.wsgi_app),
@@ -99,14 +101,14 @@ def serve(
             channel_request_lookahead=1,
             recv_bytes=256 * 1024,
             max_request_header_size=HEADERS,
-            max_request_body_size=intake.hard_limit,
+            max_request_body_size=requests.hard_limit,
             connection_limit=CONNECTIONS,
             ident=None,
             clear_untrusted_proxy_headers=not proxied,
         )
-        intake.tend(server)
+        requests.tend(server)
         stack.enter_context(_swept(service))
-        beside = stack.enter_context(companion(worker, log_json=log_json))
+        beside = stack.enter_context(worker_process(worker, log_json=log_json))
         with asked_to_end(server.pull_trigger) as asked:
             told(_url(listening))
             while not asked:
@@ -146,7 +148,7 @@ def bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def need_password(listening: socket.socket, password: str | None, *, proxied: bool) -> None:
+def require_password(listening: socket.socket, password: str | None, *, proxied: bool) -> None:
     """Refuse to serve others without an operator's password.
 
     Raises:
@@ -233,7 +235,7 @@ def _end(
     server: Any,
     sockets: dict[int, Any],
     service: Service,
-    beside: Companion | None,
+    beside: WorkerProcess | None,
     asked: list[int],
 ) -> None:
     """Take nothing new, and let answers end; a second signal skips the wait."""

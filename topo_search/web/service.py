@@ -17,12 +17,12 @@ from storage import datasets, retention, sessions, speed, studies, workers
 from storage.connection import Storage
 from storage.rows import OPEN, StudyRow
 from topo_search.study import EPOCHS
-from topo_search.web import estimate, tables
+from topo_search.web import estimate, uploaded_tables
+from topo_search.web.cache import TextCache
 from topo_search.web.children import Children
+from topo_search.web.clients import client_address
 from topo_search.web.prediction import Files, Predictions
-from topo_search.web.remembered import Remembered
-from topo_search.web.room import Limits, Room
-from topo_search.web.visitors import visitor
+from topo_search.web.quota import Limits, Quota
 from topo_search.web.watching import Watches
 
 logger = logging.getLogger(__name__)
@@ -70,10 +70,10 @@ class Service:
         self.signing_key = signing_key
         most = (limits.rows, limits.columns)
         self.children, self.predictions = Children(), Predictions(most=most)
-        self.watches, self.room = Watches(storage), Room(storage, home, limits)
-        self._remembered = Remembered(REMEMBERED)
+        self.watches, self.quota = Watches(storage), Quota(storage, home, limits)
+        self._cache = TextCache(REMEMBERED)
         self._uploads = URLSafeSerializer(signing_key, salt="upload")
-        self._where = tables.Where(
+        self._where = uploaded_tables.Where(
             url=storage.url,
             cache=home / "datasets",
             most=most,
@@ -83,7 +83,7 @@ class Service:
     @property
     def limits(self) -> Limits:
         """What users may ask of it."""
-        return self.room.limits
+        return self.quota.limits
 
     def close(self) -> None:
         """End what runs beside the server."""
@@ -100,15 +100,15 @@ class Service:
             UnreadError: Its rows cannot be made out; it was kept.
             ValueError: It is no table.
         """
-        self.room.check(visitor())
-        with self.room.spooled(stream) as (path, size):
-            kept = self._child(tables.keep, path, name)
+        self.quota.check(client_address())
+        with self.quota.spooled(stream) as (path, size):
+            kept = self._child(uploaded_tables.keep, path, name)
         return self._named(kept, name, size)
 
     def example(self, name: str) -> dict[str, Any]:
         """Take a table that comes with topo-search, as if it had been uploaded."""
-        self.room.check(visitor())
-        kept = self._child(tables.keep_example, name)
+        self.quota.check(client_address())
+        kept = self._child(uploaded_tables.keep_example, name)
         return self._named(kept, f"{name}.csv", kept["size"])
 
     def opened(self, upload: str) -> tuple[str, str]:
@@ -129,13 +129,13 @@ class Service:
         return {
             "upload": upload,
             "name": name,
-            "table": self._told(tables.inspect, sha256, reading),
+            "table": self._told(uploaded_tables.inspect, sha256, reading),
         }
 
     def choices(self, upload: str, given: dict[str, Any]) -> dict[str, Any]:
         """Return what there is to choose for an uploaded table and its target."""
         sha256, _ = self.opened(upload)
-        found = self._told(tables.choices, sha256, {**given, "test": self._test(given)})
+        found = self._told(uploaded_tables.choices, sha256, {**given, "test": self._test(given)})
         return {**found, **self._pace(found, given)}
 
     def choices_again(self, row: StudyRow, given: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class Service:
             "table": plan["dataset_name"],
             "space": space,
             "limits": plan["limits"] if space == plan["space"]["name"] else {},
-            "parameters": tables.offered(space, facts),
+            "parameters": uploaded_tables.offered(space, facts),
             **self._pace(found, {"epochs": given["epochs"] or plan["epochs"]}),
         }
 
@@ -186,12 +186,12 @@ class Service:
             UploadTooLargeError: It has more bytes than a table may have.
             ValueError: It cannot be read as the study's table is.
         """
-        with self.room.spooled(stream) as (table, _):
+        with self.quota.spooled(stream) as (table, _):
             return self.predicted(network, table)
 
     def predicted(self, network: Network, table: Path) -> tuple[IO[bytes], Sequence[str]]:
         """Predict the rows of a file, as `predict` does."""
-        into = self.room.file()
+        into = self.quota.file()
         try:
             found = self.predictions.csv(*network, table, into)
             return into.open("rb"), found.warnings
@@ -203,7 +203,7 @@ class Service:
         if row.dataset is None:
             raise LookupError("This study has no table.")
         plan = {name: row.plan[name] for name in ("reading", "target", "drop")}
-        found: list[dict[str, Any]] = self._told(tables.columns, row.dataset, plan)
+        found: list[dict[str, Any]] = self._told(uploaded_tables.columns, row.dataset, plan)
         return found
 
     def create(self, given: dict[str, Any], parent: StudyRow | None = None) -> dict[str, str]:
@@ -218,9 +218,11 @@ class Service:
         else:
             sha256, name = self.opened(given["upload"])
             known = {"file": name}
-        options = tables.options_of({**given, **known}, keep=self.keep)
-        with self.room.for_a_study(visitor()) as opened:
-            made: dict[str, str] = self._child(tables.create, sha256, self._test(given), options)
+        options = uploaded_tables.options_of({**given, **known}, keep=self.keep)
+        with self.quota.for_a_study(client_address()) as opened:
+            made: dict[str, str] = self._child(
+                uploaded_tables.create, sha256, self._test(given), options
+            )
             opened(made["study"])
         return made
 
@@ -238,7 +240,7 @@ class Service:
         """
         if row.state in OPEN:
             return studies.resume(self.storage, row.id, trials=trials, seconds=seconds)
-        with self.room.for_a_study(visitor()) as opened:
+        with self.quota.for_a_study(client_address()) as opened:
             resumed = studies.resume(self.storage, row.id, trials=trials, seconds=seconds)
             opened(row.id)
             return resumed
@@ -261,7 +263,7 @@ class Service:
             logger.warning("Tables that were deleted lie here still: %s", error)
 
     def _named(self, kept: dict[str, Any], name: str, size: int) -> dict[str, Any]:
-        self.room.keeps(kept["dataset"], visitor())
+        self.quota.keeps(kept["dataset"], client_address())
         upload = self._uploads.dumps([kept["dataset"], name])
         if kept["table"] is None:
             raise UnreadError(kept["refused"], str(upload))
@@ -269,13 +271,13 @@ class Service:
 
     def _told(self, function: Any, sha256: str, given: dict[str, Any]) -> Any:
         """Return what a child says of a table; it is not read again for what was asked lately."""
-        tables.need_kept(self.storage, sha256)
+        uploaded_tables.require_kept(self.storage, sha256)
         asked = json.dumps([function.__name__, sha256, given], sort_keys=True)
-        text = self._remembered.get(asked)
+        text = self._cache.get(asked)
         if text is None:
             told = self._child(function, sha256, given)
             text = json.dumps(told, ensure_ascii=False)
-            self._remembered.keep(asked, text)
+            self._cache.put(asked, text)
         return json.loads(text)
 
     def _child(self, function: Any, *arguments: Any) -> Any:
@@ -285,5 +287,5 @@ class Service:
             *arguments,
             seconds=self.limits.seconds,
             memory=self.limits.memory,
-            asker=visitor(),
+            asker=client_address(),
         )

@@ -166,11 +166,11 @@ def _with_tables(options: Options, where: Where, sha256: str | None, test: str |
 
 def _bytes(where: Where, sha256: str) -> bytes:
     with closing(connect(where.url)) as storage:
-        need_kept(storage, sha256)
+        require_kept(storage, sha256)
         return datasets.fetch(storage, sha256, where.cache).read_bytes()
 
 
-def need_kept(storage: Storage, sha256: str) -> None:
+def require_kept(storage: Storage, sha256: str) -> None:
     """Refuse a table that was deleted, whatever this machine still has of it.
 
     Raises:

@@ -25,10 +25,10 @@ from topo_search.web.access import (
     study_of,
     watch_of,
 )
+from topo_search.web.clients import client_address
 from topo_search.web.headers import in_header
 from topo_search.web.service import Network
 from topo_search.web.v1_tables import sent
-from topo_search.web.visitors import visitor
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
 guarded(v1)
@@ -102,7 +102,7 @@ def events(study: str) -> Response:
     row, watches = study_of(study), service().watches
     seen = request.headers.get("Last-Event-ID") or request.args.get("seen")
     gone = request.environ.get("waitress.client_disconnected", lambda: False)
-    leave = watches.enter(visitor())
+    leave = watches.enter(client_address())
     response = Response(watching.stream(watches, row.id, seen, gone), mimetype="text/event-stream")
     response.call_on_close(leave)  # Also where the stream never began.
     response.headers["X-Accel-Buffering"] = "no"  # nginx is to pass it on as it comes.

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from storage import changes, keys, studies
 from storage.connection import Storage
 from storage.errors import StorageError
-from topo_search.web.shares import Shares
+from topo_search.web.client_limit import ClientLimit
 from topo_search.web.views import View, view_of
 
 logger = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Watches:
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self._free, self._shares = threading.Semaphore(STREAMS), Shares(EACH)
+        self._free, self._limit = threading.Semaphore(STREAMS), ClientLimit(EACH)
         self._watches: dict[str, Watch] = {}
         self._opened: dict[str, str] = {}  # Hashes of keys to the studies that they open.
         self._lock = threading.Lock()
@@ -177,15 +177,15 @@ class Watches:
         Raises:
             ManyWatchError: There is none, or none that one asker may have besides all he has.
         """
-        if not self._shares.take(asker):
+        if not self._limit.take(asker):
             raise ManyWatchError("Very many are watching from where you are. Try it again later.")
         if not self._free.acquire(blocking=False):
-            self._shares.give_back(asker)
+            self._limit.give_back(asker)
             raise ManyWatchError("Very many are watching just now. Try again in a moment.")
 
         def leave() -> None:
             self._free.release()
-            self._shares.give_back(asker)
+            self._limit.give_back(asker)
 
         return leave
 

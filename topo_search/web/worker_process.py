@@ -30,7 +30,7 @@ if os.getppid() == int(sys.argv.pop(1)):
 """
 
 
-class Companion:
+class WorkerProcess:
     """Keeps a worker running.
 
     The kernel takes the end of the *thread* that started a process for the end of its parent: one
@@ -103,14 +103,14 @@ class Companion:
 
 
 @contextmanager
-def companion(
+def worker_process(
     environment: Mapping[str, str] | None, *, log_json: bool
-) -> Iterator[Companion | None]:
+) -> Iterator[WorkerProcess | None]:
     """Keep a worker running while the block runs, where there is an environment for one."""
     if environment is None:
         yield None
         return
-    one = Companion(environment, log_json=log_json)
+    one = WorkerProcess(environment, log_json=log_json)
     try:
         yield one
     finally:

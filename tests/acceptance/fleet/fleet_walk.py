@@ -43,8 +43,8 @@ from objectives.objective import Assignment, Outcome
 from storage import claiming, tables, trials
 from storage.connection import Storage, connect
 from storage.rows import StudyRow, Taker, peek
-from topo_search import patience, worker
-from topo_search.serving import Served
+from topo_search import retries, worker
+from topo_search.serving import ServedStudy
 from topo_search.slot import Ended, Reported
 
 PRODUCT = tuple(str(TREE / package) for package in ("storage", "topo_search"))
@@ -204,7 +204,7 @@ def live(storage: Storage, study: StudyRow, home: Path) -> None:
 def left_behind(storage: Storage) -> StudyRow:
     """Make a study of which workers that vanished have begun one trial and taken one undrawn."""
     study = make_study(storage, trials=TRIALS, pruner="asha", sampler="tpe")
-    served = Served(storage=storage, row=study, cache=Path())
+    served = ServedStudy(storage=storage, row=study, cache=Path())
     with storage.transaction() as connection:
         at_first = peek(connection, study.id)
     lease = claiming.claim(storage, study.id, "gone", served.draw, look=served.look_to_draw)
@@ -309,7 +309,7 @@ def main(url: str, kind: str) -> None:
     pool_of_a_worker: Any = worker
     pool_of_a_worker.Pool = InlinePool
     worker.POLL, worker.TICK = 0.005, 0.0
-    without_pauses: Any = patience
+    without_pauses: Any = retries
     without_pauses.random = SimpleNamespace(uniform=lambda low, high: 0.0)
     with tempfile.TemporaryDirectory() as home:
         for broken in walk(url, kind, Path(home)):

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from storage import connection, leases
 from storage.connection import Storage, connect
 from storage.errors import StorageError
-from topo_search import forking, patience, worker
+from topo_search import forking, retries, worker
 
-USUAL_PAUSE = patience.LONGEST_PAUSE
+USUAL_PAUSE = retries.LONGEST_PAUSE
 HALF_A_LEASE = leases.LEASE / 2
 
 
@@ -28,7 +28,7 @@ def shorten(lease: float) -> None:
     """Bring what is half a lease, or a small part of one, to that part of a shorter lease."""
     share = lease / leases.LEASE
     milliseconds = int(1000 * HALF_A_LEASE * share)
-    patience.LONGEST_PAUSE = USUAL_PAUSE * share
+    retries.LONGEST_PAUSE = USUAL_PAUSE * share
     connection._CONNECT_ARGS["tcp_user_timeout"] = milliseconds
     connection._TIMEOUTS = connection._TIMEOUTS.replace("'30s'", f"'{milliseconds}ms'")
 
