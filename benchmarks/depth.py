@@ -62,7 +62,7 @@ def in_a_fresh_slot(
         numeric=table.x, dense=nothing.astype(np.float32), codes=nothing.astype(np.int32)
     )
     fold = Fold(
-        tensors=resident(arrays), target=tf.constant(table.y), weights=tf.ones(rows),
+        tensors=resident(arrays), target=tf.constant(table.y), sample_weights=tf.ones(rows),
         train=table.train, valid=table.valid,
     )  # fmt: skip
     sizes = Sizes(numeric=table.x.shape[1], dense=0, codes=())

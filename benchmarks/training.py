@@ -106,7 +106,7 @@ def by_trainer(table: Table, depth: int, width: int) -> Any:
         codes=np.zeros((rows, 0), np.int32),
     )
     fold = Fold(
-        tensors=resident(arrays), target=tf.constant(table.y), weights=tf.ones(rows),
+        tensors=resident(arrays), target=tf.constant(table.y), sample_weights=tf.ones(rows),
         train=table.train, valid=table.valid,
     )  # fmt: skip
 

@@ -16,12 +16,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from objectives import network
+from objectives import adamw, network
 from objectives.preprocessing import Sizes
 from objectives.topology import Recipe, Topology
-
-WARM_UP = 0.05  # Share of all steps in which the learning rate rises to its highest.
-BETA_1, BETA_2, ADAM_EPSILON = 0.9, 0.999, 1e-7  # AdamW, as Keras has them.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,31 +27,20 @@ class Fold:
 
     tensors: dict[str, tf.Tensor]  # numeric, dense, codes: all rows, preprocessed for this fold.
     target: tf.Tensor  # (rows,): int32 class codes, or float32 standardised values.
-    weights: tf.Tensor  # (rows,) float32, mean 1 over the training rows.
+    sample_weights: tf.Tensor  # (rows,) float32, mean 1 over the training rows.
     train: NDArray[np.int32]  # Positions of training rows.
     valid: NDArray[np.int32]  # Positions of validation rows; may be empty.
 
 
 @dataclass(frozen=True)
 class State:
-    """All that a network in training is: tensors."""
+    """A network in training: all that a step changes."""
 
     flat: tf.Tensor  # Trainable weights, one after the other.
     mean: tf.Tensor  # AdamW's moments of their gradients.
     variance: tf.Tensor
     step: tf.Tensor
     other: tuple[tf.Tensor, ...]  # Moving statistics, dropout rates, random states.
-
-
-def learning_rate(step: Any, peak: Any, total: Any) -> Any:
-    """Return the rate of `step` (from 1): linear warm-up, then half a cosine down to 0 at `total`.
-
-    After Loshchilov and Hutter, https://arxiv.org/abs/1608.03983.
-    """
-    warm = tf.maximum(1.0, tf.floor(WARM_UP * total))
-    rise = step / warm
-    fall = 0.5 * (1 + tf.cos(math.pi * (step - warm) / tf.maximum(1.0, total - warm)))
-    return peak * tf.where(step < warm, rise, fall)
 
 
 class Program:
@@ -126,17 +112,27 @@ class Program:
         state: State,
         fold: Fold,
         order: tf.Tensor,
-        rates: tf.Tensor,
+        hyperparameters: tf.Tensor,
         valid: tf.Tensor | None,
     ) -> tuple[State, tf.Tensor, tf.Tensor | None]:
-        """Train on the batches of `order` (steps, batch), then predict the rows of `valid`.
+        """Train on the batches of `order`, then predict the rows of `valid`.
+
+        Args:
+            state: Of the network.
+            fold: What it learns.
+            order: Positions of rows (steps, batch).
+            hyperparameters: Highest learning rate, weight decay, label smoothing, and the steps of
+                the whole training (4,).
+            valid: Positions of rows (chunks, rows), or None.
 
         Returns:
-            The new state, the mean training loss and the outputs (rows, outputs).
+            The new state, the mean training loss () and the outputs (rows, outputs), of a
+            regression (rows,).
         """
         given = (
             (state.flat, state.mean, state.variance, state.step, state.other),
-            fold.tensors, fold.target, fold.weights, order, rates, self.decayed, valid,
+            fold.tensors, fold.target, fold.sample_weights, order, hyperparameters, self.decayed,
+            valid,
         )  # fmt: skip
         shapes = (fold.target.shape, order.shape, None if valid is None else valid.shape)
         # Finding it among all that was traced takes longer than a small table's steps.
@@ -170,13 +166,13 @@ class Program:
         state: Any,
         tensors: dict[str, tf.Tensor],
         target: tf.Tensor,
-        weights: tf.Tensor,
+        sample_weights: tf.Tensor,
         order: tf.Tensor,
-        rates: tf.Tensor,
+        hyperparameters: tf.Tensor,
         decayed: tf.Tensor,
         valid: tf.Tensor | None,
     ) -> tuple[Any, tf.Tensor, tf.Tensor | None]:
-        peak, decay, smoothing, total = tf.unstack(rates)
+        peak, decay, smoothing, total = tf.unstack(hyperparameters)
 
         def step(index: tf.Tensor, state: Any, sum_: tf.Tensor) -> tuple[Any, ...]:
             flat, mean, variance, count, other = state
@@ -186,16 +182,14 @@ class Program:
                 tape.watch(flat)
                 outputs, other = self._forward(flat, other, batch, training=True)
                 losses = self._losses(outputs, tf.gather(target, rows), smoothing)
-                loss = tf.reduce_mean(losses * tf.gather(weights, rows))
+                loss = tf.reduce_mean(losses * tf.gather(sample_weights, rows))
             gradient = tape.gradient(loss, flat)
             count = count + 1
             time = tf.cast(count, tf.float32)
-            rate = learning_rate(time, peak, total)
-            mean = mean + (gradient - mean) * (1 - BETA_1)
-            variance = variance + (tf.square(gradient) - variance) * (1 - BETA_2)
-            size = rate * tf.sqrt(1 - tf.pow(BETA_2, time)) / (1 - tf.pow(BETA_1, time))
-            flat = flat - flat * decayed * (decay * rate)
-            flat = flat - size * mean / (tf.sqrt(variance) + ADAM_EPSILON)
+            rate = adamw.learning_rate(time, peak, total)
+            flat, mean, variance = adamw.update(
+                flat, gradient, mean, variance, time=time, rate=rate, decay=decay * decayed
+            )
             return index + 1, (flat, mean, variance, count, other), sum_ + loss
 
         steps = order.shape[0]

@@ -150,7 +150,7 @@ class Prepared:
         return Fold(
             tensors=tensors,
             target=tf.constant(y.astype(np.int32) if scaler is None else scaler.scale(y)),
-            weights=tf.constant(weights.astype(np.float32)),
+            sample_weights=tf.constant(weights.astype(np.float32)),
             train=split.train.astype(np.int32),
             valid=split.held_out.astype(np.int32),
         ), scaler

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from objectives import network
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
-from objectives.program import Fold, Program
+from objectives.program import Fold, Program, State
 from objectives.topology import Recipe, Topology
 
 KEPT = 8  # Programs, the least recently used dropped; each holds some 10 MB, most of it graph.
@@ -44,9 +44,14 @@ class Training:
     values: list[float]  # The metric on validation rows after each epoch, mean over folds.
     losses: list[float]  # The validation loss after each epoch, mean over folds.
     best_epoch: int  # Counted from 1.
-    weights: list[network.Weights]  # Of the best epoch, one set for each fold.
-    stopped: bool  # Whether `report` said to stop.
     epoch_seconds: float  # Median of the epochs, so without tracing and compiling.
+    program: Program
+    states: Sequence[State]  # Of each fold's network, after the best epoch.
+
+    @property
+    def weights(self) -> list[network.Weights]:
+        """The weights of the best epoch, one set for each fold."""
+        return [self.program.named(state) for state in self.states]
 
 
 # Given a fold's number and the outputs on its validation rows: the metric and the loss.
@@ -123,7 +128,7 @@ class Trainer:
         values: list[float] = []
         losses: list[float] = []
         best: tuple[float, float] | None = None
-        best_epoch, kept, stopped = 0, networks.states, False
+        best_epoch, kept = 0, networks.states
         patience = patience or max(10, recipe.epochs // 5)
         times: list[float] = []
         for epoch in range(1, recipe.epochs + 1):
@@ -139,18 +144,16 @@ class Trainer:
             rank = (value if maximize else -value, -loss)
             if best is None or rank > best:
                 best, best_epoch, kept = rank, epoch, networks.states
-            if not report(epoch, values[best_epoch - 1]):
-                stopped = True
-                break
-            if epoch - best_epoch >= patience:
+            goes_on = report(epoch, values[best_epoch - 1])
+            if not goes_on or epoch - best_epoch >= patience:
                 break
         return Training(
             values=values,
             losses=losses,
             best_epoch=best_epoch,
-            weights=[program.named(state) for state in kept],
-            stopped=stopped,
             epoch_seconds=statistics.median(times),
+            program=program,
+            states=kept,
         )
 
     def _program(self, topology: Topology, recipe: Recipe, problem: Problem) -> Program:
@@ -189,7 +192,7 @@ class Networks:
         self.program, self.folds = program, folds
         self.batch = min(recipe.batch_size, max(len(fold.train) for fold in folds))
         self.steps = math.ceil(max(len(fold.train) for fold in folds) / self.batch)
-        self.rates = tf.constant(
+        self.hyperparameters = tf.constant(
             [
                 recipe.learning_rate,
                 recipe.weight_decay,
@@ -200,7 +203,7 @@ class Networks:
         )
         seeds = np.random.SeedSequence(seed).generate_state(len(folds))
         self.states = [program.start(topology, recipe, int(own)) for own in seeds]
-        self.order = [np.random.default_rng([seed, index]) for index in range(len(folds))]
+        self.generators = [np.random.default_rng([seed, index]) for index in range(len(folds))]
         most = max(len(fold.valid) for fold in folds)
         self.valid = [_in_chunks(fold.valid, most) for fold in folds]
 
@@ -213,10 +216,10 @@ class Networks:
         states, scored = [], []
         for index, fold in enumerate(self.folds):
             # The last batch is filled up from the front, so that every step has one shape.
-            rows = np.resize(self.order[index].permutation(fold.train), self.steps * self.batch)
-            order = tf.constant(rows.reshape(self.steps, self.batch))
+            shuffled = self.generators[index].permutation(fold.train)
+            order = tf.constant(np.resize(shuffled, (self.steps, self.batch)))
             state, loss, outputs = self.program.epoch(
-                self.states[index], fold, order, self.rates, self.valid[index]
+                self.states[index], fold, order, self.hyperparameters, self.valid[index]
             )
             if not math.isfinite(float(loss)):
                 raise Diverged("The training loss is not finite.")

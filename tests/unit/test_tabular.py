@@ -194,12 +194,12 @@ def test_balanced_class_weights_give_each_class_one_share_of_the_training_rows(
     data = prepared(plan, written(frame, tmp_path / "t.csv"), None)
     recipe = Space.from_json(plan["space"]).decode(point(plan, class_weights="balanced"))[1]
     ((fold, _),) = data.folds(recipe)
-    weights, y = fold.weights.numpy()[fold.train], data.rest_y[fold.train]
+    weights, y = fold.sample_weights.numpy()[fold.train], data.rest_y[fold.train]
     assert weights.mean() == pytest.approx(1)
     totals = [weights[y == code].sum() for code in range(3)]
     np.testing.assert_allclose(totals, len(y) / 3, rtol=1e-5)
     ((fold, _),) = data.folds(replace(recipe, class_weights="none"))
-    assert (fold.weights.numpy() == 1).all()
+    assert (fold.sample_weights.numpy() == 1).all()
 
 
 def test_networks_compared_by_absolute_errors_learn_the_median(
