@@ -14,7 +14,10 @@ from storage import studies
 from storage.connection import Storage
 
 # Of trials enough that some are left whenever something happens to it after the first.
-REAL = ("search", IRIS, "--target", "species", "--trials", 24, "--epochs", 60, "--slots", 2)
+REAL = (
+    *("search", IRIS, "--target", "species", "--trials", 24, "--slots", 2),
+    *("--epochs", 60, "--validation", "holdout"),
+)
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
 
 
