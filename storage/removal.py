@@ -27,6 +27,24 @@ def delete(storage: Storage, study_id: str) -> None:
     delete_shut(storage, study_id)
 
 
+def delete_of_optuna(storage: Storage, optuna_study_id: int) -> bool:
+    """Delete the study that is this one of Optuna's; tell whether there was one of ours.
+
+    Optuna's own deletion locks a study's rows in another order than workers do, and reads them all.
+    """
+    column = tables.study.c
+    query = sa.select(column.id).where(column.optuna_study_id == optuna_study_id)
+    with storage.transaction() as connection:
+        study_id = connection.scalar(query)
+    if study_id is None:
+        return False
+    try:
+        delete(storage, study_id)
+    except LookupError:  # Deleted meanwhile.
+        return False
+    return True
+
+
 def shut(connection: sa.Connection, study: StudyRow) -> None:
     """Cancel a study that is to be deleted, whose row the caller has locked, and end its leases.
 
