@@ -68,7 +68,7 @@ class Storage:
 
     url: str = field(repr=False)  # holds the password
     engine: sa.Engine
-    backend: RDBStorage = field(repr=False)  # Optuna's, over the same engine
+    backend: QuickRDBStorage = field(repr=False)  # Optuna's, over the same engine
     optuna: BaseStorage  # the same, cached
 
     @contextmanager
@@ -191,7 +191,7 @@ def schema(storage: Storage) -> str:
         return str(_version(connection))
 
 
-def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> RDBStorage:
+def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> QuickRDBStorage:
     guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS)
     pause, until = 0.1, time.monotonic() + _LONGEST_WAIT
     while True:
@@ -216,7 +216,7 @@ def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> R
     return _backend(url, make_tables=False)
 
 
-def _backend(url: str, *, make_tables: bool) -> RDBStorage:
+def _backend(url: str, *, make_tables: bool) -> QuickRDBStorage:
     try:
         backend = QuickRDBStorage(
             url,
