@@ -1,4 +1,7 @@
-"""The trials at the head of a study, of which all others need not be read."""
+"""The trials at the head of studies, of which all others need not be read."""
+
+import math
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from optuna.storages._rdb import models
@@ -7,23 +10,35 @@ from optuna.trial import FrozenTrial
 from storage import tables
 from storage.connection import Storage
 from storage.rows import StudyRow
-from storage.trial_rows import value_of
 
-_NOTHING_LATER = 2**31 - 1  # Above every id of a trial.
+_INFINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf}
 
 
-def best_trials(storage: Storage, row: StudyRow) -> list[FrozenTrial]:
-    """Return the complete trials of a study that have the best value, by number."""
-    trial, value = tables.optuna_trial, models.TrialValueModel.__table__
-    query = (
-        sa.select(value.c.trial_id, value.c.value, value.c.value_type)
-        .join(trial, trial.c.trial_id == value.c.trial_id)
-        .where(trial.c.study_id == row.optuna_study_id, trial.c.state == "COMPLETE")
-    )
+def best_trials(storage: Storage, rows: Sequence[StudyRow]) -> dict[str, list[FrozenTrial]]:
+    """Return the complete trials of studies that have the best value, by study and number.
+
+    However many studies: in as many statements as for one.
+    """
     with storage.transaction() as connection:
-        values = {found[0]: value_of(*found[1:]) for found in connection.execute(query)}
-    if not values:
-        return []
-    best = (max if row.plan["direction"] == "maximize" else min)(values.values())
-    tied = {trial_id for trial_id, value in values.items() if value == best}
-    return storage.backend._get_trials(row.optuna_study_id, None, tied, _NOTHING_LATER)
+        ids = connection.scalars(_leading(rows)).all()
+    found = storage.backend.trials_of(ids) if ids else {}
+    return {row.id: found.get(row.optuna_study_id, []) for row in rows}
+
+
+def _leading(rows: Sequence[StudyRow]) -> sa.Select[int]:
+    """Select the ids of the trials that no other of their study is better than."""
+    trial, value = tables.optuna_trial, models.TrialValueModel.__table__
+    maximized = [row.optuna_study_id for row in rows if row.plan["direction"] == "maximize"]
+    sign = sa.case((trial.c.study_id.in_(maximized), -1.0), else_=1.0)
+    kept = sa.case(_INFINITE, value=sa.cast(value.c.value_type, sa.Text), else_=value.c.value)
+    place = sa.func.rank().over(partition_by=trial.c.study_id, order_by=sign * kept)
+    placed = (
+        sa.select(trial.c.trial_id, place.label("place"))
+        .join(value, value.c.trial_id == trial.c.trial_id)
+        .where(
+            trial.c.study_id.in_([row.optuna_study_id for row in rows]),
+            trial.c.state == "COMPLETE",
+        )
+        .subquery()
+    )
+    return sa.select(placed.c.trial_id).where(placed.c.place == 1)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import math
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import sqlalchemy as sa
@@ -25,6 +23,7 @@ from sqlalchemy import orm
 from sqlalchemy.dialects.postgresql import psycopg2
 
 from storage.errors import StorageError, unavailable_as_storage_error
+from storage.json_text import to_json
 from storage.trial_rows import QuickRDBStorage
 
 MINIMUM_SERVER = 13
@@ -42,14 +41,24 @@ _CONNECT_ARGS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
-# In JSON: NUL, and half a surrogate pair.
-_UNREADABLE = re.compile(r"\\u0000|\\ud[89ab]..(?!\\ud[c-f]..)|(?<!\\ud[89ab]..)\\ud[c-f]..")
 # Of the transaction, not the session, so that they work behind PgBouncer too. A machine that froze
 # or was cut off with a row locked loses the lock before its lease runs out.
 _TIMEOUTS = (
     "SET LOCAL idle_in_transaction_session_timeout = '30s'; "
     "SET LOCAL lock_timeout = '30s'; "
     "SET LOCAL statement_timeout = '5min'"
+)
+# Of who makes the tables: it may be at a statement for long, but who froze is given up.
+_GUARD_TIMEOUTS = (
+    "SET LOCAL idle_in_transaction_session_timeout = '3min'; SET LOCAL lock_timeout = '3min'"
+)
+_LONGEST_PAUSE = 3.0  # Seconds between looks at whether another process has made the tables.
+_LONGEST_WAIT = 600.0  # Seconds until who waits for that gives up.
+_WAITED_IN_VAIN = (
+    "Expected the tables of another process, which is making or upgrading them. Received none in "
+    f"{_LONGEST_WAIT / 60:.0f} min: it is still at it, or hangs. See which it is (SELECT * FROM "
+    "pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory'), end it if it hangs, "
+    "and try again."
 )
 
 
@@ -59,7 +68,7 @@ class Storage:
 
     url: str = field(repr=False)  # holds the password
     engine: sa.Engine
-    backend: RDBStorage = field(repr=False)  # Optuna's, over the same engine
+    backend: QuickRDBStorage = field(repr=False)  # Optuna's, over the same engine
     optuna: BaseStorage  # the same, cached
 
     @contextmanager
@@ -166,7 +175,7 @@ def connect(
     Raises:
         ValueError: Not a PostgreSQL URL.
         StorageError: No such server or database, wrong password, missing rights, server too old,
-            or tables of another topo-search.
+            tables of another topo-search, or waited in vain for who makes them.
     """
     url = normalise(url)
     logging.getLogger("optuna.storages._rdb.storage").setLevel(logging.WARNING)
@@ -182,13 +191,15 @@ def schema(storage: Storage) -> str:
         return str(_version(connection))
 
 
-def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> RDBStorage:
+def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> QuickRDBStorage:
     guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS)
+    pause, until = 0.1, time.monotonic() + _LONGEST_WAIT
     while True:
         with guard.begin() as connection:
             _check_server(connection)
             if _is_usable(connection, upgrade):
                 break
+            connection.exec_driver_sql(_GUARD_TIMEOUTS)
             # Of the transaction, not the session, so that it works behind PgBouncer too, where
             # whoever waited would keep a connection from the one who needs a second.
             lock = sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK)
@@ -198,11 +209,14 @@ def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> R
                 backend = _backend(url, make_tables=True)
                 alembic_command.upgrade(_alembic(connection), "head")
                 return backend
-        threading.Event().wait(0.1)  # Another process makes them.
+        if time.monotonic() > until:
+            raise StorageError(_WAITED_IN_VAIN)
+        threading.Event().wait(pause)  # Another process makes them.
+        pause = min(2 * pause, _LONGEST_PAUSE)
     return _backend(url, make_tables=False)
 
 
-def _backend(url: str, *, make_tables: bool) -> RDBStorage:
+def _backend(url: str, *, make_tables: bool) -> QuickRDBStorage:
     try:
         backend = QuickRDBStorage(
             url,
@@ -272,32 +286,3 @@ def _check_server(connection: sa.Connection) -> None:
             f"Expected a PostgreSQL server of version {MINIMUM_SERVER} or newer. Received version "
             f"{int(version) // 10_000}. Upgrade the server, or name another with --storage."
         )
-
-
-def to_json(value: Any) -> str:
-    """Write JSON that every reader takes: numbers that are not finite become null.
-
-    Raises:
-        ValueError: A text has NUL or half a surrogate pair: PostgreSQL would take it, and fail on
-            every later look into the value.
-    """
-    try:
-        text = json.dumps(value, allow_nan=False)
-    except ValueError:
-        text = json.dumps(_finite(value), allow_nan=False)
-    # Backslashes of the text itself are doubled; those that are left begin what is escaped.
-    if found := _UNREADABLE.search(text.replace(r"\\", "  ")):
-        received = json.loads(f'"{found[0]}"')
-        raise ValueError(
-            "Expected text of characters that UTF-8 can write, without NUL. "
-            f"Received: {received!r}. Leave that character out."
-        )
-    return text
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

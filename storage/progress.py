@@ -43,15 +43,25 @@ def progress_of(storage: Storage, study_id: str) -> Progress:
         LookupError: No such study.
     """
     with storage.transaction() as connection:
-        row = connection.execute(
-            sa.select(tables.study.c.trials, tables.study.c.drawn, tables.study.c.state, *COUNTS)
-            .select_from(tables.study.outerjoin(tables.lease))
-            .where(tables.study.c.id == study_id)
-            .group_by(tables.study.c.id)
-        ).one_or_none()
+        row = connection.execute(_counted().where(tables.study.c.id == study_id)).one_or_none()
     if row is None:
         raise LookupError(f"Expected the id of a study. Received {study_id!r}.")
     return to_progress(row)
+
+
+def progress_of_all(storage: Storage) -> dict[str, Progress]:
+    """Count what became of the units of every study, by its id."""
+    with storage.transaction() as connection:
+        return {row.id: to_progress(row) for row in connection.execute(_counted())}
+
+
+def _counted() -> sa.Select[Any]:
+    study = tables.study.c
+    return (
+        sa.select(study.id, study.trials, study.drawn, study.state, *COUNTS)
+        .select_from(tables.study.outerjoin(tables.lease))
+        .group_by(study.id)
+    )
 
 
 def to_progress(row: sa.Row[Any]) -> Progress:

@@ -1,13 +1,17 @@
 """Retention: what the database holds, and what of it nobody needs any more."""
 
-from collections.abc import Collection
+import logging
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
 
-from storage import datasets, studies, tables
+from storage import datasets, removal, tables
 from storage.connection import Storage
+from storage.errors import StorageError
 from storage.rows import EXPIRES_AT, NOW, OPEN, is_free, lock_if_there
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +36,8 @@ class Stored:
 def sweep(storage: Storage) -> Swept:
     """Delete the studies that have expired, and the datasets no study was made on for a day.
 
-    Any number of processes may sweep at once. What somebody is at in this moment is left to the
-    next sweep.
+    Any number of processes may sweep at once. What somebody is at in this moment, or what cannot be
+    deleted now, is left to the next sweep.
     """
     study, dataset = tables.study.c, tables.dataset.c
     with storage.transaction() as connection:
@@ -43,10 +47,10 @@ def sweep(storage: Storage) -> Swept:
         orphans = connection.scalars(
             sa.select(dataset.sha256).where(datasets.not_needed()).order_by(dataset.created_at)
         ).all()
-    # A transaction for each, so that none is locked for longer than it takes.
+    # Transactions for each, so that none is locked for longer than it takes.
     return Swept(
-        studies=sum(_delete_expired(storage, study_id) for study_id in expired),
-        datasets=sum(_drop_orphan(storage, sha256) for sha256 in orphans),
+        studies=sum(_tried(_delete_expired, storage, study_id) for study_id in expired),
+        datasets=sum(_tried(_drop_orphan, storage, sha256) for sha256 in orphans),
     )
 
 
@@ -107,15 +111,28 @@ def _has_expired() -> sa.ColumnElement[bool]:
     return sa.and_(EXPIRES_AT < NOW, ~at_work)
 
 
-def _delete_expired(storage: Storage, study_id: str) -> bool:
+def _tried(delete: Callable[[Storage, str], int], storage: Storage, what: str) -> int:
+    """Delete one thing; what keeps it from being deleted is not to keep the others."""
+    try:
+        return delete(storage, what)
+    except StorageError as error:
+        logger.warning("%s is left to the next sweep: %s", what, error)
+        return 0
+
+
+def _delete_expired(storage: Storage, study_id: str) -> int:
     with storage.transaction() as connection:
-        study = lock_if_there(connection, study_id, to_delete=True, skip_locked=True)
+        study = lock_if_there(connection, study_id, skip_locked=True)
         # Asked again, now that nobody can change it: it may have been resumed meanwhile.
         still = sa.select(_has_expired()).where(tables.study.c.id == study_id)
         if study is None or not connection.scalar(still):
-            return False
-        studies.delete_locked(connection, study, "expired")
-        return True
+            return 0
+        removal.shut(connection, study)
+    try:
+        removal.delete_shut(storage, study_id, "expired")
+    except LookupError:  # Another sweep was faster.
+        return 0
+    return 1
 
 
 def _drop_orphan(storage: Storage, sha256: str) -> int:

@@ -292,7 +292,9 @@ def is_free() -> sa.ColumnElement[bool]:
     length = column.expires_at - column.renewed_at
     # While the server was down nobody could renew: it has to be up for as long as the lease.
     silent = sa.and_(column.expires_at < NOW, SERVER_STARTED + length < NOW)
-    return sa.or_(column.owner.is_(None), silent)
+    # Renewed in the future: the clock was set back, and its owner has not renewed since.
+    set_back = column.renewed_at > NOW + length
+    return sa.or_(column.owner.is_(None), silent, set_back)
 
 
 def seconds_from_now(seconds: float) -> sa.ColumnElement[datetime]:

@@ -2,7 +2,6 @@
 
 import secrets
 import string
-import uuid
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any, Literal
@@ -14,9 +13,8 @@ from optuna.trial import FrozenTrial
 from storage import datasets, events, keys, names, notices, tables
 from storage.connection import JoinedOptuna, Storage
 from storage.finding import by_key, children, get, list_studies
-from storage.removal import remove_optuna_study
+from storage.removal import delete, end_leases
 from storage.rows import OPEN, STUDY_COLUMNS, StudyRow, change, lock, to_study
-from storage.trials import OUTCOMES, adopt_end, close, end_lease, with_trials
 
 __all__ = [
     "StudyRow",
@@ -212,69 +210,9 @@ def cancel(storage: Storage, study_id: str, reason: str = "cancelled") -> StudyR
         study = change(
             connection, study_id, state="cancelled", reason=reason, ended_at=sa.func.now()
         )
-        _end_leases(connection, study_id, reason)
+        end_leases(connection, study_id, reason)
         events.record(connection, "study cancelled", study=study_id, text=reason)
         return study
-
-
-def delete(storage: Storage, study_id: str) -> None:
-    """Delete a study, Optuna's and ours, and its datasets where no other study needs them.
-
-    Raises:
-        LookupError: No such study.
-    """
-    with storage.transaction() as connection:
-        delete_locked(connection, lock(connection, study_id, to_delete=True))
-
-
-def delete_locked(connection: sa.Connection, study: StudyRow, why: str | None = None) -> None:
-    """Do as `delete` with a study the caller has locked."""
-    # Its workers are shut out first: they lock a lease and then Optuna's rows, as we do here.
-    _end_leases(connection, study.id, "study deleted")
-    _leave_looks_to_children(connection, study)
-    remove_optuna_study(connection, study.optuna_study_id)
-    text = ": ".join(word for word in (study.name, why) if word)
-    events.record(connection, "study deleted", study=study.id, text=text)
-    has = {sha256 for sha256 in (study.dataset, study.test_dataset) if sha256}
-    datasets.drop_not_needed(connection, has)
-
-
-def _leave_looks_to_children(connection: sa.Connection, study: StudyRow) -> None:
-    """Let the studies that began with this one keep its looks at the rows that are theirs, too."""
-    look, child = tables.look.c, tables.study.c
-    columns = ["at", "purpose", "trial_number", "value"]
-    # Its own from now on say whose they were; those that it inherited do so already.
-    whose = sa.case(
-        (look.purpose.contains(tables.OF_STUDY), look.purpose),
-        else_=look.purpose + tables.OF_STUDY + study.id,
-    )
-    left = (
-        sa.select(child.id, look.at, whose, look.trial_number, look.value)
-        .join_from(tables.study, tables.look, look.study == child.parent)
-        .where(child.parent == study.id)
-    )
-    connection.execute(sa.insert(tables.look).from_select(["study", *columns], left))
-    connection.execute(
-        sa.update(tables.study).where(child.parent == study.id).values(parent=study.parent)
-    )
-
-
-def _end_leases(connection: sa.Connection, study_id: str, reason: str) -> None:
-    """End whatever is open as failed, and shut its owners out."""
-    leases = connection.execute(
-        with_trials()
-        .where(tables.lease.c.study == study_id, tables.lease.c.ended_at.is_(None))
-        .order_by(tables.lease.c.id)
-        .with_for_update(of=tables.lease)
-    ).all()
-    for held in leases:
-        if held.kind == "finish":
-            end_lease(connection, held.id, "failed", token=uuid.uuid4())
-        elif held.trial_state in OUTCOMES:
-            adopt_end(connection, held)
-        else:
-            attributes = {"reason": reason, "attempts": held.attempt}
-            close(connection, held, state="failed", attributes=attributes, token=uuid.uuid4())
 
 
 def _explain_refusal(

@@ -49,15 +49,27 @@ class QuickRDBStorage(RDBStorage):
             if not found:
                 models.StudyModel.find_or_raise_by_id(study_id, session)
             found = [row for row in found if states is None or row.state in states]
-            return [
-                read
-                for first in range(0, len(found), AT_ONCE)
-                for read in _trials(session, found[first : first + AT_ONCE])
-            ]
+            return list(_in_pages(session, found))
+
+    def trials_of(self, trial_ids: Collection[int]) -> dict[int, list[FrozenTrial]]:
+        """Return some trials by the studies they are of, each study's by number."""
+        trial = models.TrialModel.__table__
+        query = sa.select(trial).where(trial.c.trial_id == _any(trial_ids))
+        by_study = defaultdict[int, list[FrozenTrial]](list)
+        with _create_scoped_session(self.scoped_session) as session:
+            found = session.execute(query.order_by(trial.c.trial_id)).all()
+            for row, read in zip(found, _in_pages(session, found), strict=True):
+                by_study[row.study_id].append(read)
+        return dict(by_study)
 
 
 report_of = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
 value_of = models.TrialValueModel.stored_repr_to_value
+
+
+def _in_pages(session: orm.Session, found: _Rows) -> Iterator[FrozenTrial]:
+    for first in range(0, len(found), AT_ONCE):
+        yield from _trials(session, found[first : first + AT_ONCE])
 
 
 def _trials(session: orm.Session, found: _Rows) -> Iterator[FrozenTrial]:

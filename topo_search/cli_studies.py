@@ -43,7 +43,7 @@ def studies(json_: bool, **given: Any) -> None:
         from topo_search import delivery
 
         rows = {row.id: row for row in stored.list_studies(storage)}
-        found = [delivery.status(storage, row) for row in rows.values()]
+        found = delivery.statuses(storage, [*rows.values()])
     if json_:
         echo_json(found)
         return

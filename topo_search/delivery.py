@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from storage import leases, studies, trials
 from storage.connection import Storage, hidden, holds_password
-from storage.progress import progress_of
+from storage.progress import Progress, progress_of, progress_of_all
 from storage.rows import StudyRow
 from topo_search import predictor
-from topo_search.finish import best_of
+from topo_search.finish import best_of, best_of_each
 from topo_search.plain import plain
 from topo_search.report import write_report
 from topo_search.results import Results, results_of
@@ -90,7 +90,17 @@ def results(storage: Storage, row: StudyRow) -> Results:
 
 def status(storage: Storage, row: StudyRow) -> dict[str, Any]:
     """Return how far a study is, as JSON."""
-    progress = progress_of(storage, row.id)
+    return _status(row, progress_of(storage, row.id), best_of(storage, row))
+
+
+def statuses(storage: Storage, rows: Sequence[StudyRow]) -> list[dict[str, Any]]:
+    """Return what `status` does of each study, in a few statements however many there are."""
+    progress, best = progress_of_all(storage), best_of_each(storage, rows)
+    # One that was deleted meanwhile is left out.
+    return [_status(row, progress[row.id], best[row.id]) for row in rows if row.id in progress]
+
+
+def _status(row: StudyRow, progress: Progress, best: dict[str, Any] | None) -> dict[str, Any]:
     names = ("finished", "running", "waiting", "complete", "pruned", "failed")
     return {
         "study": row.id,
@@ -98,7 +108,7 @@ def status(storage: Storage, row: StudyRow) -> dict[str, Any]:
         "state": row.state,
         "reason": row.reason,
         "trials": {name: getattr(progress, name) for name in names},
-        "best": best_of(storage, row),
+        "best": best,
     }
 
 

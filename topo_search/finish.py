@@ -35,9 +35,19 @@ def ranked(trials: Sequence[FrozenTrial], direction: str) -> list[FrozenTrial]:
 
 def best_of(storage: Storage, row: StudyRow) -> dict[str, Any] | None:
     """Return the best complete trial of a study as JSON, None where there is none."""
-    best = next(iter(ranked(best_trials(storage, row), row.plan["direction"])), None)
-    if best is None:
+    return best_of_each(storage, [row])[row.id]
+
+
+def best_of_each(storage: Storage, rows: Sequence[StudyRow]) -> dict[str, dict[str, Any] | None]:
+    """Return what `best_of` does of each study, by its id."""
+    found = best_trials(storage, rows)
+    return {row.id: _first(ranked(found[row.id], row.plan["direction"])) for row in rows}
+
+
+def _first(found: Sequence[FrozenTrial]) -> dict[str, Any] | None:
+    if not found:
         return None
+    best = found[0]
     return {
         "trial": best.number,
         "value": best.value,

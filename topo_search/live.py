@@ -16,6 +16,7 @@ from rich.text import Text
 from objectives.objective import Finish
 from storage.progress import Progress, progress_of
 from storage.rows import StudyRow
+from storage.trial_reader import TrialReader
 from topo_search.finish import ranked
 from topo_search.formats import (
     NOTHING,
@@ -25,7 +26,6 @@ from topo_search.formats import (
     format_value,
 )
 from topo_search.pool import Slot
-from topo_search.serving import ServedStudy
 from topo_search.worker import Worker
 
 REFRESH = 0.5  # Seconds between looks at the database for the view.
@@ -42,7 +42,7 @@ class View:
         self._told: set[int] | None = None
         self._started = time.monotonic()
         self._finished_before: int | None = None
-        self._seen: tuple[Worker, ServedStudy] | None = None
+        self._seen: tuple[Worker, TrialReader] | None = None
 
     @contextmanager
     def shown(self) -> Iterator[View]:
@@ -50,8 +50,8 @@ class View:
         if not self.console.is_terminal:
             yield self
             if self._seen is not None:  # What ended since the last look is told, too.
-                self._next = 0.0
-                self.tick(self._seen[0])
+                worker, trials = self._seen
+                self._tell(trials.look(), worker, progress_of(worker.storage, self.row.id))
             return
         with Live(console=self.console, refresh_per_second=4, transient=True) as self._live:
             self._live.update(Text("Starting: loading TensorFlow …", style="dim"))
@@ -60,19 +60,20 @@ class View:
     def tick(self, worker: Worker) -> None:
         """Look at the study again, if it is time, and show what has changed."""
         now = time.monotonic()
-        served = worker.scheduler.serving.get(self.row.id) or (self._seen and self._seen[1])
-        if now < self._next or served is None:
+        if now < self._next or not (self._seen or self.row.id in worker.scheduler.serving):
             return
-        self._seen = (worker, served)
-        self._next = now + REFRESH
-        found = served.study.get_trials(deepcopy=False)
+        _, trials = self._seen = self._seen or (worker, self._reader(worker))
+        # A page at a tick: while more are read, the worker could not renew its leases.
+        behind = trials.read_page()
+        self._next = now if behind else now + REFRESH
         progress = progress_of(worker.storage, self.row.id)
         if self._live is None:
-            self._tell(found, worker, progress)
+            if not behind:
+                self._tell(trials.trials, worker, progress)
             return
         if self._finished_before is None:
             self._finished_before = progress.finished
-        best = next(iter(ranked(found, self.row.plan["direction"])), None)
+        best = next(iter(ranked(trials.trials, self.row.plan["direction"])), None)
         self._live.update(
             Group(
                 self._head(progress, now),
@@ -81,6 +82,9 @@ class View:
                 _hint(worker, progress),
             )
         )
+
+    def _reader(self, worker: Worker) -> TrialReader:
+        return TrialReader(worker.storage, self.row.optuna_study_id, described=True)
 
     def _tell(self, found: list[FrozenTrial], worker: Worker, progress: Progress) -> None:
         ended = [trial for trial in found if trial.state.is_finished()]

@@ -42,11 +42,11 @@ class ServedStudy:
             storage: Where it is.
             row: The study.
             cache: Folder of datasets on this machine.
-            meanwhile: Called while a dataset is fetched.
+            meanwhile: Called while a dataset is fetched, or many trials are read.
         """
         self.storage, self.row, self.cache, self.meanwhile = storage, row, cache, meanwhile
         plan = row.plan
-        self._reader = TrialReader(storage, row.optuna_study_id)
+        self._reader = TrialReader(storage, row.optuna_study_id, meanwhile=meanwhile)
         self._halving = Halving(plan["pruner"], plan["direction"], plan["epochs"])
         self._trials: list[FrozenTrial] = []  # By number, as they were at the last look.
         self._settled = 0  # How many of the first have ended, and were noted as ended.

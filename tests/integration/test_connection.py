@@ -3,6 +3,7 @@ import json
 import logging
 import math
 import re
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 from stored_studies import in_processes, make_study
 from stories import wait_until
 
+from storage import connection as opening
 from storage import studies, tables, workers
 from storage.connection import (
     VERSION_TABLE,
@@ -27,9 +29,9 @@ from storage.connection import (
     hidden,
     normalise,
     schema,
-    to_json,
 )
 from storage.errors import StorageError
+from storage.json_text import to_json
 from topo_search.cli import cli
 
 numbers = itertools.count()
@@ -118,6 +120,45 @@ def test_eight_processes_may_open_an_empty_database_at_once(
     storage = connect(url)
     assert len(optuna.get_all_study_summaries(storage.optuna)) == 8
     storage.close()
+
+
+def test_who_waits_in_vain_for_the_tables_is_told_why(
+    make_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "_LONGEST_WAIT", 0.3)
+    url = make_database()
+    other = sa.create_engine(normalise(url))
+    with other.begin() as makes_them:
+        makes_them.execute(sa.select(sa.func.pg_advisory_xact_lock(opening._MIGRATION_LOCK)))
+        began = time.monotonic()
+        with pytest.raises(StorageError, match="of another process.*Received none.*try again"):
+            connect(url)
+        assert time.monotonic() - began > 0.3
+    connect(url).close()
+    other.dispose()
+
+
+def test_who_froze_while_it_made_the_tables_is_given_up(
+    make_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, make, opened = make_database(), opening._backend, list[Storage]()
+    timeouts = opening._GUARD_TIMEOUTS
+
+    def freeze(url: str, *, make_tables: bool) -> object:
+        if not opened and make_tables:  # The first is silent for as long as the second takes.
+            monkeypatch.setattr(opening, "_backend", make)
+            monkeypatch.setattr(opening, "_GUARD_TIMEOUTS", timeouts)
+            opened.append(connect(url))
+        return make(url, make_tables=make_tables)
+
+    monkeypatch.setattr(opening, "_LONGEST_WAIT", 60.0)
+    short = timeouts.replace("session_timeout = '3min'", "session_timeout = '1s'")
+    monkeypatch.setattr(opening, "_GUARD_TIMEOUTS", short)
+    monkeypatch.setattr(opening, "_backend", freeze)
+    with pytest.raises(StorageError, match="PostgreSQL at"):
+        connect(url)
+    assert schema(opened[0]) == "0005"
+    opened[0].close()
 
 
 def test_opening_again_changes_nothing(storage: Storage, database_url: str) -> None:

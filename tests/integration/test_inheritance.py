@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from stored_studies import optuna_trials, waits_for_a_lock
 
 from objectives.space import Space
-from storage import claiming, finishing, retention, studies, tables, trials
+from storage import claiming, finishing, removal, retention, studies, tables, trials
 from storage.check import violations
 from storage.connection import Storage
 from storage.finishing import Look
@@ -161,14 +161,14 @@ def test_no_study_begins_with_one_that_is_being_deleted(
 ) -> None:
     begins = ThreadPoolExecutor(1)
     creations: list[Future[StudyRow]] = []
-    real = studies._leave_looks_to_children
+    real = removal._leave_looks_to_children
 
     def meanwhile(connection: sa.Connection, study: StudyRow) -> None:
         real(connection, study)
         creations.append(begins.submit(child_of, storage, parent))
         assert waits_for_a_lock(connection, creations[0])
 
-    monkeypatch.setattr(studies, "_leave_looks_to_children", meanwhile)
+    monkeypatch.setattr(removal, "_leave_looks_to_children", meanwhile)
     with begins:
         if how == "deleted":
             studies.delete(storage, parent.id)

@@ -200,6 +200,18 @@ def test_nobody_takes_over_until_the_server_has_been_up_for_one_lease(storage: S
     assert claimed(storage, study, "b").id == lease.id
 
 
+def test_a_clock_that_is_set_back_does_not_keep_what_the_dead_held(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+    dead, alive = begun(storage, study, "dead"), begun(storage, study, "alive")
+    column, hour = tables.lease.c, sa.text("interval '1 hour'")
+    later = {name: column[name] + hour for name in ("renewed_at", "expires_at")}
+    with storage.transaction() as connection:
+        connection.execute(sa.update(tables.lease).values(later))
+    assert renew(storage, [alive]) == {alive.id}
+    assert claimed(storage, study, "b").id == dead.id
+    assert claim(storage, study.id, "b", draw) is None
+
+
 def test_one_of_many_takes_over(storage: Storage, database_url: str) -> None:
     study = make_study(storage, trials=1)
     let_expire(storage, begun(storage, study).id)

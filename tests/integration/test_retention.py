@@ -8,9 +8,20 @@ import pytest
 import sqlalchemy as sa
 from stored_studies import begun, claimed, let_expire, make_study, run_to_the_end, waits_for_a_lock
 
-from storage import artifacts, datasets, events, finishing, leases, retention, studies, tables
+from storage import (
+    artifacts,
+    datasets,
+    events,
+    finishing,
+    leases,
+    removal,
+    retention,
+    studies,
+    tables,
+)
 from storage.check import violations
 from storage.connection import Storage, connect
+from storage.errors import StorageError
 from storage.retention import Swept, stored, sweep
 from storage.rows import StudyRow
 
@@ -141,6 +152,27 @@ def test_a_study_that_somebody_is_at_is_left_to_the_next_sweep(storage: Storage)
         assert sweep(storage) == Swept(studies=1, datasets=0)
     assert ids(storage) == {held.id}
     assert sweep(storage) == Swept(studies=1, datasets=0)
+
+
+def test_what_cannot_be_deleted_keeps_nothing_else(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, _ = make_study(storage, keep=WEEK), make_study(storage, keep=WEEK)
+    datasets.put(storage, b"a,b", "t.csv")
+    grow_older(storage, 2 * WEEK)
+    with monkeypatch.context() as patched:
+        remove = removal._delete_optuna_study
+
+        def refuse(connection: sa.Connection, study_id: int) -> None:
+            if study_id == bad.optuna_study_id:
+                raise StorageError("canceling statement due to statement timeout")
+            remove(connection, study_id)
+
+        patched.setattr(removal, "_delete_optuna_study", refuse)
+        assert sweep(storage) == Swept(studies=1, datasets=1)
+    assert f"{bad.id} is left to the next sweep: canceling" in caplog.text
+    assert ids(storage) == {bad.id} and hashes(storage) == set()
+    assert sweep(storage) == Swept(studies=1, datasets=0), "its expiry was not put off"
 
 
 def test_two_sweeps_at_once_delete_everything_once(storage: Storage, database_url: str) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from stored_studies import claimed, optuna_trials
 
 from objectives.sizes import Sizes, count_weights
-from storage import claiming, trials
+from storage import claiming, trial_reader, trials
 from storage.connection import Storage
 from storage.rows import Lease
 from topo_search.sampling import RANDOM
@@ -137,3 +137,20 @@ def test_trials_are_read_for_draws_that_go_by_them_alone(
     claimed = claiming.claim(storage, served.row.id, "a", served.draw, look=served.look_to_draw)
     assert claimed is not None
     assert bool(looks) is reads
+
+
+def test_what_cannot_wait_is_done_while_many_trials_are_read(
+    served: ServedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        trials.begin(served.storage, leased(served), served.distributions)
+    monkeypatch.setattr(trial_reader, "AT_ONCE", 1)
+    done: list[None] = []
+    another = ServedStudy(
+        storage=served.storage,
+        row=served.row,
+        cache=tmp_path,
+        meanwhile=lambda: done.append(None),
+    )
+    assert not another.prunes(0, 1, 0.5)
+    assert len(done) == 2

@@ -1,5 +1,6 @@
 import hashlib
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -19,10 +20,12 @@ from stored_studies import (
     take_over,
 )
 
-from storage import datasets, finishing, studies, tables, trials
+from storage import connection as connection_module
+from storage import datasets, finishing, removal, studies, tables, trials
 from storage.check import violations
 from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage, connect
+from storage.errors import StorageError
 from storage.finishing import Look
 from storage.leases import renew
 from storage.progress import Progress, progress_of
@@ -418,6 +421,51 @@ def test_deleting_leaves_nothing_but_what_other_studies_need(storage: Storage) -
     assert not trials.end(storage, running, state="complete", value=1.0)
     with pytest.raises(LookupError):
         studies.delete(storage, study.id)
+
+
+def test_while_a_study_is_deleted_its_workers_renew_what_they_have_of_others(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, other = make_study(storage), make_study(storage)
+    mine = [begun(storage, study), begun(storage, other)]
+    short = connection_module._TIMEOUTS.replace("lock_timeout = '30s'", "lock_timeout = '1s'")
+    monkeypatch.setattr(connection_module, "_TIMEOUTS", short)
+    remove, renewed = removal._delete_optuna_study, list[set[uuid.UUID]]()
+
+    def renew_and_remove(connection: sa.Connection, study_id: int) -> None:
+        renewed.append(renew(storage, mine))
+        remove(connection, study_id)
+
+    monkeypatch.setattr(removal, "_delete_optuna_study", renew_and_remove)
+    studies.delete(storage, study.id)
+    assert renewed == [{mine[1].id}]
+    assert studies.list_studies(storage, ["running"]) == [studies.get(storage, other.id)]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_deletion_that_was_cut_short_leaves_a_cancelled_study_to_be_deleted_again(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    study = make_study(storage, trials=1)
+    if ended:
+        finishing.finish(storage, _finishing(storage, study), {})
+    else:
+        begun(storage, study)
+    with monkeypatch.context() as patched:
+
+        def crash(*_: object) -> None:
+            raise StorageError("the disk is full")
+
+        patched.setattr(removal, "_delete_optuna_study", crash)
+        with pytest.raises(StorageError):
+            studies.delete(storage, study.id)
+    left = studies.get(storage, study.id)
+    assert (left.state, left.reason) == ("cancelled", "being deleted")
+    assert open_leases(storage) == [] and violations(storage) == []
+    with pytest.raises(ValueError, match="was not cancelled"):
+        studies.resume(storage, study.id, trials=1)
+    studies.delete(storage, study.id)
+    assert studies.list_studies(storage) == []
 
 
 def test_who_deletes_the_optuna_study_deletes_the_whole_study(storage: Storage) -> None:

@@ -74,7 +74,6 @@ def bare(found: list[FrozenTrial]) -> list[dict[str, Any]]:
 def test_what_draws_go_by_is_as_optuna_reads_it(
     storage: Storage, row: StudyRow, monkeypatch: pytest.MonkeyPatch, at_once: int
 ) -> None:
-    monkeypatch.setattr(trial_reader, "_READ", trial_reader._READ.limit(at_once))
     monkeypatch.setattr(trial_reader, "AT_ONCE", at_once)
 
     def expected() -> list[dict[str, Any]]:
@@ -82,6 +81,9 @@ def test_what_draws_go_by_is_as_optuna_reads_it(
 
     looks = TrialReader(storage, row.optuna_study_id)
     assert bare(looks.look()) == expected() and len(expected()) == 5
+    described = TrialReader(storage, row.optuna_study_id, described=True).look()
+    known = RDBStorage._get_trials(storage.backend, row.optuna_study_id, None, set(), -1)
+    assert [trial.user_attrs for trial in described] == [trial.user_attrs for trial in known]
     running, later = open_leases(storage, row.id)[-1], begun(storage, row)
     trials.report(storage, running, 4, 0.25)
     assert bare(looks.look()) == expected() and len(expected()) == 6
@@ -105,3 +107,17 @@ def test_a_study_that_is_deleted_is_seen_no_more(storage: Storage, row: StudyRow
     studies.delete(storage, row.id)
     with pytest.raises(LookupError, match="has been deleted"):
         looks.look()
+
+
+def test_leases_can_be_renewed_between_the_pages_of_a_look(
+    storage: Storage, row: StudyRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_reader, "AT_ONCE", 1)
+    between: list[tuple[int, int]] = []
+
+    def renew() -> None:
+        between.append((len(looks.trials), storage.engine.pool.checkedout()))  # type: ignore[attr-defined]
+
+    looks = TrialReader(storage, row.optuna_study_id, meanwhile=renew)
+    assert len(looks.look()) == 5
+    assert between == [(read, 0) for read in (1, 2, 3, 4, 5)]

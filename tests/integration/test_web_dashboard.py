@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from stored_studies import DISTRIBUTIONS, begun, make_study
+from werkzeug.test import Client
 
-from storage import studies, trials
+from storage import datasets, events, leases, studies, trials
 from storage.connection import Storage
 from storage.rows import StudyRow
+from topo_search.dashboard import application
 from topo_search.web import dashboard
 
 ORIGIN = "https://localhost"
@@ -162,15 +166,68 @@ def test_opened_it_changes_things_until_it_is_closed(
     assert optuna_names(storage) == [row.optuna_name]
 
 
+@pytest.fixture
+def deleted_by_optuna(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The studies that Optuna deleted, which locks rows in another order than workers do."""
+    numbers: list[int] = []
+    delete = RDBStorage.delete_study
+
+    def note(storage: RDBStorage, number: int) -> None:
+        numbers.append(number)
+        delete(storage, number)
+
+    monkeypatch.setattr(RDBStorage, "delete_study", note)
+    return numbers
+
+
+def nothing_is_left_of(storage: Storage, row: StudyRow) -> bool:
+    with storage.transaction() as connection:
+        left = [
+            connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
+            for table in ("topo_study", "topo_lease", "topo_dataset", "studies", "trials")
+        ]
+    told = [event.kind for event in events.latest(storage, study=row.id)]
+    return left == [0] * 5 and told[-1] == "study deleted"
+
+
 def test_a_study_deleted_there_is_gone_here(
-    operator: FlaskClient, storage: Storage, row: StudyRow
+    operator: FlaskClient, storage: Storage, deleted_by_optuna: list[int]
 ) -> None:
-    let_change(operator)
+    row = make_study(storage, dataset=datasets.put(storage, b"a,b", "t.csv"))
+    running = begun(storage, row)
     path = f"/api/studies/{row.optuna_study_id}"
+    assert operator.delete(path, json={}, headers={"Origin": ORIGIN}).status_code == 403
+    let_change(operator)
     assert operator.delete(path, json={}, headers={"Origin": ORIGIN}).status_code == 204
-    with pytest.raises(LookupError):
-        studies.get(storage, row.id)
+    assert nothing_is_left_of(storage, row) and deleted_by_optuna == []
+    assert leases.renew(storage, [running]) == set()
     assert operator.get(f"/operator/studies/{row.id}").status_code == 404
+    assert operator.delete(path, json={}, headers={"Origin": ORIGIN}).status_code == 404
+
+
+def test_a_study_of_plain_optuna_is_deleted_there_by_optuna(
+    operator: FlaskClient, storage: Storage, row: StudyRow, deleted_by_optuna: list[int]
+) -> None:
+    plain = storage.backend.create_new_study([StudyDirection.MAXIMIZE], "somebody's")
+    let_change(operator)
+    path = f"/api/studies/{plain}"
+    assert operator.delete(path, json={}, headers={"Origin": ORIGIN}).status_code == 204
+    assert optuna_names(storage) == [row.optuna_name] and deleted_by_optuna == [plain]
+
+
+def test_a_study_deleted_on_this_machine_s_own_dashboard_is_deleted_as_here(
+    storage: Storage, deleted_by_optuna: list[int]
+) -> None:
+    row = make_study(storage, dataset=datasets.put(storage, b"a,b", "t.csv"))
+    begun(storage, row)
+    client = Client(application(storage))
+    path = f"/api/studies/{row.optuna_study_id}"
+    here = {"Host": "127.0.0.1:80"}
+    assert client.delete(path, json={}, headers={"Host": "evil.example:80"}).status_code == 403
+    assert client.delete(path, json={}, headers=here).status_code == 204
+    assert nothing_is_left_of(storage, row) and deleted_by_optuna == []
+    assert client.delete(path, json={}, headers=here).status_code == 404
+    assert client.get("/api/studies", headers=here).status_code == 200
 
 
 def test_what_is_open_closes_by_itself(

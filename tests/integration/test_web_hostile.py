@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
+from sqlalchemy import make_url
+from stories import Outage
 from werkzeug.test import TestResponse
 
 from storage import events, sessions, studies
@@ -133,3 +135,26 @@ def test_the_log_says_who_paused_a_study(
     token = {"X-CSRFToken": found[1], "Referer": "https://localhost/"}
     assert paused(study_id, **token) == "by an operator"
     assert "by an operator" in {event.text for event in events.latest(storage, count=9)}
+
+
+def test_while_the_database_is_away_strangers_do_not_learn_where_it_is(
+    client: FlaskClient, storage: Storage, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, key = studies.create(storage, plan={}, direction="maximize", dataset=None, trials=1)
+    url = make_url(storage.url)
+    secrets = [str(url.query["host"]), str(url.database), f'"{url.username}"', "PostgreSQL"]
+    outage.begin()
+    try:
+        answers = [
+            client.get(f"/s/{key}"),
+            client.get(f"/v1/studies/{key}"),
+            client.post(f"/v1/studies/{key}/pause"),
+            client.post("/v1/examples/iris"),
+        ]
+    finally:
+        outage.ends(None)  # type: ignore[arg-type]
+    for answer in answers:
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
+        assert "The database does not answer. Try again in a moment." in answer.text
+        assert not [secret for secret in secrets if secret in answer.text]
+    assert f"database {url.database}" in caplog.text

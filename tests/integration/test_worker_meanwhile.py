@@ -16,7 +16,7 @@ from stories import Serve, Step, appears, fates, go, make_study
 
 from objectives.objective import Finish
 from objectives.space import Space
-from storage import artifacts, datasets, finishing, leases, studies, trials
+from storage import artifacts, datasets, finishing, leases, studies, trial_reader, trials
 from storage.check import violations
 from storage.connection import Storage
 from storage.rows import StudyRow
@@ -190,6 +190,27 @@ def test_what_a_worker_has_just_claimed_is_not_told_to_be_anothers(
     with view.shown():
         serve(it_is_told)
     assert "Another worker has" not in printed.getvalue()
+
+
+def test_a_view_of_many_trials_reads_a_page_of_them_at_a_tick(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_reader, "AT_ONCE", 1)
+    study = make_study(storage, folder, trials=4, fates={"3": "gated"})
+    printed, read = io.StringIO(), list[int]()
+    view = View(Console(file=printed, width=100), studies.get(storage, study.id))
+
+    def all_are_read(one: Worker) -> bool:
+        view._next = 0.0
+        view.tick(one)
+        assert view._seen is not None
+        read.append(len(view._seen[1].trials))
+        return read[-1] == 4
+
+    with view.shown():
+        serve(appears(folder / "began-3-1"), all_are_read, go(folder))
+    assert read == [1, 2, 3, 4]
+    assert printed.getvalue().count("  complete") == 4
 
 
 def finishing_is_killed(times: int) -> Step:

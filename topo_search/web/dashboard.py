@@ -14,6 +14,7 @@ from apiflask import APIBlueprint
 from flask import Response, current_app, jsonify, redirect, request, session, url_for
 from werkzeug.wrappers import Response as Answer
 
+from storage.removal import delete_of_optuna
 from topo_search.plain import csv_text
 from topo_search.web.access import is_operator, service
 from topo_search.web.security import SAFE
@@ -89,6 +90,14 @@ def passed_on(rest: str) -> Answer:
     if request.path.startswith("/static/"):  # Megabytes, to be sent once; see security.py.
         response.headers["Cache-Control"] = "private, no-cache"
     return response
+
+
+@dashboard.delete("/api/studies/<int:number>")
+def delete_study(number: int) -> Answer:
+    """Delete a study of ours as we do; answer as optuna-dashboard does."""
+    if delete_of_optuna(service().storage, number):
+        return Response(status=204, mimetype="application/json")
+    return passed_on(f"studies/{number}")
 
 
 @dashboard.get("/csv/<int:number>")

@@ -47,6 +47,7 @@ WORDS = {
 }
 NO_STUDY = "No study has this key. Check that the link is whole; the study may have been deleted."
 BROKEN = "An error of topo-search; it has been logged."
+AWAY = "The database does not answer. Try again in a moment."
 
 
 def register(app: APIFlask, service: Service) -> None:
@@ -70,8 +71,9 @@ def register(app: APIFlask, service: Service) -> None:
     app.register_error_handler(
         UnreadError, lambda error: problem(422, str(error), upload=error.upload)
     )
-    for busy in (FullError, BusyError, ManyWatchError, StorageError):
+    for busy in (FullError, BusyError, ManyWatchError):
         app.register_error_handler(busy, lambda error: problem(503, str(error)))
+    app.register_error_handler(StorageError, _away)
     app.register_error_handler(
         ValidationError, lambda error: problem(422, _first(error.messages), errors=error.messages)
     )
@@ -125,6 +127,11 @@ def _too_deep(error: RecursionError) -> Response:
     if not request.is_json:
         return _broken(error)
     return problem(400, "Expected JSON of a few levels. Received some that is nested too deeply.")
+
+
+def _away(error: StorageError) -> Response:
+    logger.warning("%s", error)  # It names the server, which is nobody's business.
+    return problem(503, AWAY)
 
 
 def _broken(error: Exception) -> Response:

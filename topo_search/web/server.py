@@ -276,6 +276,8 @@ def _swept(service: Service) -> Iterator[None]:
                 service.sweep()
             except StorageError as error:
                 logger.warning("%s", error)
+            except Exception:  # This sweep's trouble is not to be the end of all later ones.
+                logger.exception("What has expired cannot be deleted.")
             if ended.wait(SWEEP):
                 return
 

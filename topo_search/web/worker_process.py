@@ -64,20 +64,29 @@ class WorkerProcess:
 
     def _keep(self) -> None:
         while True:
-            # In a group of its own: Ctrl-C is for the service, which then ends it.
-            worker = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
-            while not self._asked.wait(LOOK) and worker.poll() is None:
-                pass
-            if self._asked.is_set():
-                self._finish(worker)
-                return
-            logger.error(
-                "The worker ended with %d. It is started again in %g s.",
-                worker.returncode,
-                RESTART,
-            )
+            worker = self._start()
+            if worker is not None:
+                while not self._asked.wait(LOOK) and worker.poll() is None:
+                    pass
+                if self._asked.is_set():
+                    self._finish(worker)
+                    return
+                logger.error(
+                    "The worker ended with %d. It is started again in %g s.",
+                    worker.returncode,
+                    RESTART,
+                )
             if self._asked.wait(RESTART):
                 return
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        """Start the worker; None where that cannot be, as while there is no memory for it."""
+        try:
+            # In a group of its own: Ctrl-C is for the service, which then ends it.
+            return subprocess.Popen(self._command, env=self._environment, start_new_session=True)
+        except OSError as error:
+            logger.error("No worker can be started: %s. Trying again in %g s.", error, RESTART)
+            return None
 
     def _finish(self, worker: subprocess.Popen[bytes]) -> None:
         worker.terminate()
