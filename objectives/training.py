@@ -22,7 +22,7 @@ from objectives.program import Fold, Program, State
 from objectives.topology import Recipe, Topology
 
 KEPT = 8  # Programs, the least recently used dropped; each holds some 10 MB, most of it graph.
-DROPPED = 4  # Programs, until their graphs are collected: they hold themselves, and Python waits.
+DROPPED = 4  # Programs dropped before a garbage collection: graphs are in reference cycles.
 SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
 ALIGNED = 64  # Bytes; where the memory of a tensor has to begin.
 

@@ -16,7 +16,7 @@ def begin(storage: Storage, mark: str) -> str:
 
     Args:
         storage: Where to.
-        mark: Of the password that opened it; with another one it counts no more.
+        mark: Hash of the operator's password; with another password the session is closed.
     """
     key = keys.draw()
     with storage.transaction() as connection:

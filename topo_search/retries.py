@@ -33,7 +33,7 @@ class Retries:
         holds: Callable[[], bool] = lambda: False,
         lease: float = LEASE,
     ) -> None:
-        """Make patience with a storage.
+        """Retry calls to a storage.
 
         Args:
             storage: What is called.

@@ -35,7 +35,7 @@ _ID = re.compile(r"[a-z0-9]{8}")
 
 
 def limited(often: str) -> Callable[[F], F]:
-    """Return what lets each address call an endpoint no more often, nor guess more often."""
+    """Return a decorator that lets each client address call an endpoint so often."""
     limit = limiter.limit(often, override_defaults=False, error_message=OFTEN)
     return cast(Callable[[F], F], limit)
 
