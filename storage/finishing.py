@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import events, tables
-from storage.artifacts import insert_artifact
+from storage.artifacts import insert_artifacts
 from storage.connection import Storage
 from storage.rows import Lease, Standing, change, lock_if_there, peek
 from storage.trials import end_lease
@@ -93,8 +93,7 @@ def finish(
         if held.ended_at is not None:
             return bool(held.outcome == done)
         end_lease(connection, held.id, done)
-        for name, data in (files or {}).items():
-            insert_artifact(connection, study.id, name, data)
+        insert_artifacts(connection, study.id, files or {})
         if look is not None:
             _insert_look(connection, study.id, look)
         if outcome is None:

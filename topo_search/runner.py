@@ -136,9 +136,7 @@ class TrialRunner:
                 self.slots_lost += 1
                 self._hand_back(held, message, spent)
             case Ended(result=Outcome() as outcome):
-                attributes = {**outcome.metrics, **outcome.attributes}
-                if self._end(held, "complete", outcome.value, attributes) and outcome.weights:
-                    self.retry(partial(finish.keep_weights, held.served, held.number, outcome))
+                self._complete(held, outcome)
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(diverged=True) if held.lease.kind == "trial":
@@ -161,12 +159,24 @@ class TrialRunner:
         attributes = {"reason": reason, "epochs": slot.step, "seconds": slot.seconds}
         self._end(held, "pruned", slot.value if slot.step else None, attributes)
 
+    def _complete(self, held: Held, outcome: Outcome) -> None:
+        """End a trial with its score, and with its weights if it is among the best."""
+        attributes = {**outcome.metrics, **outcome.attributes}
+        files = self.retry(partial(finish.weights_to_keep, held.served, held.number, outcome))
+        if self._end(held, "complete", outcome.value, attributes, files) and files:
+            self.retry(partial(finish.drop_weights, held.served))
+
     def _end(
-        self, held: Held, state: State, value: float | None, attributes: dict[str, Any]
+        self,
+        held: Held,
+        state: State,
+        value: float | None,
+        attributes: dict[str, Any],
+        files: dict[str, bytes] | None = None,
     ) -> bool:
         """Deliver how a trial ended; the first end stands. Returns whether this one does."""
         end = partial(trials.end, self.storage, held.lease, state=state, value=value)
-        stands = self.retry(partial(end, attributes=attributes))
+        stands = self.retry(partial(end, attributes=attributes, files=files))
         if stands:
             self.outcomes[state] += 1
             what = attributes.get("reason") or (value if value is None else f"{value:.6g}")
