@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,7 +35,8 @@ class TrialRunner:
         """
         self.retry, self.storage, self.refuse = retry, retry.storage, refuse
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
-        self._at_hand: Held | None = None  # What is being handed out, or delivered.
+        # What is being handed out, or delivered; what the worker ends by stays here.
+        self._at_hand: Held | None = None
         self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
         self.slots_lost = 0  # Slots that died at work.
         self.leases_lost = 0  # To others, or ended by them, as with their study.
@@ -58,12 +58,12 @@ class TrialRunner:
 
     def start(self, slot: Slot, held: Held) -> None:
         """Hand a leased trial, or the finishing of a study, to a slot."""
+        self._at_hand = held
         try:
-            with self._having(held):
-                if held.lease.kind == "finish":
-                    self._start_finish(slot, held)
-                else:
-                    self._start_trial(slot, held)
+            if held.lease.kind == "finish":
+                self._start_finish(slot, held)
+            else:
+                self._start_trial(slot, held)
         except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
             self.retry(partial(leases.release, self.storage, held.lease))
         except (LookupError, TypeError, ValueError, OSError) as error:
@@ -74,14 +74,7 @@ class TrialRunner:
             self.retry(partial(leases.release, self.storage, held.lease, reason=str(error)))
             reason = f"cannot be served here now: {error}"
             self.refuse(held.lease.study, reason)
-
-    @contextmanager
-    def _having(self, held: Held) -> Iterator[None]:
-        self._at_hand = held
-        try:
-            yield
-        finally:
-            self._at_hand = None
+        self._at_hand = None
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
         assignment = self.retry(partial(held.served.assignment, held.lease))
@@ -110,9 +103,9 @@ class TrialRunner:
             go_on(slot)
         if held is None:
             return
+        self._at_hand = held
         try:
-            with self._having(held):
-                self._act(slot, held, message, spent)
+            self._act(slot, held, message, spent)
         except (TypeError, ValueError) as error:
             # Whoever took this trial over would not fare better: it is its own fault.
             if isinstance(message, Reported):
@@ -120,6 +113,7 @@ class TrialRunner:
             reason = storable(f"what it said cannot be kept: {error}")
             logger.error("%s: %s", held, reason, exc_info=True, extra=held.about)
             self._fail(held, reason, None, spent)
+        self._at_hand = None
 
     def _act(
         self, slot: Slot, held: Held, message: Reported | Ended | Died, spent: dict[str, Any]
