@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from storage import tables
+from storage import bulk, tables
 from storage.connection import Storage
 from storage.datasets import MAX_BYTES
 
@@ -80,11 +80,10 @@ def insert_artifacts(
         ["study", "name", "bytes", "size", "media_type"], kept
     )
     replaced = {name: insert.excluded[name] for name in ("media_type", "bytes", "size")}
-    return connection.execute(
-        insert.on_conflict_do_update(
-            index_elements=["study", "name"], set_={**replaced, "created_at": sa.func.now()}
-        )
-    ).rowcount
+    kept_or_replaced = insert.on_conflict_do_update(
+        index_elements=["study", "name"], set_={**replaced, "created_at": sa.func.now()}
+    )
+    return bulk.insert(connection, kept_or_replaced)
 
 
 def get(storage: Storage, study_id: str, name: str) -> bytes:

@@ -74,9 +74,11 @@ def finish(
         Whether this end stands. False where the lease is no longer the caller's.
 
     Raises:
-        ValueError: A file has more bytes than the database takes.
+        ValueError: More bytes of files than the database takes.
     """
     with storage.transaction() as connection:
+        # First: nobody should have to wait for the study while they are on their way.
+        insert_artifacts(connection, lease.study, files or {})
         study = lock_if_there(connection, lease.study)
         held = connection.execute(
             sa.select(tables.lease)
@@ -87,13 +89,11 @@ def finish(
             )
             .with_for_update()
         ).one_or_none()
-        if study is None or held is None:
-            return False
         done = "done" if outcome is not None else "failed"
-        if held.ended_at is not None:
-            return bool(held.outcome == done)
+        if study is None or held is None or held.ended_at is not None:
+            connection.rollback()  # The first end stands, with its files.
+            return held is not None and bool(held.outcome == done)
         end_lease(connection, held.id, done)
-        insert_artifacts(connection, study.id, files or {})
         if look is not None:
             _insert_look(connection, study.id, look)
         if outcome is None:
