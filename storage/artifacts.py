@@ -1,13 +1,13 @@
 """Artifacts: files a study made, such as the weights of its best trials."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from storage import tables
+from storage import bulk, tables
 from storage.connection import Storage
 from storage.datasets import MAX_BYTES
 
@@ -35,39 +35,55 @@ def put(
         ValueError: More bytes than the database takes.
         LookupError: No such study.
     """
-    try:
-        with storage.transaction() as connection:
-            insert_artifact(connection, study_id, name, data, media_type)
-    except sa.exc.IntegrityError as error:
-        raise LookupError(f"Expected the id of a study. Received {study_id!r}.") from error
+    with storage.transaction() as connection:
+        if not insert_artifacts(connection, study_id, {name: data}, media_type):
+            raise LookupError(f"Expected the id of a study. Received {study_id!r}.")
 
 
-def insert_artifact(
+def insert_artifacts(
     connection: sa.Connection,
     study_id: str,
-    name: str,
-    data: bytes,
+    files: Mapping[str, bytes],
     media_type: str = "application/octet-stream",
-) -> None:
-    """Keep a file in a transaction of the caller's.
+) -> int:
+    """Keep files, by name, in a transaction of the caller's, who has locked nothing yet.
+
+    They go in one statement: nothing is locked until all of their bytes are there. It locks the
+    study first, as `studies.delete` does.
+
+    Returns:
+        How many were kept: all of them, or none where there is no such study.
 
     Raises:
         ValueError: More bytes than the database takes.
     """
-    if len(data) > MAX_BYTES:
+    if not files:
+        return 0
+    if (size := sum(map(len, files.values()))) > MAX_BYTES:
         raise ValueError(
-            f"Expected an artifact of at most {MAX_BYTES // 2**20} MiB. Received {name} with "
-            f"{len(data) // 2**20} MiB."
+            f"Expected artifacts of at most {MAX_BYTES // 2**20} MiB. Received "
+            f"{', '.join(files)} with {size // 2**20} MiB."
         )
-    content = {"media_type": media_type, "bytes": data, "size": len(data)}
-    connection.execute(
-        postgresql.insert(tables.artifact)
-        .values(study=study_id, name=name, **content)
-        .on_conflict_do_update(
-            index_elements=["study", "name"],
-            set_={**content, "created_at": sa.func.now()},
-        )
+    # By name, as everybody does who locks several.
+    rows = [(name, data, len(data)) for name, data in sorted(files.items())]
+    given = sa.values(
+        *(sa.column(name, tables.artifact.c[name].type) for name in ("name", "bytes", "size")),
+        name="given",
+    ).data(rows)
+    kept = (
+        sa.select(tables.study.c.id, given, sa.literal(media_type))
+        .select_from(tables.study.join(given, sa.true()))
+        .where(tables.study.c.id == study_id)
+        .with_for_update(key_share=True, read=True, of=tables.study)
     )
+    insert = postgresql.insert(tables.artifact).from_select(
+        ["study", "name", "bytes", "size", "media_type"], kept
+    )
+    replaced = {name: insert.excluded[name] for name in ("media_type", "bytes", "size")}
+    kept_or_replaced = insert.on_conflict_do_update(
+        index_elements=["study", "name"], set_={**replaced, "created_at": sa.func.now()}
+    )
+    return bulk.insert(connection, kept_or_replaced)
 
 
 def get(storage: Storage, study_id: str, name: str) -> bytes:

@@ -74,7 +74,7 @@ def claim(
     taker = Taker(owner=owner, token=token or uuid.uuid4(), lease=lease)
     taken, study = None, standing
     if token is not None and again:
-        taken = _taken(storage, taker)
+        taken = _taken(storage, study_id, taker)
     if taken is None and study is None:
         taken, study = _take_over(storage, study_id, taker)
     if taken is None:
@@ -85,13 +85,21 @@ def claim(
     return taken or _take_finish(storage, study_id, taker)
 
 
-def _taken(storage: Storage, taker: Taker) -> Lease | None:
-    """Return the open lease that was taken with this token, if any."""
-    query = sa.select(*LEASE_COLUMNS).where(
-        tables.lease.c.token == taker.token, tables.lease.c.ended_at.is_(None)
-    )
+def _taken(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
+    """Return the open lease that was taken with this token, if any.
+
+    The COMMIT of an earlier try may still be under way. Such a try has locked the study, or what
+    was left behind in it: whoever holds one of these is waited for.
+    """
+    lease = tables.lease.c
+    open_ones = sa.and_(lease.study == study_id, lease.ended_at.is_(None))
     with storage.transaction() as connection:
-        row = connection.execute(query).one_or_none()
+        lock_if_there(connection, study_id)
+        left_behind = sa.select(lease.id).where(open_ones, _may_take(taker)).order_by(lease.id)
+        connection.execute(left_behind.with_for_update())
+        # By itself, as a statement sees what was committed before it began.
+        mine = sa.select(*LEASE_COLUMNS).where(open_ones, lease.token == taker.token)
+        row = connection.execute(mine).one_or_none()
     return None if row is None else to_lease(row)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from storage import tables
+from storage import bulk, tables
 from storage.connection import Storage
 from storage.rows import NOW
 
@@ -60,10 +60,11 @@ def put(storage: Storage, data: bytes, name: str) -> str:
     again = sa.update(tables.dataset).where(tables.dataset.c.sha256 == sha256).values(waits)
     with storage.transaction() as connection:
         if not connection.execute(again).rowcount:
-            connection.execute(
+            bulk.insert(
+                connection,
                 postgresql.insert(tables.dataset)
                 .values(sha256=sha256, name=name, bytes=data, size=len(data), **waits)
-                .on_conflict_do_update(index_elements=["sha256"], set_=waits)
+                .on_conflict_do_update(index_elements=["sha256"], set_=waits),
             )
     return sha256
 

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import events, tables
-from storage.artifacts import insert_artifact
+from storage.artifacts import insert_artifacts
 from storage.connection import Storage
 from storage.rows import Lease, Standing, change, lock_if_there, peek
 from storage.trials import end_lease
@@ -74,9 +74,11 @@ def finish(
         Whether this end stands. False where the lease is no longer the caller's.
 
     Raises:
-        ValueError: A file has more bytes than the database takes.
+        ValueError: More bytes of files than the database takes.
     """
     with storage.transaction() as connection:
+        # First: nobody should have to wait for the study while they are on their way.
+        insert_artifacts(connection, lease.study, files or {})
         study = lock_if_there(connection, lease.study)
         held = connection.execute(
             sa.select(tables.lease)
@@ -87,14 +89,11 @@ def finish(
             )
             .with_for_update()
         ).one_or_none()
-        if study is None or held is None:
-            return False
         done = "done" if outcome is not None else "failed"
-        if held.ended_at is not None:
-            return bool(held.outcome == done)
+        if study is None or held is None or held.ended_at is not None:
+            connection.rollback()  # The first end stands, with its files.
+            return held is not None and bool(held.outcome == done)
         end_lease(connection, held.id, done)
-        for name, data in (files or {}).items():
-            insert_artifact(connection, study.id, name, data)
         if look is not None:
             _insert_look(connection, study.id, look)
         if outcome is None:

@@ -207,12 +207,15 @@ def peek(connection: sa.Connection, study_id: str) -> Standing | None:
 
 
 def tick(connection: sa.Connection, study_id: str, lease: float) -> Standing | None:
-    """Count the time since the study was last worked at, lock it and return it.
+    """Count the time in which somebody was at a study since it last was, lock it and return it.
 
-    Of a longer silence one lease is counted: nobody was at it.
+    Without a live lease that is the time until its last one ended. Of a longer silence one lease is
+    counted.
     """
-    column = tables.study.c
-    silence = sa.func.extract("epoch", NOW - column.last_active_at)
+    column, of = tables.study.c, tables.lease.c
+    live = sa.exists().where(of.study == study_id, of.ended_at.is_(None), ~is_free())
+    last = sa.select(sa.func.max(of.ended_at)).where(of.study == study_id).scalar_subquery()
+    silence = sa.func.extract("epoch", sa.case((live, NOW), else_=last) - column.last_active_at)
     # LEAST and GREATEST pass over nulls: the first time there is no silence to count.
     counted = sa.func.greatest(sa.func.least(sa.func.coalesce(silence, 0), lease), 0)
     row = connection.execute(

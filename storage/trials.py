@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 
 from storage import events, optuna_rows, tables
+from storage.artifacts import insert_artifacts
 from storage.connection import JoinedOptuna, Storage
 from storage.optuna_rows import State
 from storage.rows import OPEN, Lease, StudyRow
@@ -85,8 +86,9 @@ def end(
     state: State,
     value: float | None = None,
     attributes: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> bool:
-    """End a trial, once: its attributes, its state and value, its lease.
+    """End a trial, once: its attributes, its state and value, its files, its lease.
 
     Args:
         storage: Where the study is.
@@ -94,6 +96,7 @@ def end(
         state: What became of it; only "failed" of one that never began.
         value: The score of a complete trial, the last rung's of a pruned one.
         attributes: User attributes to keep with it, JSON.
+        files: Artifacts that belong to it, by name; kept if this end stands.
 
     Returns:
         Whether this end stands. False where the lease was taken over or the trial had ended
@@ -101,8 +104,8 @@ def end(
         is true again.
 
     Raises:
-        ValueError: A complete trial without a value, a value that is not a number, or a trial that
-            has not begun.
+        ValueError: A complete trial without a value, a value that is not a number, a trial that
+            has not begun, or more bytes than the database takes.
     """
     if value is None and state == "complete":
         raise ValueError("Expected the value of a complete trial. Received none.")
@@ -110,11 +113,13 @@ def end(
         raise ValueError("Expected a number as value. Received nan: end the trial as pruned.")
     try:
         with storage.transaction() as connection:
+            # First: nobody should have to wait for the lease while they are on their way.
+            insert_artifacts(connection, lease.study, files or {})
             held = _hold(connection, lease)
-            if held is None:
-                return False
-            if held.ended_at is not None:
-                return _is_repeated(connection, held, state, value)
+            if held is None or held.ended_at is not None:
+                stands = held is not None and _is_repeated(connection, held, state, value)
+                connection.rollback()  # The first end stands, with its files.
+                return stands
             if held.trial_id is None and state != "failed":
                 raise ValueError(_not_begun(lease))
             close(connection, held, state=state, value=value, attributes=attributes or {})

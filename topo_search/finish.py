@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.objective import Final, Finish, Outcome
 from storage import artifacts, datasets, finishing
@@ -94,25 +94,35 @@ def weights_of(number: int) -> str:
     return f"weights/{number}"
 
 
-def keep_weights(served: ServedStudy, number: int, outcome: Outcome) -> None:
-    """Store a complete trial's weights if it is among the study's best, and drop the others'.
+def weights_to_keep(served: ServedStudy, number: int, outcome: Outcome) -> dict[str, bytes]:
+    """Return a complete trial's weights as a file, if it will be among the study's best.
 
     Only a user's own objective gives any: the built-in one's winner is trained once more.
     """
-    if outcome.weights is None:
-        return
+    if not outcome.weights:
+        return {}
     if len(outcome.weights) > datasets.MAX_BYTES:
         logger.warning("The weights of trial %d are too many to be kept.", number)
-        return
+        return {}
+    said = {**outcome.metrics, **outcome.attributes}
+    ending = create_trial(value=outcome.value, user_attrs=said)
+    ending.number = number
+    try:
+        trials = [*served.study.get_trials(deepcopy=False), ending]
+    except LookupError:
+        return {}  # The study was deleted meanwhile.
+    best = ranked(trials, served.plan["direction"])[:KEPT_WEIGHTS]
+    return {weights_of(number): outcome.weights} if ending in best else {}
+
+
+def drop_weights(served: ServedStudy) -> None:
+    """Delete the weights of trials that are no longer among the study's best."""
     try:
         trials = ranked(served.study.get_trials(deepcopy=False), served.plan["direction"])
-        names = [weights_of(trial.number) for trial in trials]
-        name = weights_of(number)
-        if name in names[:KEPT_WEIGHTS]:
-            artifacts.put(served.storage, served.row.id, name, outcome.weights)
-            artifacts.keep_best(served.storage, served.row.id, names, KEPT_WEIGHTS)
     except LookupError:
         return  # The study was deleted meanwhile.
+    names = [weights_of(trial.number) for trial in trials]
+    artifacts.keep_best(served.storage, served.row.id, names, KEPT_WEIGHTS)
 
 
 def is_time_up(served: ServedStudy) -> bool:

@@ -19,6 +19,11 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub(lambda found: ascii(found.group())[1:-1], text)
 
 
+def in_a_line(error: BaseException) -> str:
+    """Return what an error says, in one line that PostgreSQL can keep."""
+    return storable(f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")[:500])
+
+
 def checked(outcome: object) -> Outcome:
     """Return what an objective returned as plain numbers, JSON and bytes, which can be kept.
 

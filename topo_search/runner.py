@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,7 +35,8 @@ class TrialRunner:
         """
         self.retry, self.storage, self.refuse = retry, retry.storage, refuse
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
-        self._at_hand: Held | None = None  # What is being handed out, or delivered.
+        # What is being handed out, or delivered; what the worker ends by stays here.
+        self._at_hand: Held | None = None
         self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
         self.slots_lost = 0  # Slots that died at work.
         self.leases_lost = 0  # To others, or ended by them, as with their study.
@@ -58,12 +58,12 @@ class TrialRunner:
 
     def start(self, slot: Slot, held: Held) -> None:
         """Hand a leased trial, or the finishing of a study, to a slot."""
+        self._at_hand = held
         try:
-            with self._having(held):
-                if held.lease.kind == "finish":
-                    self._start_finish(slot, held)
-                else:
-                    self._start_trial(slot, held)
+            if held.lease.kind == "finish":
+                self._start_finish(slot, held)
+            else:
+                self._start_trial(slot, held)
         except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
             self.retry(partial(leases.release, self.storage, held.lease))
         except (LookupError, TypeError, ValueError, OSError) as error:
@@ -74,14 +74,7 @@ class TrialRunner:
             self.retry(partial(leases.release, self.storage, held.lease, reason=str(error)))
             reason = f"cannot be served here now: {error}"
             self.refuse(held.lease.study, reason)
-
-    @contextmanager
-    def _having(self, held: Held) -> Iterator[None]:
-        self._at_hand = held
-        try:
-            yield
-        finally:
-            self._at_hand = None
+        self._at_hand = None
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
         assignment = self.retry(partial(held.served.assignment, held.lease))
@@ -110,9 +103,9 @@ class TrialRunner:
             go_on(slot)
         if held is None:
             return
+        self._at_hand = held
         try:
-            with self._having(held):
-                self._act(slot, held, message, spent)
+            self._act(slot, held, message, spent)
         except (TypeError, ValueError) as error:
             # Whoever took this trial over would not fare better: it is its own fault.
             if isinstance(message, Reported):
@@ -120,6 +113,7 @@ class TrialRunner:
             reason = storable(f"what it said cannot be kept: {error}")
             logger.error("%s: %s", held, reason, exc_info=True, extra=held.about)
             self._fail(held, reason, None, spent)
+        self._at_hand = None
 
     def _act(
         self, slot: Slot, held: Held, message: Reported | Ended | Died, spent: dict[str, Any]
@@ -136,9 +130,7 @@ class TrialRunner:
                 self.slots_lost += 1
                 self._hand_back(held, message, spent)
             case Ended(result=Outcome() as outcome):
-                attributes = {**outcome.metrics, **outcome.attributes}
-                if self._end(held, "complete", outcome.value, attributes) and outcome.weights:
-                    self.retry(partial(finish.keep_weights, held.served, held.number, outcome))
+                self._complete(held, outcome)
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(diverged=True) if held.lease.kind == "trial":
@@ -161,12 +153,24 @@ class TrialRunner:
         attributes = {"reason": reason, "epochs": slot.step, "seconds": slot.seconds}
         self._end(held, "pruned", slot.value if slot.step else None, attributes)
 
+    def _complete(self, held: Held, outcome: Outcome) -> None:
+        """End a trial with its score, and with its weights if it is among the best."""
+        attributes = {**outcome.metrics, **outcome.attributes}
+        files = self.retry(partial(finish.weights_to_keep, held.served, held.number, outcome))
+        if self._end(held, "complete", outcome.value, attributes, files) and files:
+            self.retry(partial(finish.drop_weights, held.served))
+
     def _end(
-        self, held: Held, state: State, value: float | None, attributes: dict[str, Any]
+        self,
+        held: Held,
+        state: State,
+        value: float | None,
+        attributes: dict[str, Any],
+        files: dict[str, bytes] | None = None,
     ) -> bool:
         """Deliver how a trial ended; the first end stands. Returns whether this one does."""
         end = partial(trials.end, self.storage, held.lease, state=state, value=value)
-        stands = self.retry(partial(end, attributes=attributes))
+        stands = self.retry(partial(end, attributes=attributes, files=files))
         if stands:
             self.outcomes[state] += 1
             what = attributes.get("reason") or (value if value is None else f"{value:.6g}")

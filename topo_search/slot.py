@@ -25,7 +25,7 @@ from objectives.objective import (
 )
 from objectives.rungs import next_rung
 from topo_search.forking import ignore_signals
-from topo_search.outcomes import checked, storable
+from topo_search.outcomes import checked, in_a_line, storable
 
 LAST_STEP = 2**31 - 1  # What PostgreSQL keeps as an integer.
 NICENESS = 10  # Of 19; a ninth of the share of a core that others have who want it.
@@ -106,9 +106,8 @@ def work(message: Assignment | Finish, connection: Connection) -> Ended:
     except Diverged:
         return Ended(trial=trial, diverged=True, step=reports.step)
     except Exception as error:  # Whatever an objective raises is that trial's failure.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")[:500]
         told = storable(traceback.format_exc()[-20_000:])
-        return Ended(trial=trial, reason=storable(reason), traceback=told, step=reports.step)
+        return Ended(trial=trial, reason=in_a_line(error), traceback=told, step=reports.step)
 
 
 class Reports:

@@ -15,6 +15,7 @@ from topo_search import finish
 from topo_search.heartbeat import Heartbeat
 from topo_search.liveness import Liveness
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
+from topo_search.outcomes import in_a_line
 from topo_search.pool import Pool, Slot
 from topo_search.retries import Retries
 from topo_search.runner import TrialRunner
@@ -101,25 +102,34 @@ class Worker:
         """Serve until idle, drained or stopped; SIGINT and SIGTERM drain, a second one stops."""
         with asked_to_end(self.drain) as self.asked, self.liveness.shared(), self.pool:
             logger.info("Worker %s serves with %d slots.", self.name, self.count)
+            failure: Exception | None = None
             try:
-                self.liveness.reap()
-                self.liveness.join()
-                while not self._through():
-                    self.turned_at = time.monotonic()
-                    self._tell()
-                    self._renew()  # First: others take what has run out, as does this one.
-                    self._hand_out()
-                    for slot, message in self.pool.messages(TICK, self.listener.sources):
-                        self.runner.take(slot, message, self._go_on)
-                        if not isinstance(message, Reported):  # It may want more, or be the last.
-                            self._due["poll"] = 0.0
-                    if self.listener.heard():
-                        self._due["poll"] = 0.0
-                    self._watch()
-                    self._tidy()
-                    self._show()
+                self._serve()
+            except StorageError:
+                raise  # What it was at is not to blame.
+            except Exception as error:
+                failure = error
+                raise
             finally:
-                self._leave()
+                self._leave(failure)
+
+    def _serve(self) -> None:
+        self.liveness.reap()
+        self.liveness.join()
+        while not self._through():
+            self.turned_at = time.monotonic()
+            self._tell()
+            self._renew()  # First: others take what has run out, as does this one.
+            self._hand_out()
+            for slot, message in self.pool.messages(TICK, self.listener.sources):
+                self.runner.take(slot, message, self._go_on)
+                if not isinstance(message, Reported):  # It may want more, or be the last.
+                    self._due["poll"] = 0.0
+            if self.listener.heard():
+                self._due["poll"] = 0.0
+            self._watch()
+            self._tidy()
+            self._show()
 
     def drain(self) -> None:
         """Take nothing new and let running trials end; called again, stop at once."""
@@ -249,12 +259,20 @@ class Worker:
         except (OSError, StorageError) as error:
             logger.warning("Datasets that were deleted may lie here still: %s", error)
 
-    def _leave(self) -> None:
-        """Hand back at once what was not trained to its end."""
+    def _leave(self, failure: Exception | None) -> None:
+        """Hand back at once what was not trained to its end.
+
+        What it had begun counts as an attempt where it ends by a failure: it may be due to that.
+        """
+        reason = "its worker was stopped"
+        if failure is not None:
+            reason = f"its worker failed: {in_a_line(failure)}"
+        begun = {held.lease.id: held for held in self.runner.leased}
         owing = False
-        for held in [*self.held.values(), *([self.ahead] if self.ahead else [])]:
+        for held in [*begun.values(), *([self.ahead] if self.ahead else [])]:
+            spent = failure is not None and held.lease.id in begun
             try:
-                leases.release(self.storage, held.lease, reason="its worker was stopped")
+                leases.release(self.storage, held.lease, spent=spent, reason=reason)
             except StorageError as error:
                 # Then it is taken over when the lease has run out; to ask for the next would take
                 # as long, and whoever stops this worker waits.

@@ -51,6 +51,12 @@ def quick(assignment: Assignment, report: Report) -> Outcome:
     return Outcome(value=x, metrics={"loss": 1 / (1 + x)}, attributes=attributes)
 
 
+def weighs(assignment: Assignment, report: Report) -> Outcome:
+    """Score `x`, and give weights that say it."""
+    x = str(assignment.parameters["x"])
+    return Outcome(value=float(x), weights=x.encode())
+
+
 def gated(assignment: Assignment, report: Report) -> Outcome:
     """Report a quarter at the first step, then wait for the file `go` or `go-x`, and score x."""
     report(1, 0.25)
@@ -134,6 +140,7 @@ FATES: dict[str, Callable[[Assignment, Report], Outcome]] = {
     for function in (
         *(
             quick,
+            weighs,
             gated,
             gated_twice,
             bad_first,

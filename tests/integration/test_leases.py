@@ -31,7 +31,7 @@ from storage.connection import Storage, connect
 from storage.leases import release, renew
 from storage.offers import offers
 from storage.progress import progress_of
-from storage.rows import Drawn, Lease, StudyRow
+from storage.rows import Drawn, Lease, Standing, StudyRow, peek
 
 
 def test_units_are_claimed_in_order_with_the_parameters_drawn_for_them(storage: Storage) -> None:
@@ -357,6 +357,69 @@ def test_the_time_between_two_renewals_counts(storage: Storage) -> None:
     renew(storage, [lease])
     spent = studies.get(storage, study.id).spent_seconds
     assert 20.0 <= spent < 60.0
+
+
+def _set_back(storage: Storage, seconds: float) -> None:
+    """Let everything that was noted of time have happened so many seconds earlier."""
+    ago = sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    study, lease = tables.study.c, tables.lease.c
+    with storage.transaction() as connection:
+        connection.execute(
+            sa.update(tables.study).values(last_active_at=study.last_active_at - ago)
+        )
+        connection.execute(
+            sa.update(tables.lease).values(
+                **{
+                    name: lease[name] - ago
+                    for name in ("taken_at", "renewed_at", "expires_at", "ended_at")
+                }
+            )
+        )
+
+
+def test_of_time_in_which_nobody_is_at_a_study_none_is_counted(storage: Storage) -> None:
+    study = make_study(storage, seconds=1000.0)
+    first = begun(storage, study)
+    _set_back(storage, 10.0)
+    trials.end(storage, first, state="complete", value=1.0)
+    _set_back(storage, 40.0)  # Meanwhile its worker is at another study.
+    claimed(storage, study)
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(10.0, abs=5.0)
+
+
+def test_what_its_last_worker_had_counted_is_not_counted_again(storage: Storage) -> None:
+    study = make_study(storage, seconds=1000.0)
+    first, second = begun(storage, study), begun(storage, study)
+    trials.end(storage, first, state="complete", value=1.0)
+    _set_back(storage, 10.0)
+    renew(storage, [second])
+    release(storage, second)
+    _set_back(storage, 40.0)
+    claimed(storage, study, standing=peeked(storage, study))
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(10.0, abs=5.0)
+
+
+def test_while_one_worker_is_at_a_study_its_time_counts_for_all(storage: Storage) -> None:
+    study = make_study(storage, seconds=1000.0)
+    first = begun(storage, study, "a")
+    begun(storage, study, "b")
+    trials.end(storage, first, state="complete", value=1.0)
+    _set_back(storage, 20.0)
+    claimed(storage, study, "a")
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(20.0, abs=5.0)
+
+
+def test_who_vanished_is_not_at_a_study_any_more(storage: Storage) -> None:
+    study = make_study(storage, seconds=1000.0)
+    let_expire(storage, begun(storage, study).id)
+    _set_back(storage, 40.0)
+    claimed(storage, study, "b", standing=peeked(storage, study))
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(0.0, abs=5.0)
+
+
+def peeked(storage: Storage, study: StudyRow) -> Standing | None:
+    with storage.transaction() as connection:
+        return peek(connection, study.id)
 
 
 def test_finishing_is_handed_out_once_all_trials_have_ended(storage: Storage) -> None:

@@ -18,10 +18,11 @@ from stored_studies import (
     optuna_trials,
     run_to_the_end,
     take_over,
+    waits_for_a_lock,
 )
 
+from storage import artifacts, datasets, finishing, removal, studies, tables, trials
 from storage import connection as connection_module
-from storage import datasets, finishing, removal, studies, tables, trials
 from storage.check import violations
 from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage, connect
@@ -29,7 +30,7 @@ from storage.errors import StorageError
 from storage.finishing import Look
 from storage.leases import renew
 from storage.progress import Progress, progress_of
-from storage.rows import Lease
+from storage.rows import Lease, lock
 from storage.studies import StudyRow
 
 
@@ -363,10 +364,29 @@ def test_a_finishing_that_was_taken_over_meanwhile_is_refused(storage: Storage) 
     study = make_study(storage, trials=1)
     late = _finishing(storage, study)
     taken = take_over(storage, study, late)
-    assert not finishing.finish(storage, late, {"by": "a"}, look=Look(purpose="finish"))
+    files = {"network.keras": b"a"}
+    assert not finishing.finish(
+        storage, late, {"by": "a"}, look=Look(purpose="finish"), files=files
+    )
+    assert artifacts.list_artifacts(storage, study.id) == []
     assert finishing.looks(storage, study.id) == []
     assert finishing.finish(storage, taken, {"by": "b"})
     assert studies.get(storage, study.id).outcome == {"by": "b"}
+
+
+def test_a_study_can_be_deleted_while_it_is_finished_anew(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    files = {"network.keras": b"first", "reading.json": b"first"}
+    assert finishing.finish(storage, _finishing(storage, study), {}, files=files)
+    studies.resume(storage, study.id, trials=1)
+    lease = _finishing(storage, study)
+    with ThreadPoolExecutor(1) as pool:
+        with storage.transaction() as connection:
+            row = lock(connection, study.id, to_delete=True)
+            ended = pool.submit(finishing.finish, storage, lease, {}, files=files)
+            assert waits_for_a_lock(connection, ended)
+            studies.delete_locked(connection, row)  # Which waits for nobody who waits for it.
+        assert not ended.result()
 
 
 def test_cancelling_amid_busy_workers_leaves_nothing_open(

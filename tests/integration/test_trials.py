@@ -2,6 +2,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,12 +22,13 @@ from stored_studies import (
     waits_for_a_lock,
 )
 
-from storage import finishing, optuna_rows, tables, trials
+from storage import artifacts, finishing, optuna_rows, studies, tables, trials
 from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage
 from storage.errors import StorageError
 from storage.leases import release
 from storage.optuna_rows import State
+from storage.rows import lock
 from topo_search.outcomes import OURS
 
 
@@ -217,6 +219,34 @@ def test_the_first_end_stands(storage: Storage) -> None:
     assert not trials.end(storage, lease, state="failed")
     [trial] = optuna_trials(storage, study)
     assert (trial.value, "late" in trial.user_attrs) == (0.5, False)
+
+
+def test_files_are_kept_with_the_end_that_stands_and_with_no_other(storage: Storage) -> None:
+    study = make_study(storage, trials=1)
+    late = begun(storage, study, "a")
+    taken = take_over(storage, study, late, "b")
+    complete: dict[str, Any] = {"state": "complete", "value": 0.5}
+    assert not trials.end(storage, late, **complete, files={"weights/0": b"late"})
+    assert artifacts.list_artifacts(storage, study.id) == []
+    for _ in range(2):  # As after an answer that was lost.
+        assert trials.end(storage, taken, **complete, files={"weights/0": b"kept"})
+    assert not trials.end(storage, taken, state="pruned", files={"weights/0": b"another"})
+    assert artifacts.get(storage, study.id, "weights/0") == b"kept"
+
+
+def test_files_of_a_trial_whose_study_is_deleted_meanwhile_go_with_it(storage: Storage) -> None:
+    study = make_study(storage)
+    lease = begun(storage, study)
+    with ThreadPoolExecutor(1) as pool:
+        with storage.transaction() as connection:
+            row = lock(connection, study.id, to_delete=True)
+            files = {"weights/0": b"late"}
+            end = partial(trials.end, state="complete", value=0.5, files=files)
+            ended = pool.submit(end, storage, lease)
+            assert waits_for_a_lock(connection, ended)
+            studies.delete_locked(connection, row)
+        assert not ended.result()
+    assert artifacts.list_artifacts(storage, study.id) == []
 
 
 def test_a_trial_ended_by_other_means_keeps_that_end_and_heals_its_lease(

@@ -25,10 +25,11 @@ from stories import (
 
 from objectives.sizes import Sizes, count_weights
 from objectives.space import Space
-from storage import claiming, datasets, events, studies, tables, trials
+from storage import artifacts, claiming, datasets, events, studies, tables, trials
 from storage.connection import Storage
-from storage.rows import Lease, StudyRow
+from storage.rows import Drawn, Lease, StudyRow
 from topo_search import forking, pool
+from topo_search.serving import ServedStudy
 from topo_search.slot import NICENESS
 from topo_search.study import Options, tabular_plan
 from topo_search.worker import Worker
@@ -177,6 +178,38 @@ def test_a_trial_that_says_what_cannot_be_kept_is_failed_and_the_worker_goes_on(
         None,
     ]
     assert f"Trial 0 of study {study.id}: {reasons[0]}" in caplog.text
+
+
+def kept_weights(storage: Storage, study: StudyRow) -> dict[str, bytes]:
+    names = [kept.name for kept in artifacts.list_artifacts(storage, study.id)]
+    return {name: artifacts.get(storage, study.id, name) for name in names}
+
+
+def draws(monkeypatch: pytest.MonkeyPatch, *x: int) -> None:
+    """Let unit N have the Nth of these as its parameter."""
+    drawn = [Drawn(parameters={"x": one}, seed=1) for one in x]
+    monkeypatch.setattr(ServedStudy, "draw", lambda _, unit: drawn[unit])
+
+
+def test_the_weights_of_the_best_trials_are_kept(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage, folder, trials=6, fates={"rest": "weighs"})
+    draws(monkeypatch, 1, 8, 6, 9, 7, 2)
+    serve()
+    assert kept_weights(storage, study) == {"weights/1": b"8", "weights/3": b"9", "weights/4": b"7"}
+
+
+def test_weights_that_are_too_many_cost_a_trial_nothing_else(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage, folder, trials=2, fates={"rest": "weighs"})
+    draws(monkeypatch, 123, 7)
+    for module in (datasets, artifacts):
+        monkeypatch.setattr(module, "MAX_BYTES", 2)
+    serve()
+    assert fates(storage, study) == ["COMPLETE"] * 2
+    assert kept_weights(storage, study) == {"weights/1": b"7"}
 
 
 def test_a_trial_that_diverges_is_pruned(storage: Storage, folder: Path, serve: Serve) -> None:

@@ -38,7 +38,7 @@ from objectives.space import Space
 from storage import claiming, leases, studies, tables, trials, workers
 from storage.connection import Storage
 from storage.errors import StorageError
-from storage.rows import Drawn
+from storage.rows import Drawn, Lease
 from topo_search import pool, retries, scheduler, worker
 from topo_search.live import View
 from topo_search.serving import ServedStudy
@@ -252,6 +252,39 @@ def test_what_is_left_behind_is_taken_over_once_its_owner_had_time_to_come_back(
         *(has_noticed, outage.ends, the_other_vanishes, ours_is_through, time_passes),
     )
     assert fates(storage, study) == ["COMPLETE"] * 2
+
+
+@pytest.mark.parametrize("step", ["begin", "end"])
+def test_a_trial_that_ends_its_worker_is_given_up_after_three_of_them(
+    storage: Storage,
+    folder: Path,
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    study = make_study(storage, folder, trials=2)
+    real = getattr(trials, step)
+
+    def bound(of: Storage, lease: Lease, *how: Any, **more: Any) -> Any:
+        if lease.unit == 0:
+            raise RuntimeError("unforeseen")
+        return real(of, lease, *how, **more)
+
+    monkeypatch.setattr(trials, step, bound)
+    for attempt in range(1, 4):
+        with pytest.raises(RuntimeError, match="unforeseen"):
+            serve()
+        leases_left = open_leases(storage, study.id)
+        assert [(one.owner, one.attempt) for one in leases_left if one.unit == 0] == [
+            (None, attempt)
+        ]
+        assert all(one.attempt == 0 for one in leases_left if one.unit)  # Claimed ahead, not begun.
+    serve()
+    assert sorted(fates(storage, study)) == ["COMPLETE", "FAIL"]
+    (failed,) = [one for one in optuna_trials(storage, study) if one.state is TrialState.FAIL]
+    why = "gave up after 3 attempts: its worker failed: RuntimeError: unforeseen"
+    assert failed.user_attrs["reason"] == why
+    assert open_leases(storage) == []
 
 
 # Leaving.

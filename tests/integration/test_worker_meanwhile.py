@@ -300,5 +300,5 @@ def test_a_network_too_large_to_be_kept_pauses_the_study_with_the_reason(
     serve()
     row = studies.get(storage, study.id)
     assert row.state == "paused" and row.reason is not None
-    assert row.reason.startswith("finishing failed: Expected an artifact of at most")
+    assert row.reason.startswith("finishing failed: Expected artifacts of at most")
     assert not finishing.looks(storage, study.id)

@@ -3,7 +3,8 @@
 A program: `fleet_walk.py URL KIND`. A life is that of the real `Worker`, with an objective that is
 called in its own process instead of in a slot, so that a life takes a moment. It takes over a trial
 left behind by another, and one that was lost before it was drawn, claims the third and last, and
-finishes the study. A step is a statement or a COMMIT. KIND says what breaks, and when:
+finishes the study. Each of its trials gives weights, which are to be kept. A step is a statement or
+a COMMIT. KIND says what breaks, and when:
 
     killed-before    the process ends at once, before a statement or COMMIT of a change
     killed-after     the process ends at once, when a COMMIT has come through
@@ -40,7 +41,7 @@ from fleet_harness import LEASE, TREE
 from fleet_objectives import score
 
 from objectives.objective import Assignment, Outcome
-from storage import claiming, tables, trials
+from storage import artifacts, claiming, tables, trials
 from storage.connection import Storage, connect
 from storage.rows import StudyRow, Taker, peek
 from topo_search import retries, worker
@@ -291,6 +292,7 @@ def _outcome(
         seen = exact(storage, study.id)
         attempts = [trial.attempts for trial in seen]
         as_drawn = all(trial.value == score(trial.parameters, trial.seed) for trial in seen)
+        assert weights(storage, study) == {f"weights/{trial.number}" for trial in seen}
     except AssertionError as error:
         wrong = f"{error}\n{traceback.format_exc()}"
     return Broken(
@@ -302,6 +304,11 @@ def _outcome(
         values_as_drawn=as_drawn,
         wrong=wrong,
     )
+
+
+def weights(storage: Storage, study: StudyRow) -> set[str]:
+    """Return what is kept of a study's trials, all of which are among its best."""
+    return {kept.name for kept in artifacts.list_artifacts(storage, study.id)}
 
 
 def main(url: str, kind: str) -> None:

@@ -18,7 +18,7 @@ WALKED = {
     "report": {"trials.report"},
     "take over": {"claiming._take_over"},
     "end": {"trials.end"},
-    "finish": {"claiming._take_finish", "finish.keep_weights", "finishing.finish"},
+    "finish": {"claiming._take_finish", "finishing.finish"},
 }
 LEAST_STEPS = {"killed-before": 20, "killed-after": 10, "broken-before": 60, "broken-after": 20}
 
