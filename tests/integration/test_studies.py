@@ -385,7 +385,9 @@ def test_a_study_can_be_deleted_while_it_is_finished_anew(storage: Storage) -> N
             row = lock(connection, study.id, to_delete=True)
             ended = pool.submit(finishing.finish, storage, lease, {}, files=files)
             assert waits_for_a_lock(connection, ended)
-            studies.delete_locked(connection, row)  # Which waits for nobody who waits for it.
+            removal._delete_optuna_study(
+                connection, row.optuna_study_id
+            )  # Which waits for nobody who waits for it.
         assert not ended.result()
 
 

@@ -22,7 +22,7 @@ from stored_studies import (
     waits_for_a_lock,
 )
 
-from storage import artifacts, finishing, optuna_rows, studies, tables, trials
+from storage import artifacts, finishing, optuna_rows, removal, tables, trials
 from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage
 from storage.errors import StorageError
@@ -244,7 +244,7 @@ def test_files_of_a_trial_whose_study_is_deleted_meanwhile_go_with_it(storage: S
             end = partial(trials.end, state="complete", value=0.5, files=files)
             ended = pool.submit(end, storage, lease)
             assert waits_for_a_lock(connection, ended)
-            studies.delete_locked(connection, row)
+            removal._delete_optuna_study(connection, row.optuna_study_id)
         assert not ended.result()
     assert artifacts.list_artifacts(storage, study.id) == []
 
