@@ -14,7 +14,6 @@ from objectives.checks import (
     column_warnings,
     doubts,
     missing_words,
-    row_warnings,
     target_warnings,
 )
 from objectives.columns import find_conventions, force, infer, values_of
@@ -31,6 +30,7 @@ from objectives.reading import (
     Reading,
     ReadingError,
 )
+from objectives.row_checks import row_warnings
 from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, choose_target, find_column, split_target
 
@@ -125,7 +125,7 @@ def read_table(
         missing=missing,
         encoding_given=overrides.encoding is not None,
     )
-    return _assemble(grid, columns, reading, warnings)
+    return _assemble(grid, columns, reading, warnings, to_split=True)
 
 
 def apply_reading(
@@ -266,7 +266,12 @@ def _cells(
 
 
 def _assemble(
-    grid: Grid, columns: tuple[Cells, ...], reading: Reading, warnings: list[str]
+    grid: Grid,
+    columns: tuple[Cells, ...],
+    reading: Reading,
+    warnings: list[str],
+    *,
+    to_split: bool = False,
 ) -> Table:
     """Return the table of a grid's columns, read as the reading says."""
     features = features_of(reading)
@@ -307,5 +312,8 @@ def _assemble(
         others=pd.DataFrame(others, index=index, copy=False),
         lines=grid.lines,
         dropped=grid.dropped,
-        warnings=(*warnings, *row_warnings(grid, columns)),
+        warnings=(
+            *warnings,
+            *row_warnings(grid, columns, reading.columns, to_split=to_split),
+        ),
     )

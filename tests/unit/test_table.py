@@ -540,3 +540,18 @@ def test_finding_many_columns_takes_time_in_proportion() -> None:
         return time.process_time() - begins
 
     assert seconds(find_columns, names, reading, ()) < 20 * seconds(features_of, reading)
+
+
+def test_a_key_does_not_hide_rows_that_are_equal() -> None:
+    rows = [f"K-{k:05d},{k % 40 * 1.5},{'xy'[k % 2]},new" for k in range(60)]
+    warnings = read_table("\n".join(["key,a,y,same", *rows]).encode()).warnings
+    assert [text for text in warnings if "equal" in text] == [
+        "Rows that equal an earlier row but for 'key': 20. They are kept; equal rows may fall into "
+        "training and test."
+    ]
+
+
+def test_rows_that_are_not_split_are_not_said_to_be() -> None:
+    data = ("a,y\n" + "1.5,x\n2.5,y\n" * 12).encode()
+    later = apply_reading(data, read_table(data).reading)
+    assert later.warnings == ("Rows that equal an earlier row: 22. They are kept.",)
