@@ -6,7 +6,7 @@ import re
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -188,11 +188,14 @@ def find_sentinels(numbers: Floats) -> tuple[float, ...]:
     return tuple(found)
 
 
-def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
-    """Return warnings about a target: small and large classes, columns that give it away alone."""
+def target_warnings(table: Table, target: Target, drop: Collection[str] = ()) -> tuple[str, ...]:
+    """Return warnings about a target: small and large classes, columns that give it away alone.
+
+    Columns to drop are not looked at.
+    """
     from objectives.target import split_target
 
-    examples = split_target(table, target)
+    examples = split_target(table, target, drop)
     warnings = []
     if examples.rows_dropped:
         warnings.append(

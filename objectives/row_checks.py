@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from objectives.grid import Grid
 from objectives.reading import ColumnRule
 
 if TYPE_CHECKING:
-    from objectives.target import Examples
+    from objectives.table import Table
+    from objectives.target import Examples, Target
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -52,17 +53,30 @@ def count_duplicates(columns: Iterable[Codes | Integers]) -> int:
     return 0 if rows is None else len(rows) - len(np.unique(rows))
 
 
-def count_equal(examples: Examples) -> int:
+def drop_warnings(table: Table, target: Target, drop: Collection[str]) -> list[str]:
+    """Return a warning where more rows are equal once columns are dropped."""
+    from objectives.target import split_target
+
+    every, kept = (_count_equal(split_target(table, target, names)) for names in ((), drop))
+    if kept <= every:
+        return []
+    return [
+        f"Rows that equal an earlier row but for what is left out: {kept}. They are kept; equal "
+        "rows may fall into training and test."
+    ]
+
+
+def _count_equal(examples: Examples) -> int:
     """Return how many examples equal an earlier one, in their target too."""
     columns = (examples.frame[feature.name] for feature in examples.features)
     codes = (pd.factorize(column)[0] for column in columns)
-    return count_duplicates((*codes, pd.factorize(examples.y)[0]))
+    return count_duplicates((pd.factorize(examples.y)[0], *codes))
 
 
 def count_shared(test: Examples, others: Examples) -> int:
     """Return how many test examples are among others, with the same target."""
-    hashes = [
+    mine, theirs = (
         pd.util.hash_pandas_object(part.frame, index=False).to_numpy() ^ pd.util.hash_array(part.y)
         for part in (test, others)
-    ]
-    return int(np.isin(*hashes).sum())
+    )
+    return int(np.isin(mine, theirs).sum())

@@ -12,7 +12,7 @@ from objectives import metrics, splits
 from objectives.checks import target_warnings
 from objectives.defaults import TableFacts
 from objectives.preprocessing import Layout
-from objectives.row_checks import count_shared
+from objectives.row_checks import count_shared, drop_warnings
 from objectives.space import Space, named_space
 from objectives.sweep import Sweep, swept
 from objectives.table import (
@@ -162,7 +162,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         told = _told_of_test_rows(options, table, target, drop, examples)
         rows, frame = len(examples.y), examples.frame
     else:
-        told = []
+        told = drop_warnings(table, target, drop) if drop else []
         rows, frame = _beside_a_share(options, target, examples)
     if rows < FEWEST_LEFT:
         raise ValueError(
@@ -201,7 +201,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
             {"name": column.name, "kind": column.kind, "missing": column.missing}
             for column in table.columns
         ],
-        "warnings": [*table.warnings, *target_warnings(table, target), *told],
+        "warnings": [*table.warnings, *target_warnings(table, target, drop), *told],
         "dropped": len(table.dropped),  # Rows left out as they could not be read.
         "dropped_rows": [
             {"line": row.line, "reason": row.reason} for row in table.dropped[:LISTED_ROWS]

@@ -45,3 +45,14 @@ def test_rows_of_a_test_file_that_the_table_has_too_are_counted() -> None:
     test = "\n".join([head, *new]).encode()
     told = tabular_plan(replace(OPTIONS, test_data=test))["warnings"]
     assert not any("in the table too" in text for text in told)
+
+
+def test_of_columns_left_out_nothing_is_said_but_what_their_lack_makes_equal() -> None:
+    lines = CSV.decode().splitlines()
+    rows = [f"{line},{'pq'[line.endswith('y')]},{k % 20}" for k, line in enumerate(lines[1:])]
+    options = replace(OPTIONS, data="\n".join([f"{lines[0]},copy,n", *rows]).encode())
+    told = tabular_plan(options)["warnings"]
+    assert any("--drop copy" in text for text in told)
+    assert not tabular_plan(replace(options, drop=("copy",)))["warnings"]
+    (told,) = tabular_plan(replace(options, drop=("copy", "b", "a")))["warnings"]
+    assert told.startswith("Rows that equal an earlier row but for what is left out: 40.")
