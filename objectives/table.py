@@ -14,9 +14,9 @@ from objectives.checks import (
     column_warnings,
     doubts,
     missing_words,
-    target_warnings,
 )
 from objectives.columns import find_conventions, force, infer, values_of
+from objectives.description import describe
 from objectives.encoding import without_end_mark
 from objectives.features import Feature, MissingColumnsError, features_of, find_columns
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
@@ -214,36 +214,6 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     """Return a DataFrame as the CSV bytes that `read_table` takes; its index is left out."""
     text: str = frame.to_csv(index=False)
     return text.encode()
-
-
-def describe(table: Table, target: Target | None = None) -> dict[str, Any]:
-    """Return what `inspect --json` prints: how the table was read, and warnings.
-
-    With a target the warnings include those about it.
-    """
-    reading = table.reading
-    about_target = target_warnings(table, target) if target is not None else ()
-    return {
-        "encoding": reading.encoding,
-        "separator": reading.separator,
-        "quote": reading.quote,
-        "skip": reading.skip,
-        "decimal": reading.decimal,
-        "header": reading.header,
-        "rows": len(table.labels),
-        "columns": [
-            {
-                "name": column.name,
-                "kind": column.kind,
-                "missing": column.missing,
-                "distinct": column.distinct,
-                "examples": list(column.examples),
-            }
-            for column in table.columns
-        ],
-        "dropped": [{"line": row.line, "reason": row.reason} for row in table.dropped],
-        "warnings": [*table.warnings, *about_target],
-    }
 
 
 def _family(encoding: str) -> str:

@@ -14,6 +14,7 @@ from objectives.defaults import TableFacts
 from objectives.preprocessing import Layout
 from objectives.row_checks import count_shared, drop_warnings
 from objectives.space import Space, named_space
+from objectives.split_checks import split_warnings
 from objectives.sweep import Sweep, swept
 from objectives.table import (
     Examples,
@@ -162,7 +163,9 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         told = _told_of_test_rows(options, table, target, drop, examples)
         rows, frame = len(examples.y), examples.frame
     else:
-        told = drop_warnings(table, target, drop) if drop else []
+        told = split_warnings(table, target, drop)
+        if drop:
+            told += drop_warnings(table, target, drop)
         rows, frame = _beside_a_share(options, target, examples)
     if rows < FEWEST_LEFT:
         raise ValueError(
