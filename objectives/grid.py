@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -13,21 +13,24 @@ from objectives.dialect import BLANKS, JUNK, closes, is_blank, parse
 from objectives.encoding import HEAD, open_text
 from objectives.margins import drop_notes, drop_units
 from objectives.memory import available_memory
+from objectives.ragged import (
+    Beside,
+    Ragged,
+    RaggedError,
+    Spans,
+    dropped_rows,
+)
 from objectives.reading import DroppedRow, LayoutError, ReadingError
 from objectives.shape import Shape
 
-RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
 CHUNK = 4096  # rows turned into columns at a time
 REPETITIVE = 0.5  # share of distinct cells up to which a column's equal cells are kept once
 CELL_BYTES = 56  # of a Python string, without its characters
 SLOT_BYTES = 28  # of a cell in the list, the frames and an index
 
+__all__ = ["Grid", "Integers", "RaggedError", "TooLargeError", "load"]
+
 Integers = np.ndarray[Any, np.dtype[np.int64]]
-Spans = list[tuple[int, int | None]]  # first line of a row, and of the next
-
-
-class RaggedError(LayoutError):
-    """Too many rows have another number of fields than the table."""
 
 
 class TooLargeError(ReadingError):
@@ -65,7 +68,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     store: list[Callable[[tuple[str, ...]], None]] = []
     lines: list[int] = []
     chunk: list[list[str]] = []
-    beside = _Beside()
+    beside = Beside()
     with open_text(data, shape.encoding) as text:
         parsed = parse(text, shape.separator, shape.quote, shape.skip)
         for line, row in _rows(parsed, shape, beside):
@@ -81,7 +84,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     _refuse_broken_quotes(data, shape, beside.spans)
     units = drop_units(columns, lines) if shape.header else []
     notes = drop_notes(columns, lines)
-    dropped = (*units, *_dropped(beside.ragged, beside.again, len(lines), width), *notes)
+    dropped = (*units, *dropped_rows(columns, lines, beside), *notes)
     if not lines:
         raise ReadingError("The table has no rows below its names. Expected at least one.")
     return Grid(
@@ -93,18 +96,8 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     )
 
 
-@dataclass
-class _Beside:
-    """What a text holds beside the rows of its table."""
-
-    ragged: list[tuple[int, int]] = field(default_factory=list)  # line, fields
-    again: list[int] = field(default_factory=list)  # lines that repeat the header
-    spans: Spans = field(default_factory=list)  # of rows of several lines, and of the last
-    blank: int = 0
-
-
 def _rows(
-    parsed: Iterator[tuple[int, list[str]]], shape: Shape, beside: _Beside
+    parsed: Iterator[tuple[int, list[str]]], shape: Shape, beside: Beside
 ) -> Iterator[tuple[int, list[str]]]:
     """Yield the line and the cells of every row of the table, and take note of all else."""
     width = len(shape.names)
@@ -121,7 +114,8 @@ def _rows(
                 beside.blank += 1
                 continue
             if len(row) != width and not (len(row) > width and is_blank(row[width:])):
-                beside.ragged.append((line, len(row)))
+                comment = row[0].lstrip().startswith("#")
+                beside.ragged.append(Ragged(line, len(row), comment))
                 continue
         if row[-1].strip(BLANKS).casefold() == end and _folded(row) == folded:
             beside.again.append(line)
@@ -155,26 +149,6 @@ def _storing(column: list[str], cells: tuple[str, ...]) -> Callable[[tuple[str, 
         return column.extend
     known: dict[str, str] = {}
     return lambda more: column.extend(map(known.setdefault, more, more))
-
-
-def _dropped(
-    ragged: list[tuple[int, int]], again: list[int], kept: int, width: int
-) -> tuple[DroppedRow, ...]:
-    """Return the rows that are dropped, or raise RaggedError where too many are ragged."""
-    dropped = tuple(
-        DroppedRow(line=line, reason=f"{fields} fields where {width} are expected")
-        for line, fields in ragged
-    )
-    if len(dropped) > RAGGED_SHARE * (kept + len(dropped)):
-        first = dropped[0]
-        others = ", and so on" if len(dropped) > 1 else ""
-        raise RaggedError(
-            f"Line {first.line} has {first.reason}{others}: {len(dropped)} of "
-            f"{kept + len(dropped)} rows, above the {RAGGED_SHARE:.0%} that may be dropped. "
-            "Repair or remove these rows, or say how they are to be read, with --separator, "
-            "--quote or --skip."
-        )
-    return dropped + tuple(DroppedRow(line=line, reason="repeats the header") for line in again)
 
 
 def _refuse_broken_quotes(data: bytes, shape: Shape, spans: Spans) -> None:

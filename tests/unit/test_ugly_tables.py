@@ -580,3 +580,33 @@ def test_one_row_in_a_hundred_may_be_ragged_and_no_more(kept: int, ragged: int, 
     table = read_table(csv_of("a,b,y", body=body))
     assert len(table.labels) == kept
     assert [row.line for row in table.dropped] == [7 + 20 * place for place in range(ragged)]
+
+
+@pytest.mark.parametrize("rows", [60, 15])
+@pytest.mark.parametrize("note", ["(50 rows)", "Last Updated: 2024-05-01", '"Source: a, b"'])
+def test_a_line_below_a_small_table_is_a_note_and_not_a_row(rows: int, note: str) -> None:
+    table = read_table(csv_of("a,b,y", body=BODY[:rows], below=("", note)))
+    assert len(table.labels) == rows and kinds_of(table)[:2] == ["numeric", "numeric"]
+    assert [(row.line, row.reason) for row in table.dropped] == [
+        (rows + 3, "holds one text, as a note")
+    ]
+    assert warned(table, "Rows left out (1)", "as a note")
+    later = apply_reading(csv_of("a,b", body=["1,2.5", "2,3.5"]), table.reading, optional=["y"])
+    assert len(later.labels) == 2
+
+
+def test_comments_amid_a_small_table_are_left_out_unless_rows_begin_so_too() -> None:
+    body = [*BODY[:20], "# recalibrated", *BODY[20:40], "# moved, and cleaned", *BODY[40:]]
+    table = read_table(csv_of("a,b,y", body=body))
+    assert len(table.labels) == len(BODY)
+    assert [row.line for row in table.dropped] == [22, 43]
+    assert warned(table, "Rows left out (2)", "line 22 (begins with #, as a comment)")
+    tags = [f"#{line}" for line in BODY]
+    with pytest.raises(RaggedError, match="Line 2 has 1 fields"):
+        read_table(csv_of("a,b,y", body=["# recalibrated", *tags]))
+
+
+def test_one_field_amid_the_rows_or_many_below_them_are_no_notes() -> None:
+    for body in ([*BODY[:20], "1", *BODY[20:]], [*BODY, *["1"] * 30]):
+        with pytest.raises(RaggedError, match="has 1 fields where 3 are expected"):
+            read_table(csv_of("a,b,y", body=body))

@@ -1,0 +1,76 @@
+"""Rows with another number of fields than the table: notes, comments, or broken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from objectives.reading import DroppedRow, LayoutError
+
+RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
+NOTES = 20  # lines below a table that may be notes
+
+Spans = list[tuple[int, int | None]]  # first line of a row, and of the next
+
+
+class RaggedError(LayoutError):
+    """Too many rows have another number of fields than the table."""
+
+
+class Ragged(NamedTuple):
+    """A row with another number of fields."""
+
+    line: int
+    fields: int
+    comment: bool = False  # begins with #
+
+
+@dataclass
+class Beside:
+    """What a text holds beside the rows of its table."""
+
+    ragged: list[Ragged] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)  # lines that repeat the header
+    spans: Spans = field(default_factory=list)  # of rows of several lines, and of the last
+    blank: int = 0
+
+
+def dropped_rows(
+    columns: list[list[str]], lines: list[int], beside: Beside
+) -> tuple[DroppedRow, ...]:
+    """Return the rows that are dropped, or raise RaggedError where too many are ragged."""
+    width, kept = len(columns), len(lines)
+    asides = _asides(columns, lines, beside)
+    dropped = tuple(
+        DroppedRow(line=row.line, reason=f"{row.fields} fields where {width} are expected")
+        for row in beside.ragged
+        if row.line not in asides
+    )
+    if len(dropped) > RAGGED_SHARE * (kept + len(dropped)):
+        first = dropped[0]
+        others = ", and so on" if len(dropped) > 1 else ""
+        raise RaggedError(
+            f"Line {first.line} has {first.reason}{others}: {len(dropped)} of "
+            f"{kept + len(dropped)} rows, above the {RAGGED_SHARE:.0%} that may be dropped. "
+            "Repair or remove these rows, or say how they are to be read, with --separator, "
+            "--quote or --skip."
+        )
+    return (
+        *dropped,
+        *(DroppedRow(line=line, reason=reason) for line, reason in asides.items()),
+        *(DroppedRow(line=line, reason="repeats the header") for line in beside.again),
+    )
+
+
+def _asides(columns: list[list[str]], lines: list[int], beside: Beside) -> dict[int, str]:
+    """Return why rows, by their lines, are none of the table: comments, and notes below it."""
+    asides: dict[int, str] = {}
+    comments = [row.line for row in beside.ragged if row.comment]
+    if comments and not any(cell.lstrip().startswith("#") for cell in columns[0]):
+        asides |= dict.fromkeys(comments, "begins with #, as a comment")
+    end = lines[-1] if lines else 0
+    below = [row for row in beside.ragged if row.line > end and row.line not in asides]
+    alone = len(columns) > 2 and all(row.fields == 1 for row in below)
+    if alone and len(below) <= NOTES:
+        asides |= {row.line: "holds one text, as a note" for row in below}
+    return asides
