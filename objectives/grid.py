@@ -19,6 +19,7 @@ from objectives.ragged import (
     RaggedError,
     Spans,
     dropped_rows,
+    settle_short,
 )
 from objectives.reading import DroppedRow, LayoutError, ReadingError
 from objectives.shape import Shape
@@ -46,10 +47,13 @@ class Grid:
     lines: Integers  # physical line on which each row begins
     dropped: tuple[DroppedRow, ...]
     blank: int  # rows that hold nothing; they are left out
+    short: tuple[int, ...] = ()  # lines of rows without their last cells, which are empty
 
 
 def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | None = None) -> Grid:
     """Return the cells of every row that has as many fields as the table has names.
+
+    A row may lack its last cells where they are likely to be empty.
 
     Args:
         data: the file.
@@ -82,6 +86,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     if chunk:
         _append(columns, chunk, store)
     _refuse_broken_quotes(data, shape, beside.spans)
+    short = settle_short(columns, lines, beside)
     units = drop_units(columns, lines) if shape.header else []
     notes = drop_notes(columns, lines)
     dropped = (*units, *dropped_rows(columns, lines, beside), *notes)
@@ -93,18 +98,22 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
         lines=np.array(lines, dtype=np.int64),
         dropped=dropped,
         blank=beside.blank,
+        short=short,
     )
 
 
 def _rows(
     parsed: Iterator[tuple[int, list[str]]], shape: Shape, beside: Beside
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line and the cells of every row of the table, and take note of all else."""
+    """Yield the line and the cells of every row of the table, and take note of all else.
+
+    Short rows are filled up; whether they may be shows when all have been read.
+    """
     width = len(shape.names)
     names = next(row for _, row in parsed if not is_blank(row)) if shape.header else [""]
     folded = _folded(names)
     end = folded[-1]
-    last = 0
+    last = place = 0
     for line, row in parsed:
         if last and line - last > 1:
             beside.spans.append((last, line))
@@ -115,12 +124,16 @@ def _rows(
                 continue
             if len(row) != width and not (len(row) > width and is_blank(row[width:])):
                 comment = row[0].lstrip().startswith("#")
-                beside.ragged.append(Ragged(line, len(row), comment))
-                continue
+                if comment or not 1 < len(row) < width:
+                    beside.ragged.append(Ragged(line, len(row), comment))
+                    continue
+                beside.short.append(Ragged(line, len(row), place=place))
+                row += [""] * (width - len(row))
         if row[-1].strip(BLANKS).casefold() == end and _folded(row) == folded:
             beside.again.append(line)
             continue
         yield line, row[:width]
+        place += 1
     beside.spans.append((last, None))
 
 

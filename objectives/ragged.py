@@ -1,10 +1,11 @@
-"""Rows with another number of fields than the table: notes, comments, or broken."""
+"""Rows with another number of fields than the table: notes, comments, cut short, or broken."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from objectives.dialect import JUNK
 from objectives.reading import DroppedRow, LayoutError
 
 RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
@@ -23,6 +24,7 @@ class Ragged(NamedTuple):
     line: int
     fields: int
     comment: bool = False  # begins with #
+    place: int = -1  # among the rows of the table, if it was filled up
 
 
 @dataclass
@@ -30,9 +32,43 @@ class Beside:
     """What a text holds beside the rows of its table."""
 
     ragged: list[Ragged] = field(default_factory=list)
+    short: list[Ragged] = field(default_factory=list)  # among the table's rows, until settled
     again: list[int] = field(default_factory=list)  # lines that repeat the header
     spans: Spans = field(default_factory=list)  # of rows of several lines, and of the last
     blank: int = 0
+
+
+def settle_short(columns: list[list[str]], lines: list[int], beside: Beside) -> tuple[int, ...]:
+    """Take short rows away that were not just spared their last, empty cells.
+
+    Some programs write no separators behind a row's last value. The columns whose cells are then
+    lacking are empty in full rows, too, and no row is longer than the table.
+
+    Returns:
+        The lines of the short rows that stay.
+    """
+    short, width = beside.short, len(columns)
+    if not short:
+        return ()
+    longer = any(row.fields > width for row in beside.ragged)
+    least = width if longer else _fewest_fields(columns, {row.place for row in short})
+    unfit = [row for row in short if row.fields < least]
+    if unfit:
+        places = {row.place for row in unfit}
+        for cells in columns:
+            cells[:] = [cell for place, cell in enumerate(cells) if place not in places]
+        lines[:] = [line for place, line in enumerate(lines) if place not in places]
+        beside.ragged = sorted([*beside.ragged, *unfit])
+    return tuple(row.line for row in short if row.fields >= least)
+
+
+def _fewest_fields(columns: list[list[str]], short: set[int]) -> int:
+    """Return from which column on all have an empty cell in a full row."""
+    for position in reversed(range(len(columns))):
+        cells = enumerate(columns[position])
+        if not any(place not in short and not cell.strip(JUNK) for place, cell in cells):
+            return position + 1
+    return 0
 
 
 def dropped_rows(

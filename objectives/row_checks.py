@@ -30,6 +30,11 @@ def row_warnings(
         warnings.append(f"Rows left out ({len(grid.dropped)}): {rows}.")
     if grid.blank:
         warnings.append(f"Blank rows left out: {grid.blank}.")
+    if grid.short:
+        warnings.append(
+            f"Rows without their last cells, which are taken to be empty: {len(grid.short)}, "
+            f"first on line {grid.short[0]}."
+        )
     # A key makes all rows differ, also those that a network cannot tell apart.
     used = [c for c, rule in zip(columns, rules, strict=True) if rule.kind not in LEFT_OUT]
     if duplicates := count_duplicates(cells.codes for cells in used):

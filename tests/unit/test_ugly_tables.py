@@ -610,3 +610,35 @@ def test_one_field_amid_the_rows_or_many_below_them_are_no_notes() -> None:
     for body in ([*BODY[:20], "1", *BODY[20:]], [*BODY, *["1"] * 30]):
         with pytest.raises(RaggedError, match="has 1 fields where 3 are expected"):
             read_table(csv_of("a,b,y", body=body))
+
+
+def spared(line: str) -> str:
+    """A row as programs write it that spare the separators behind its last value."""
+    return line.rstrip(",")
+
+
+def test_rows_without_their_last_empty_cells_are_filled_up() -> None:
+    full = [f"{line},{k if k % 3 else ''},{'' if k % 4 else 'seen'}" for k, line in enumerate(BODY)]
+    mixed = [spared(line) if k % 2 else line for k, line in enumerate(full)]
+    table = read_table(csv_of("a,b,y,n,note", body=mixed))
+    assert table.frame.equals(read_table(csv_of("a,b,y,n,note", body=full)).frame)
+    assert table.lines.tolist() == list(range(2, 62)) and not table.dropped
+    short = sum(line != whole for line, whole in zip(mixed, full, strict=True))
+    assert warned(table, f"Rows without their last cells, which are taken to be empty: {short},")
+    assert warned(table, "first on line 3")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [*BODY[:30], "1,2.5", *BODY[30:]],  # no full row has an empty last cell
+        [*BODY[:20], "1,2.5,", *BODY[20:30], "1,2.5", "1,2.5,x,y", *BODY[30:]],  # a longer row
+        [*BODY[:20], "1,,x", "1,2.5", *BODY[20:]],  # the empty cell is not the last
+    ],
+)
+def test_rows_that_lack_other_cells_are_not_filled_up(broken: list[str]) -> None:
+    with pytest.raises(RaggedError, match="has 2 fields where 3 are expected"):
+        read_table(csv_of("a,b,y", body=broken))
+    table = read_table(csv_of("a,b,y", body=[*broken, *BODY * 3]))
+    assert len(table.labels) == len(broken) + 3 * len(BODY) - len(table.dropped)
+    assert [len(broken[row.line - 2].split(",")) for row in table.dropped] in ([2], [2, 4])
