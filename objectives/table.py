@@ -33,6 +33,7 @@ from objectives.reading import (
 from objectives.row_checks import row_warnings
 from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, choose_target, find_column, split_target
+from objectives.wrapped import without_wrapping
 
 __all__ = [
     "Column", "ColumnRule", "DroppedRow", "Examples", "Feature", "Kind", "MissingColumnsError",
@@ -91,7 +92,9 @@ def read_table(
         ReadingError: the bytes cannot be read as a table; the message says what to do.
     """
     overrides = overrides or Overrides()
-    data = without_end_mark(data)
+    data, told = without_wrapping(
+        without_end_mark(data), overrides.encoding, overrides.separator, overrides.quote
+    )
     shape = find_shape(data, overrides)
     names = shape.names
     _refuse_wide(names, most)
@@ -102,7 +105,7 @@ def read_table(
     grid = load(data, shape, limit, most=most[0] if most else None)
     columns = _cells(grid, enumerate(names), missing)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
-    rules, warnings = [], [*shape.warnings]
+    rules, warnings = [], [*told, *shape.warnings]
     for cells in columns:
         if cells.name in kinds:
             rules.append(force(cells, kinds[cells.name], conventions))
@@ -153,10 +156,14 @@ def apply_reading(
         MissingColumnsError: a column that gives features is absent.
         ReadingError: the bytes cannot be read as a table.
     """
-    data = without_end_mark(data)
+    encoding = reading.encoding if reading.encoding_given else None
+    data, told = without_wrapping(
+        without_end_mark(data), encoding, reading.separator, reading.quote
+    )
     shape = find_again(data, reading, optional)
     _refuse_wide(shape.names, most)
     named, warnings = find_columns(shape.names, reading, optional)
+    warnings += told
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
     grid = load(data, shape, limit, most=most[0] if most else None)

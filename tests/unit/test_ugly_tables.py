@@ -18,6 +18,7 @@ from objectives.table import (
     read_table,
     split_target,
 )
+from objectives.wrapped import without_wrapping
 
 BODY = [f"{i % 7},{i * 1.37:.2f},{'xy'[i * 7 % 5 % 2]}" for i in range(60)]
 
@@ -642,3 +643,47 @@ def test_rows_that_lack_other_cells_are_not_filled_up(broken: list[str]) -> None
     table = read_table(csv_of("a,b,y", body=[*broken, *BODY * 3]))
     assert len(table.labels) == len(broken) + 3 * len(BODY) - len(table.dropped)
     assert [len(broken[row.line - 2].split(",")) for row in table.dropped] in ([2], [2, 4])
+
+
+def wrapped(line: str) -> str:
+    """A line as one cell."""
+    return '"' + line.replace('"', '""') + '"'
+
+
+@pytest.mark.parametrize("header", [wrapped, str])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_lines_in_quotes_as_a_whole_are_read_without_them(
+    header: Any, encoding: str, separator: str
+) -> None:
+    body = [line.replace(",", separator) + f'{separator}"é, {k}; z"' for k, line in enumerate(BODY)]
+    head = separator.join(["a", "b", "y", "note"])
+    data = "\r\n".join([header(head), *map(wrapped, body), ""]).encode(encoding)
+    table = read_table(data)
+    plain = read_table("\r\n".join([head, *body, ""]).encode(encoding))
+    assert table.reading == plain.reading and table.frame.equals(plain.frame)
+    assert table.labels["note"][7] == "é, 7; z" and warned(table, "in quotes as a whole")
+    assert not warned(plain, "in quotes as a whole")
+    for later in ([wrapped(head), wrapped(body[3])], [head, body[3]]):
+        again = apply_reading("\n".join(later).encode(), table.reading)
+        assert again.frame.iloc[0].equals(table.frame.iloc[3])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f'"{line}"' for line in ("a text", "one, two", "no, not, at all", "end") * 9],
+        [f'"{k}";"{k % 3}"' for k in range(30)],
+        ['"a,b"', *(f'"{k}","{k % 3}"' for k in range(30))],
+    ],
+)
+def test_quotes_around_cells_are_not_taken_for_quotes_around_lines(lines: list[str]) -> None:
+    data = "\n".join(lines).encode()
+    assert without_wrapping(data, None, None, None) == (data, ())
+
+
+def test_quotes_around_lines_stay_where_quotes_are_but_signs() -> None:
+    data = "\n".join(wrapped(line) for line in ("a,b,y", *BODY)).encode()
+    table = read_table(data, overrides=Overrides(quote=""))
+    assert table.labels.iloc[0, 0] == f'"{BODY[0].split(",")[0]}'
+    assert apply_reading(data, table.reading).labels.equals(table.labels)
