@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from objectives.dialect import BLANKS, JUNK, closes, is_blank, parse
+from objectives.columns import PROSE_DISTINCT, PROSE_WORDS
+from objectives.dialect import BLANKS, JUNK, are_values, closes, is_blank, parse
 from objectives.encoding import HEAD, open_text
 from objectives.margins import drop_notes, drop_units
 from objectives.memory import available_memory
@@ -23,6 +25,7 @@ from objectives.ragged import (
 )
 from objectives.reading import DroppedRow, LayoutError, ReadingError
 from objectives.shape import Shape
+from objectives.sizes import TERMS
 
 CHUNK = 4096  # rows turned into columns at a time
 REPETITIVE = 0.5  # share of distinct cells up to which a column's equal cells are kept once
@@ -214,13 +217,25 @@ def _refuse_too_large(data: bytes, shape: Shape, limit: int) -> None:
         distinct = set(held)
         size = CELL_BYTES + sum(map(len, distinct)) / len(distinct)
         kept = len(distinct) if len(distinct) <= REPETITIVE * len(held) else len(held)
-        need += int(share * (len(held) * SLOT_BYTES + kept * size))
+        need += int(share * (len(held) * (SLOT_BYTES + _term_bytes(held)) + kept * size))
     if need > limit:
         raise TooLargeError(
             f"The table needs about {_gigabytes(need)} of memory. The limit is "
             f"{_gigabytes(limit)}, what is free here. Give fewer rows or columns, or a machine "
             "with more memory."
         )
+
+
+def _term_bytes(cells: Sequence[str]) -> int:
+    """Return what a row takes as numbers of terms, if a column's cells are texts."""
+    texts = set(cells) - {""}
+    if len(texts) <= PROSE_DISTINCT * len(cells) or are_values(list(texts)):
+        return 0
+    words = [text.lower().split() for text in texts]
+    if sum(map(len, words)) < PROSE_WORDS * len(texts):
+        return 0
+    times = Counter(word for held in words for word in set(held))
+    return 4 * min(TERMS, sum(1 for rows in times.values() if rows > 1))
 
 
 def _refuse_long(rows: int, most: int | None) -> None:
