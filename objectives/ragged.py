@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
-from objectives.dialect import JUNK
-from objectives.reading import DroppedRow, LayoutError
+from objectives.dialect import BLANKS, JUNK, VALUE, are_values
+from objectives.reading import MISSING, DroppedRow, LayoutError
 
 RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
+LOOKED_AT = 200  # full rows, to see what a column holds
 NOTES = 20  # lines below a table that may be notes
 
 Spans = list[tuple[int, int | None]]  # first line of a row, and of the next
@@ -50,16 +52,19 @@ def settle_short(columns: list[list[str]], lines: list[int], beside: Beside) -> 
     short, width = beside.short, len(columns)
     if not short:
         return ()
+    places = {row.place for row in short}
     longer = any(row.fields > width for row in beside.ragged)
-    least = width if longer else _fewest_fields(columns, {row.place for row in short})
-    unfit = [row for row in short if row.fields < least]
+    least = width if longer else _fewest_fields(columns, places)
+    known = [_known_if_values(column, places) for column in columns]
+    unfit = [row for row in short if row.fields < least or not _fits(row, columns, known)]
     if unfit:
         places = {row.place for row in unfit}
         for cells in columns:
             cells[:] = [cell for place, cell in enumerate(cells) if place not in places]
         lines[:] = [line for place, line in enumerate(lines) if place not in places]
         beside.ragged = sorted([*beside.ragged, *unfit])
-    return tuple(row.line for row in short if row.fields >= least)
+    gone = {row.line for row in unfit}
+    return tuple(row.line for row in short if row.line not in gone)
 
 
 def _fewest_fields(columns: list[list[str]], short: set[int]) -> int:
@@ -69,6 +74,25 @@ def _fewest_fields(columns: list[list[str]], short: set[int]) -> int:
         if not any(place not in short and not cell.strip(JUNK) for place, cell in cells):
             return position + 1
     return 0
+
+
+def _known_if_values(column: list[str], short: set[int]) -> set[str]:
+    """Return the texts of a column in the first full rows, if most are numbers, dates or times."""
+    full = (cell.strip(BLANKS) for place, cell in enumerate(column) if place not in short)
+    held = [cell for cell in islice(full, LOOKED_AT) if cell not in MISSING]
+    return {*held, *MISSING} if are_values(held) else set()
+
+
+def _fits(row: Ragged, columns: list[list[str]], known: list[set[str]]) -> bool:
+    """Return whether a short row has values where full ones do: a note has none, nor a shifted row.
+
+    What a column of texts may hold, `known` leaves open.
+    """
+    cells = (column[row.place].strip(BLANKS) for column in columns[: row.fields])
+    return all(
+        not texts or cell in texts or VALUE.fullmatch(cell)
+        for cell, texts in zip(cells, known[: row.fields], strict=True)
+    )
 
 
 def dropped_rows(

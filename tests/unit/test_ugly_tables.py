@@ -635,6 +635,8 @@ def test_rows_without_their_last_empty_cells_are_filled_up() -> None:
         [*BODY[:30], "1,2.5", *BODY[30:]],  # no full row has an empty last cell
         [*BODY[:20], "1,2.5,", *BODY[20:30], "1,2.5", "1,2.5,x,y", *BODY[30:]],  # a longer row
         [*BODY[:20], "1,,x", "1,2.5", *BODY[20:]],  # the empty cell is not the last
+        [*BODY[:20], "1,2.5,", *BODY[20:30], "1,x", *BODY[30:]],  # a cell amid the row is lacking
+        [*BODY[:20], "1,2.5,", *BODY[20:], "Source: the office, 2020"],  # a note with a comma
     ],
 )
 def test_rows_that_lack_other_cells_are_not_filled_up(broken: list[str]) -> None:
