@@ -48,7 +48,9 @@ def _nearly_all(lines: list[str]) -> bool:
 
 def _is_table(lines: list[str], separator: str | None) -> bool:
     """Return whether nearly all lines hold equally many cells, several, once unwrapped."""
-    bare = [_unwrapped(line) for line in lines]
+    bare = [text for line in lines if (text := _unwrapped(line)).strip()]
+    if not bare:
+        return False
     try:
         rows = first_rows(bare, *find_dialect(bare, separator, None))
     except ReadingError:

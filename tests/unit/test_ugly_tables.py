@@ -676,6 +676,7 @@ def test_lines_in_quotes_as_a_whole_are_read_without_them(
     [
         [f'"{line}"' for line in ("a text", "one, two", "no, not, at all", "end") * 9],
         [f'"{k}";"{k % 3}"' for k in range(30)],
+        ['""', '" "'],
         ['"a,b"', *(f'"{k}","{k % 3}"' for k in range(30))],
     ],
 )
