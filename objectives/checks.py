@@ -6,17 +6,15 @@ import re
 import shlex
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from objectives.cells import SAMPLE, Cells, Codes
+from objectives.cells import SAMPLE, Cells
 from objectives.columns import Flags
 from objectives.dates import find_order
 from objectives.explained import explained
-from objectives.grid import Grid
 from objectives.numerals import is_code, to_numbers, without_unit
 from objectives.reading import ColumnRule
 
@@ -166,19 +164,6 @@ def missing_words(columns: Iterable[Cells], rules: Iterable[ColumnRule]) -> list
     ]
 
 
-def row_warnings(grid: Grid, columns: Iterable[Cells]) -> list[str]:
-    """Return what is doubtful about the rows."""
-    warnings = []
-    if grid.dropped:
-        rows = listed(f"line {row.line} ({row.reason})" for row in grid.dropped)
-        warnings.append(f"Rows left out ({len(grid.dropped)}): {rows}.")
-    if grid.blank:
-        warnings.append(f"Blank rows left out: {grid.blank}.")
-    if duplicates := count_duplicates(cells.codes for cells in columns):
-        warnings.append(f"Rows that equal an earlier row: {duplicates}. They are kept.")
-    return warnings
-
-
 def find_sentinels(numbers: Floats) -> tuple[float, ...]:
     """Return extreme values that look like marks for "missing", such as -999.
 
@@ -203,24 +188,14 @@ def find_sentinels(numbers: Floats) -> tuple[float, ...]:
     return tuple(found)
 
 
-def count_duplicates(columns: Iterable[Codes]) -> int:
-    """Return how many rows equal an earlier row, from each column's codes."""
-    rows: Integers | None = None
-    for codes in columns:
-        keys = codes.astype(np.int64) + 1
-        if rows is not None:
-            keys += rows * (keys.max() + 1)
-        rows = pd.factorize(keys)[0].astype(np.int64)
-        if rows.max() == len(rows) - 1:
-            return 0
-    return 0 if rows is None else len(rows) - len(np.unique(rows))
+def target_warnings(table: Table, target: Target, drop: Collection[str] = ()) -> tuple[str, ...]:
+    """Return warnings about a target: small and large classes, columns that give it away alone.
 
-
-def target_warnings(table: Table, target: Target) -> tuple[str, ...]:
-    """Return warnings about a target: small and large classes, columns that give it away alone."""
+    Columns to drop are not looked at.
+    """
     from objectives.target import split_target
 
-    examples = split_target(table, target)
+    examples = split_target(table, target, drop)
     warnings = []
     if examples.rows_dropped:
         warnings.append(

@@ -70,7 +70,8 @@ def find_columns(
     needed = {feature.column for feature in features_of(reading)} - set(optional)
     known = {rule.name for rule in reading.columns}
     unknown = [name for name in names if name not in known]
-    if lacking := [r.name for r in reading.columns if r.name in needed - places.keys()]:
+    absent = needed - places.keys()
+    if lacking := [rule.name for rule in reading.columns if rule.name in absent]:
         raise MissingColumnsError(lacking, unknown)
     warnings = []
     if unknown:

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from objectives.dialect import BLANKS, JUNK, closes, is_blank, parse
+from objectives.columns import PROSE_DISTINCT, PROSE_WORDS
+from objectives.dialect import BLANKS, JUNK, are_values, closes, is_blank, parse
 from objectives.encoding import HEAD, open_text
 from objectives.margins import drop_notes, drop_units
 from objectives.memory import available_memory
+from objectives.ragged import (
+    Beside,
+    Ragged,
+    RaggedError,
+    Spans,
+    dropped_rows,
+    settle_short,
+)
 from objectives.reading import DroppedRow, LayoutError, ReadingError
 from objectives.shape import Shape
+from objectives.sizes import TERMS
 
-RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
 CHUNK = 4096  # rows turned into columns at a time
 REPETITIVE = 0.5  # share of distinct cells up to which a column's equal cells are kept once
 CELL_BYTES = 56  # of a Python string, without its characters
 SLOT_BYTES = 28  # of a cell in the list, the frames and an index
 
+__all__ = ["Grid", "Integers", "RaggedError", "TooLargeError", "load"]
+
 Integers = np.ndarray[Any, np.dtype[np.int64]]
-Spans = list[tuple[int, int | None]]  # first line of a row, and of the next
-
-
-class RaggedError(LayoutError):
-    """Too many rows have another number of fields than the table."""
 
 
 class TooLargeError(ReadingError):
@@ -43,10 +50,13 @@ class Grid:
     lines: Integers  # physical line on which each row begins
     dropped: tuple[DroppedRow, ...]
     blank: int  # rows that hold nothing; they are left out
+    short: tuple[int, ...] = ()  # lines of rows without their last cells, which are empty
 
 
 def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | None = None) -> Grid:
     """Return the cells of every row that has as many fields as the table has names.
+
+    A row may lack its last cells where they are likely to be empty.
 
     Args:
         data: the file.
@@ -65,7 +75,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     store: list[Callable[[tuple[str, ...]], None]] = []
     lines: list[int] = []
     chunk: list[list[str]] = []
-    beside = _Beside()
+    beside = Beside()
     with open_text(data, shape.encoding) as text:
         parsed = parse(text, shape.separator, shape.quote, shape.skip)
         for line, row in _rows(parsed, shape, beside):
@@ -79,9 +89,10 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     if chunk:
         _append(columns, chunk, store)
     _refuse_broken_quotes(data, shape, beside.spans)
+    short = settle_short(columns, lines, beside)
     units = drop_units(columns, lines) if shape.header else []
     notes = drop_notes(columns, lines)
-    dropped = (*units, *_dropped(beside.ragged, beside.again, len(lines), width), *notes)
+    dropped = (*units, *dropped_rows(columns, lines, beside), *notes)
     if not lines:
         raise ReadingError("The table has no rows below its names. Expected at least one.")
     return Grid(
@@ -90,28 +101,22 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
         lines=np.array(lines, dtype=np.int64),
         dropped=dropped,
         blank=beside.blank,
+        short=short,
     )
 
 
-@dataclass
-class _Beside:
-    """What a text holds beside the rows of its table."""
-
-    ragged: list[tuple[int, int]] = field(default_factory=list)  # line, fields
-    again: list[int] = field(default_factory=list)  # lines that repeat the header
-    spans: Spans = field(default_factory=list)  # of rows of several lines, and of the last
-    blank: int = 0
-
-
 def _rows(
-    parsed: Iterator[tuple[int, list[str]]], shape: Shape, beside: _Beside
+    parsed: Iterator[tuple[int, list[str]]], shape: Shape, beside: Beside
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line and the cells of every row of the table, and take note of all else."""
+    """Yield the line and the cells of every row of the table, and take note of all else.
+
+    Short rows are filled up; whether they may be shows when all have been read.
+    """
     width = len(shape.names)
     names = next(row for _, row in parsed if not is_blank(row)) if shape.header else [""]
     folded = _folded(names)
     end = folded[-1]
-    last = 0
+    last = place = 0
     for line, row in parsed:
         if last and line - last > 1:
             beside.spans.append((last, line))
@@ -121,12 +126,17 @@ def _rows(
                 beside.blank += 1
                 continue
             if len(row) != width and not (len(row) > width and is_blank(row[width:])):
-                beside.ragged.append((line, len(row)))
-                continue
+                comment = row[0].lstrip().startswith("#")
+                if comment or not 1 < len(row) < width:
+                    beside.ragged.append(Ragged(line, len(row), comment))
+                    continue
+                beside.short.append(Ragged(line, len(row), place=place))
+                row += [""] * (width - len(row))
         if row[-1].strip(BLANKS).casefold() == end and _folded(row) == folded:
             beside.again.append(line)
             continue
         yield line, row[:width]
+        place += 1
     beside.spans.append((last, None))
 
 
@@ -155,26 +165,6 @@ def _storing(column: list[str], cells: tuple[str, ...]) -> Callable[[tuple[str, 
         return column.extend
     known: dict[str, str] = {}
     return lambda more: column.extend(map(known.setdefault, more, more))
-
-
-def _dropped(
-    ragged: list[tuple[int, int]], again: list[int], kept: int, width: int
-) -> tuple[DroppedRow, ...]:
-    """Return the rows that are dropped, or raise RaggedError where too many are ragged."""
-    dropped = tuple(
-        DroppedRow(line=line, reason=f"{fields} fields where {width} are expected")
-        for line, fields in ragged
-    )
-    if len(dropped) > RAGGED_SHARE * (kept + len(dropped)):
-        first = dropped[0]
-        others = ", and so on" if len(dropped) > 1 else ""
-        raise RaggedError(
-            f"Line {first.line} has {first.reason}{others}: {len(dropped)} of "
-            f"{kept + len(dropped)} rows, above the {RAGGED_SHARE:.0%} that may be dropped. "
-            "Repair or remove these rows, or say how they are to be read, with --separator, "
-            "--quote or --skip."
-        )
-    return dropped + tuple(DroppedRow(line=line, reason="repeats the header") for line in again)
 
 
 def _refuse_broken_quotes(data: bytes, shape: Shape, spans: Spans) -> None:
@@ -227,13 +217,25 @@ def _refuse_too_large(data: bytes, shape: Shape, limit: int) -> None:
         distinct = set(held)
         size = CELL_BYTES + sum(map(len, distinct)) / len(distinct)
         kept = len(distinct) if len(distinct) <= REPETITIVE * len(held) else len(held)
-        need += int(share * (len(held) * SLOT_BYTES + kept * size))
+        need += int(share * (len(held) * (SLOT_BYTES + _term_bytes(held)) + kept * size))
     if need > limit:
         raise TooLargeError(
             f"The table needs about {_gigabytes(need)} of memory. The limit is "
             f"{_gigabytes(limit)}, what is free here. Give fewer rows or columns, or a machine "
             "with more memory."
         )
+
+
+def _term_bytes(cells: Sequence[str]) -> int:
+    """Return what a row takes as numbers of terms, if a column's cells are texts."""
+    texts = set(cells) - {""}
+    if len(texts) <= PROSE_DISTINCT * len(cells) or are_values(list(texts)):
+        return 0
+    words = [text.lower().split() for text in texts]
+    if sum(map(len, words)) < PROSE_WORDS * len(texts):
+        return 0
+    times = Counter(word for held in words for word in set(held))
+    return 4 * min(TERMS, sum(1 for rows in times.values() if rows > 1))
 
 
 def _refuse_long(rows: int, most: int | None) -> None:

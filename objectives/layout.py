@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from objectives.sizes import Sizes
+from objectives.sizes import TERMS, Sizes
 from objectives.table import Feature
 
 Floats = npt.NDArray[np.float64]
@@ -19,7 +19,7 @@ Integers = npt.NDArray[np.int64]
 
 ONE_HOT_LEVELS = 32  # a categorical with more levels is embedded
 EMBEDDED_LEVELS = 4096  # of an embedded one, the most frequent levels
-TERMS = 256  # of a text, the terms in most rows
+BLOCK = 1024  # rows of texts at a time: for all at once their counts may be too many
 RARE_ROWS, RARE_SHARE = 5, 0.001  # a level in fewer training rows than either is rare
 LARGEST = 1e30  # numbers beyond it count as it: their squares would overflow
 
@@ -47,14 +47,17 @@ class Terms:
     name: str
     terms: tuple[str, ...]
 
-    def counts(self, frame: pd.DataFrame) -> Floats:
-        """Count each term in each row: (rows, terms)."""
+    def counts(self, frame: pd.DataFrame) -> Iterator[tuple[slice, Floats]]:
+        """Yield some rows at a time, and how often they hold each term: (rows, terms)."""
         place = {term.encode(): position for position, term in enumerate(self.terms)}
-        width, cells = len(self.terms), []
-        for row, text in enumerate(frame[self.name]):
-            cells += [row * width + place[t] for t in tokenise(text) if t in place]
-        flat = np.bincount(np.asarray(cells, dtype=np.int64), minlength=len(frame) * width)
-        return flat.reshape(len(frame), width).astype(np.float64)
+        width, texts = len(self.terms), frame[self.name]
+        for start in range(0, len(texts), BLOCK):
+            cells, part = [], texts.iloc[start : start + BLOCK]
+            for row, text in enumerate(part):
+                cells += [row * width + place[t] for t in tokenise(text) if t in place]
+            flat = np.bincount(np.asarray(cells, dtype=np.int64), minlength=len(part) * width)
+            counts = flat.reshape(len(part), width).astype(np.float64)
+            yield slice(start, start + len(part)), counts
 
 
 @dataclass(frozen=True, kw_only=True)

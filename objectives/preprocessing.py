@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from objectives.layout import (
     Integers,
     Layout,
     Levels,
+    Terms,
     finite,
     rare_below,
 )
@@ -85,7 +87,7 @@ class Preprocessor:
             codes=tuple(
                 _places(c, frame, merge, first=1, rare=0, unknown=0) for c in layout.embedded
             ),
-            weights=tuple(_inverse_frequencies(t.counts(frame)) for t in layout.text),
+            weights=tuple(_inverse_frequencies(t, frame) for t in layout.text),
         )
 
     @property
@@ -97,31 +99,40 @@ class Preprocessor:
         """Turn rows into arrays; nothing in them is missing or infinite."""
         layout = self.layout
         numbers = finite(frame, layout.numeric)
-        booleans = finite(frame, layout.boolean)
-        dense = [
-            np.isnan(numbers)[:, list(layout.numeric_flags)],
-            np.nan_to_num(2 * booleans - 1, nan=0.0),
-            np.isnan(booleans)[:, list(layout.boolean_flags)],
-        ]
-        for levels, columns in zip(layout.one_hot, self.columns, strict=True):
-            # A row of zeros at the end answers position -1, an unknown level.
-            table = np.zeros((len(columns) + 1, len(columns) + levels.rare), dtype=np.float32)
-            known = np.flatnonzero(columns >= 0)
-            table[known, columns[known]] = 1
-            dense.append(table[levels.positions(frame)])
+        dense = np.empty((len(frame), self.sizes.dense), dtype=np.float32)
+        first = 0
+        for part in self._dense(frame, numbers):
+            dense[:, first : first + part.shape[1]] = part
+            first += part.shape[1]
         for terms, weights in zip(layout.text, self.weights, strict=True):
-            values = terms.counts(frame) * weights
-            norms = np.sqrt(np.sum(values**2, axis=1, keepdims=True))
-            dense.append(values / np.maximum(norms, 1e-12))
+            for rows, counts in terms.counts(frame):
+                values = counts * weights
+                norms = np.sqrt(np.sum(values**2, axis=1, keepdims=True))
+                dense[rows, first : first + len(weights)] = values / np.maximum(norms, 1e-12)
+            first += len(weights)
         codes = [
             np.append(codes, 0)[levels.positions(frame)]
             for levels, codes in zip(layout.embedded, self.codes, strict=True)
         ]
         return Arrays(
             numeric=self._scale(numbers).astype(np.float32),
-            dense=np.concatenate(dense, axis=1, dtype=np.float32, casting="unsafe"),
+            dense=dense,
             codes=np.array(codes, dtype=np.int32).reshape(len(codes), len(frame)).T,
         )
+
+    def _dense(self, frame: pd.DataFrame, numbers: Floats) -> Iterator[npt.NDArray[Any]]:
+        """Yield the parts of the dense array that stand before the terms."""
+        layout = self.layout
+        booleans = finite(frame, layout.boolean)
+        yield np.isnan(numbers)[:, list(layout.numeric_flags)]
+        yield np.nan_to_num(2 * booleans - 1, nan=0.0)
+        yield np.isnan(booleans)[:, list(layout.boolean_flags)]
+        for levels, columns in zip(layout.one_hot, self.columns, strict=True):
+            # A row of zeros at the end answers position -1, an unknown level.
+            table = np.zeros((len(columns) + 1, len(columns) + levels.rare), dtype=np.float32)
+            known = np.flatnonzero(columns >= 0)
+            table[known, columns[known]] = 1
+            yield table[levels.positions(frame)]
 
     def _scale(self, numbers: Floats) -> Floats:
         bound = CLIP if self.quantiles is None else WIDEST
@@ -193,8 +204,10 @@ def _places(
     return places
 
 
-def _inverse_frequencies(counts: Floats) -> Floats:
+def _inverse_frequencies(terms: Terms, frame: pd.DataFrame) -> Floats:
     """Return ln((1 + rows) / (1 + rows with the term)) + 1, and 0 for a term never seen."""
-    rows_with = np.count_nonzero(counts, axis=0)
-    smooth = np.log((1 + len(counts)) / (1 + rows_with)) + 1
+    rows_with = np.zeros(len(terms.terms), dtype=np.int64)
+    for _, counts in terms.counts(frame):
+        rows_with += np.count_nonzero(counts, axis=0)
+    smooth = np.log((1 + len(frame)) / (1 + rows_with)) + 1
     return np.where(rows_with > 0, smooth, 0.0)

@@ -14,6 +14,7 @@ from objectives.topology import Topology
 # (x, W cos(c x + b)), which lets a network bend sharply along one column.
 FREQUENCIES = 16
 EMBEDDED = 7  # Values W gives; with x itself, 8 a column.
+TERMS = 256  # Of a text, the terms in most rows.
 LEVEL_VALUES = 16  # At most so many values for a level of a large categorical column.
 
 

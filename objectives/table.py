@@ -14,10 +14,9 @@ from objectives.checks import (
     column_warnings,
     doubts,
     missing_words,
-    row_warnings,
-    target_warnings,
 )
 from objectives.columns import find_conventions, force, infer, values_of
+from objectives.description import describe
 from objectives.encoding import without_end_mark
 from objectives.features import Feature, MissingColumnsError, features_of, find_columns
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
@@ -31,8 +30,10 @@ from objectives.reading import (
     Reading,
     ReadingError,
 )
+from objectives.row_checks import row_warnings
 from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, choose_target, find_column, split_target
+from objectives.wrapped import without_wrapping
 
 __all__ = [
     "Column", "ColumnRule", "DroppedRow", "Examples", "Feature", "Kind", "MissingColumnsError",
@@ -91,7 +92,9 @@ def read_table(
         ReadingError: the bytes cannot be read as a table; the message says what to do.
     """
     overrides = overrides or Overrides()
-    data = without_end_mark(data)
+    data, told = without_wrapping(
+        without_end_mark(data), overrides.encoding, overrides.separator, overrides.quote
+    )
     shape = find_shape(data, overrides)
     names = shape.names
     _refuse_wide(names, most)
@@ -102,7 +105,7 @@ def read_table(
     grid = load(data, shape, limit, most=most[0] if most else None)
     columns = _cells(grid, enumerate(names), missing)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
-    rules, warnings = [], [*shape.warnings]
+    rules, warnings = [], [*told, *shape.warnings]
     for cells in columns:
         if cells.name in kinds:
             rules.append(force(cells, kinds[cells.name], conventions))
@@ -125,7 +128,7 @@ def read_table(
         missing=missing,
         encoding_given=overrides.encoding is not None,
     )
-    return _assemble(grid, columns, reading, warnings)
+    return _assemble(grid, columns, reading, warnings, to_split=True)
 
 
 def apply_reading(
@@ -153,10 +156,14 @@ def apply_reading(
         MissingColumnsError: a column that gives features is absent.
         ReadingError: the bytes cannot be read as a table.
     """
-    data = without_end_mark(data)
+    encoding = reading.encoding if reading.encoding_given else None
+    data, told = without_wrapping(
+        without_end_mark(data), encoding, reading.separator, reading.quote
+    )
     shape = find_again(data, reading, optional)
     _refuse_wide(shape.names, most)
     named, warnings = find_columns(shape.names, reading, optional)
+    warnings += told
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
     grid = load(data, shape, limit, most=most[0] if most else None)
@@ -216,36 +223,6 @@ def csv_bytes(frame: pd.DataFrame) -> bytes:
     return text.encode()
 
 
-def describe(table: Table, target: Target | None = None) -> dict[str, Any]:
-    """Return what `inspect --json` prints: how the table was read, and warnings.
-
-    With a target the warnings include those about it.
-    """
-    reading = table.reading
-    about_target = target_warnings(table, target) if target is not None else ()
-    return {
-        "encoding": reading.encoding,
-        "separator": reading.separator,
-        "quote": reading.quote,
-        "skip": reading.skip,
-        "decimal": reading.decimal,
-        "header": reading.header,
-        "rows": len(table.labels),
-        "columns": [
-            {
-                "name": column.name,
-                "kind": column.kind,
-                "missing": column.missing,
-                "distinct": column.distinct,
-                "examples": list(column.examples),
-            }
-            for column in table.columns
-        ],
-        "dropped": [{"line": row.line, "reason": row.reason} for row in table.dropped],
-        "warnings": [*table.warnings, *about_target],
-    }
-
-
 def _family(encoding: str) -> str:
     """Return an encoding's name without what says only whether there is a byte order mark."""
     return encoding.removesuffix("-sig").removesuffix("-le").removesuffix("-be")
@@ -266,7 +243,12 @@ def _cells(
 
 
 def _assemble(
-    grid: Grid, columns: tuple[Cells, ...], reading: Reading, warnings: list[str]
+    grid: Grid,
+    columns: tuple[Cells, ...],
+    reading: Reading,
+    warnings: list[str],
+    *,
+    to_split: bool = False,
 ) -> Table:
     """Return the table of a grid's columns, read as the reading says."""
     features = features_of(reading)
@@ -307,5 +289,8 @@ def _assemble(
         others=pd.DataFrame(others, index=index, copy=False),
         lines=grid.lines,
         dropped=grid.dropped,
-        warnings=(*warnings, *row_warnings(grid, columns)),
+        warnings=(
+            *warnings,
+            *row_warnings(grid, columns, reading.columns, to_split=to_split),
+        ),
     )

@@ -12,7 +12,9 @@ from objectives import metrics, splits
 from objectives.checks import target_warnings
 from objectives.defaults import TableFacts
 from objectives.preprocessing import Layout
+from objectives.row_checks import count_shared, drop_warnings
 from objectives.space import Space, named_space
+from objectives.split_checks import split_warnings
 from objectives.sweep import Sweep, swept
 from objectives.table import (
     Examples,
@@ -158,10 +160,12 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         else metrics.default_metric(target.task)
     )
     if options.test_data is not None:
-        told = _told_of_test_rows(options.test_data, options.most, table, target, drop)
+        told = _told_of_test_rows(options, table, target, drop, examples)
         rows, frame = len(examples.y), examples.frame
     else:
-        told = []
+        told = split_warnings(table, target, drop)
+        if drop:
+            told += drop_warnings(table, target, drop)
         rows, frame = _beside_a_share(options, target, examples)
     if rows < FEWEST_LEFT:
         raise ValueError(
@@ -200,7 +204,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
             {"name": column.name, "kind": column.kind, "missing": column.missing}
             for column in table.columns
         ],
-        "warnings": [*table.warnings, *target_warnings(table, target), *told],
+        "warnings": [*table.warnings, *target_warnings(table, target, drop), *told],
         "dropped": len(table.dropped),  # Rows left out as they could not be read.
         "dropped_rows": [
             {"line": row.line, "reason": row.reason} for row in table.dropped[:LISTED_ROWS]
@@ -238,25 +242,28 @@ def _common(options: Options, space: Space) -> dict[str, Any]:
 
 
 def _told_of_test_rows(
-    data: bytes,
-    most: tuple[int, int] | None,
-    table: Table,
-    target: Target,
-    drop: tuple[str, ...],
+    options: Options, table: Table, target: Target, drop: tuple[str, ...], examples: Examples
 ) -> list[str]:
     """Return what is doubtful about a table of test rows, which is read as the other is.
 
     Raises:
         ValueError: It cannot be, or has no row with a target that a network could give.
     """
+    assert options.test_data is not None
     try:
-        test = apply_reading(data, table.reading, optional=drop, most=most)
-        rows = len(split_target(test, target, drop).y)
+        test = apply_reading(options.test_data, table.reading, optional=drop, most=options.most)
+        found = split_target(test, target, drop)
     except ValueError as error:
         raise ValueError(f"Expected a --test-file that is as the table is. {error}") from error
-    if not rows:
+    if not len(found.y):
         raise ValueError("Expected rows with a target in the --test-file. Received none.")
-    return [f"Test file: {warning}" for warning in test.warnings]
+    told = [*test.warnings]
+    if shared := count_shared(found, examples):
+        told.append(
+            f"{shared:,} of its {len(found.y):,} rows are in the table too, with the same target. "
+            "They make the test score too good; leave them out of one of the two."
+        )
+    return [f"Test file: {warning}" for warning in told]
 
 
 def _beside_a_share(options: Options, target: Target, examples: Examples) -> tuple[int, Any]:

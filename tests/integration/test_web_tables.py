@@ -92,7 +92,10 @@ def test_a_table_is_uploaded_as_a_body_or_as_a_form(client: FlaskClient) -> None
     table = raw["table"]
     assert (table["rows"], len(table["columns"]), table["guess"]) == (150, 5, "species")
     assert (table["separator"], table["encoding"], table["header"]) == (",", "utf-8", True)
-    assert table["warnings"] == ["Rows that equal an earlier row: 1. They are kept."]
+    assert table["warnings"] == [
+        "Rows that equal an earlier row: 1. They are kept; equal rows may fall into training and "
+        "test."
+    ]
     assert table["preview"][0] == ["5.1", "3.5", "1.4", "0.2", "setosa"]
     numeric, species = table["columns"][0], table["columns"][-1]
     assert (numeric["kind"], sum(numeric["histogram"]["counts"])) == ("numeric", 150)

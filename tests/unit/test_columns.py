@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from objectives.cells import Cells
-from objectives.checks import count_duplicates, find_sentinels
+from objectives.checks import find_sentinels
 from objectives.dates import PARTS, find_order, to_moments
 from objectives.numerals import decimal_evidence, to_numbers
 from objectives.reading import MISSING, Kind
+from objectives.row_checks import count_duplicates
 from objectives.table import Overrides, ReadingError, Table, read_table
 
 

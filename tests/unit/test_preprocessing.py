@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from objectives import layout as layout_module
 from objectives.preprocessing import Layout, Preprocessor, TargetScaler, Variant
+from objectives.sizes import TERMS
 from objectives.table import Feature
 
 STANDARD = Variant(scaling="standard", rare_levels="keep")
@@ -240,7 +242,7 @@ def test_text_equals_scikit_learns_tfidf_on_the_same_words() -> None:
 def test_text_keeps_the_terms_of_most_rows_up_to_a_limit() -> None:
     texts = [" ".join(f"w{j}" for j in range(i, 400)) for i in range(399)]
     terms = Layout.of(frame({"t": texts}), features(t="text")).text[0].terms
-    assert len(terms) == layout_module.TERMS
+    assert len(terms) == TERMS
     assert terms[0] == "w398"
 
 
@@ -315,3 +317,28 @@ def test_importing_needs_neither_tensorflow_nor_scikit_learn() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
+
+
+def test_texts_are_turned_into_numbers_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.array([f"w{k}" for k in range(30)])
+    rng = np.random.default_rng(0)
+    table = frame({"t": [" ".join(rng.choice(words, k % 9)) for k in range(50)]})
+    kinds = features(t="text")
+    whole = fitted(table, kinds)
+    dense = whole.transform(table).dense
+    monkeypatch.setattr(layout_module, "BLOCK", 7)
+    parts = fitted(table, kinds)
+    np.testing.assert_array_equal(parts.weights, whole.weights)
+    np.testing.assert_array_equal(parts.transform(table).dense, dense)
+
+
+def test_texts_take_little_more_memory_than_their_numbers() -> None:
+    words = np.array([f"w{k}" for k in range(300)])
+    rng = np.random.default_rng(0)
+    table = frame({"t": [" ".join(rng.choice(words, 3)) for _ in range(20_000)]})
+    preprocessor = fitted(table, features(t="text"))
+    tracemalloc.start()
+    size = preprocessor.transform(table).dense.nbytes
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert size == 20_000 * TERMS * 4 and peak < 2 * size

@@ -276,6 +276,18 @@ def test_the_need_of_memory_is_estimated_by_rows_not_by_what_is_looked_at() -> N
     assert needs[1] / needs[0] == pytest.approx(40, rel=0.3)
 
 
+def test_texts_are_estimated_with_the_numbers_that_they_become() -> None:
+    words = [f"word{k}" for k in range(300)]
+    texts = [" ".join(words[(k * 7 + j * j) % 300] for j in range(5)) for k in range(6_000)]
+    needs = []
+    for separator in (" ", "_"):  # words, or names as long
+        body = "".join(f"{i},{text.replace(' ', separator)}{i}\n" for i, text in enumerate(texts))
+        with pytest.raises(TooLargeError) as refused:
+            read_table(b"a,b\n" + body.encode(), limit=0)
+        needs.append(float(str(refused.value).split("about ")[1].split(" GiB")[0]) * 2**30)
+    assert needs[0] - needs[1] == pytest.approx(6_000 * 256 * 4, rel=0.1)
+
+
 def test_available_memory_respects_the_limit_of_a_container(tmp_path: Path) -> None:
     group = tmp_path / "sys" / "job"
     group.mkdir(parents=True)

@@ -34,3 +34,25 @@ def test_what_no_study_can_use_is_refused_with_a_remedy(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         create(NOWHERE, replace(OPTIONS, **wrong))
+
+
+def test_rows_of_a_test_file_that_the_table_has_too_are_counted() -> None:
+    head, *rows = CSV.decode().splitlines()
+    again, new = rows[3:7], ["1,200.5,x", "2,201.5,y", rows[8][:-1] + "xy"[rows[8].endswith("x")]]
+    test = "\n".join([head, *again, *new]).encode()
+    told = tabular_plan(replace(OPTIONS, test_data=test))["warnings"]
+    assert any("Test file: 4 of its 7 rows are in the table too" in text for text in told)
+    test = "\n".join([head, *new]).encode()
+    told = tabular_plan(replace(OPTIONS, test_data=test))["warnings"]
+    assert not any("in the table too" in text for text in told)
+
+
+def test_of_columns_left_out_nothing_is_said_but_what_their_lack_makes_equal() -> None:
+    lines = CSV.decode().splitlines()
+    rows = [f"{line},{'pq'[line.endswith('y')]},{k % 20}" for k, line in enumerate(lines[1:])]
+    options = replace(OPTIONS, data="\n".join([f"{lines[0]},copy,n", *rows]).encode())
+    told = tabular_plan(options)["warnings"]
+    assert any("--drop copy" in text for text in told)
+    assert not tabular_plan(replace(options, drop=("copy",)))["warnings"]
+    (told,) = tabular_plan(replace(options, drop=("copy", "b", "a")))["warnings"]
+    assert told.startswith("Rows that equal an earlier row but for what is left out: 40.")

@@ -18,8 +18,13 @@ from objectives.table import (
     read_table,
     split_target,
 )
+from objectives.wrapped import without_wrapping
 
 BODY = [f"{i % 7},{i * 1.37:.2f},{'xy'[i * 7 % 5 % 2]}" for i in range(60)]
+
+EQUAL = (
+    "Rows that equal an earlier row: {}. They are kept; equal rows may fall into training and test."
+)
 
 
 def csv_of(*above: str, body: list[str] = BODY, below: tuple[str, ...] = ()) -> bytes:
@@ -52,7 +57,7 @@ def test_a_currency_s_code_is_read_like_its_sign(cell: str, number: float) -> No
 def test_an_exponent_rules_out_groups_of_thousands() -> None:
     table = read_table(("p,y\n" + "2.380e+04,a\n5.442e+04,b\n" * 12).encode())
     assert table.frame["p"].to_list()[:2] == [23800.0, 54420.0]
-    assert table.warnings == ("Rows that equal an earlier row: 22. They are kept.",)
+    assert table.warnings == (EQUAL.format(22),)
 
 
 @pytest.mark.parametrize("pair", [("ja", "nein"), ("J", "N"), ("WAHR", "FALSCH")])
@@ -485,7 +490,7 @@ def test_a_column_of_units_is_names_where_the_user_says_so() -> None:
     data = ("a,y\n" + "1 kg,x\n2 kg,y\n3 kg,x\n" * 9).encode()
     table = read_table(data, overrides=Overrides(kinds={"a": "categorical"}))
     assert table.frame["a"].to_list()[:3] == ["1 kg", "2 kg", "3 kg"]
-    assert table.warnings == ("Rows that equal an earlier row: 24. They are kept.",)
+    assert table.warnings == (EQUAL.format(24),)
 
 
 def test_codes_that_end_with_a_letter_stay_identifiers() -> None:
@@ -576,3 +581,112 @@ def test_one_row_in_a_hundred_may_be_ragged_and_no_more(kept: int, ragged: int, 
     table = read_table(csv_of("a,b,y", body=body))
     assert len(table.labels) == kept
     assert [row.line for row in table.dropped] == [7 + 20 * place for place in range(ragged)]
+
+
+@pytest.mark.parametrize("rows", [60, 15])
+@pytest.mark.parametrize("note", ["(50 rows)", "Last Updated: 2024-05-01", '"Source: a, b"'])
+def test_a_line_below_a_small_table_is_a_note_and_not_a_row(rows: int, note: str) -> None:
+    table = read_table(csv_of("a,b,y", body=BODY[:rows], below=("", note)))
+    assert len(table.labels) == rows and kinds_of(table)[:2] == ["numeric", "numeric"]
+    assert [(row.line, row.reason) for row in table.dropped] == [
+        (rows + 3, "holds one text, as a note")
+    ]
+    assert warned(table, "Rows left out (1)", "as a note")
+    later = apply_reading(csv_of("a,b", body=["1,2.5", "2,3.5"]), table.reading, optional=["y"])
+    assert len(later.labels) == 2
+
+
+def test_comments_amid_a_small_table_are_left_out_unless_rows_begin_so_too() -> None:
+    body = [*BODY[:20], "# recalibrated", *BODY[20:40], "# moved, and cleaned", *BODY[40:]]
+    table = read_table(csv_of("a,b,y", body=body))
+    assert len(table.labels) == len(BODY)
+    assert [row.line for row in table.dropped] == [22, 43]
+    assert warned(table, "Rows left out (2)", "line 22 (begins with #, as a comment)")
+    tags = [f"#{line}" for line in BODY]
+    with pytest.raises(RaggedError, match="Line 2 has 1 fields"):
+        read_table(csv_of("a,b,y", body=["# recalibrated", *tags]))
+
+
+def test_one_field_amid_the_rows_or_many_below_them_are_no_notes() -> None:
+    for body in ([*BODY[:20], "1", *BODY[20:]], [*BODY, *["1"] * 30]):
+        with pytest.raises(RaggedError, match="has 1 fields where 3 are expected"):
+            read_table(csv_of("a,b,y", body=body))
+
+
+def spared(line: str) -> str:
+    """A row as programs write it that spare the separators behind its last value."""
+    return line.rstrip(",")
+
+
+def test_rows_without_their_last_empty_cells_are_filled_up() -> None:
+    full = [f"{line},{k if k % 3 else ''},{'' if k % 4 else 'seen'}" for k, line in enumerate(BODY)]
+    mixed = [spared(line) if k % 2 else line for k, line in enumerate(full)]
+    table = read_table(csv_of("a,b,y,n,note", body=mixed))
+    assert table.frame.equals(read_table(csv_of("a,b,y,n,note", body=full)).frame)
+    assert table.lines.tolist() == list(range(2, 62)) and not table.dropped
+    short = sum(line != whole for line, whole in zip(mixed, full, strict=True))
+    assert warned(table, f"Rows without their last cells, which are taken to be empty: {short},")
+    assert warned(table, "first on line 3")
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        [*BODY[:30], "1,2.5", *BODY[30:]],  # no full row has an empty last cell
+        [*BODY[:20], "1,2.5,", *BODY[20:30], "1,2.5", "1,2.5,x,y", *BODY[30:]],  # a longer row
+        [*BODY[:20], "1,,x", "1,2.5", *BODY[20:]],  # the empty cell is not the last
+        [*BODY[:20], "1,2.5,", *BODY[20:30], "1,x", *BODY[30:]],  # a cell amid the row is lacking
+        [*BODY[:20], "1,2.5,", *BODY[20:], "Source: the office, 2020"],  # a note with a comma
+    ],
+)
+def test_rows_that_lack_other_cells_are_not_filled_up(broken: list[str]) -> None:
+    with pytest.raises(RaggedError, match="has 2 fields where 3 are expected"):
+        read_table(csv_of("a,b,y", body=broken))
+    table = read_table(csv_of("a,b,y", body=[*broken, *BODY * 3]))
+    assert len(table.labels) == len(broken) + 3 * len(BODY) - len(table.dropped)
+    assert [len(broken[row.line - 2].split(",")) for row in table.dropped] in ([2], [2, 4])
+
+
+def wrapped(line: str) -> str:
+    """A line as one cell."""
+    return '"' + line.replace('"', '""') + '"'
+
+
+@pytest.mark.parametrize("header", [wrapped, str])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_lines_in_quotes_as_a_whole_are_read_without_them(
+    header: Any, encoding: str, separator: str
+) -> None:
+    body = [line.replace(",", separator) + f'{separator}"é, {k}; z"' for k, line in enumerate(BODY)]
+    head = separator.join(["a", "b", "y", "note"])
+    data = "\r\n".join([header(head), *map(wrapped, body), ""]).encode(encoding)
+    table = read_table(data)
+    plain = read_table("\r\n".join([head, *body, ""]).encode(encoding))
+    assert table.reading == plain.reading and table.frame.equals(plain.frame)
+    assert table.labels["note"][7] == "é, 7; z" and warned(table, "in quotes as a whole")
+    assert not warned(plain, "in quotes as a whole")
+    for later in ([wrapped(head), wrapped(body[3])], [head, body[3]]):
+        again = apply_reading("\n".join(later).encode(), table.reading)
+        assert again.frame.iloc[0].equals(table.frame.iloc[3])
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [f'"{line}"' for line in ("a text", "one, two", "no, not, at all", "end") * 9],
+        [f'"{k}";"{k % 3}"' for k in range(30)],
+        ['""', '" "'],
+        ['"a,b"', *(f'"{k}","{k % 3}"' for k in range(30))],
+    ],
+)
+def test_quotes_around_cells_are_not_taken_for_quotes_around_lines(lines: list[str]) -> None:
+    data = "\n".join(lines).encode()
+    assert without_wrapping(data, None, None, None) == (data, ())
+
+
+def test_quotes_around_lines_stay_where_quotes_are_but_signs() -> None:
+    data = "\n".join(wrapped(line) for line in ("a,b,y", *BODY)).encode()
+    table = read_table(data, overrides=Overrides(quote=""))
+    assert table.labels.iloc[0, 0] == f'"{BODY[0].split(",")[0]}'
+    assert apply_reading(data, table.reading).labels.equals(table.labels)
