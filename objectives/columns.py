@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from objectives.cells import KEY_SHARE, Cells, Floats
 from objectives.dates import PARTS, ZONE, find_order, first_date, late_year, to_parts
+from objectives.identifiers import FEW, is_row_number, name_words
 from objectives.numerals import find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
 
@@ -25,11 +25,6 @@ WORDS = (
     ("nein", "ja"), ("n", "j"), ("falsch", "wahr"),
 )  # fmt: skip
 PROSE_WORDS, PROSE_LENGTH, PROSE_DISTINCT = 3, 40, 0.3  # a text column has at least these means
-FEW = 10  # rows below which nothing is called an identifier or prose
-KEYS = frozenset("id ids uid uuid guid key no nr num number serial #".split())
-PLACES = KEYS | {"index", "idx", "row", "case"}
-TIME_WORDS = frozenset("year date time timestamp month week day hour minute second".split())
-NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +64,13 @@ def find_conventions(
     )
 
 
-def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]]:
-    """Return how a column is to be read, and warnings of what is doubtful in that."""
+def infer(
+    cells: Cells, conventions: Conventions, unnamed: bool = False
+) -> tuple[ColumnRule, list[str]]:
+    """Return how a column is to be read, and warnings of what is doubtful in that.
+
+    `unnamed` is the first column of a file if it alone has no name.
+    """
     rule = ColumnRule(name=cells.name, position=cells.position, kind="categorical")
     values = cells.values
     if not len(values):
@@ -79,11 +79,13 @@ def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]
     if len(values) == 1 and cells.held == cells.rows:
         return replace(rule, kind="constant"), []
     if numbers is not None:
-        if "date" in _words(cells.name) and np.isfinite(cells.moments("digits")).all():
+        if "date" in name_words(cells.name) and np.isfinite(cells.moments("digits")).all():
             return _as_dates(cells, replace(rule, decimal="", thousands=""), "digits"), []
         if set(numbers[np.isfinite(numbers)]) == {0.0, 1.0}:
             return replace(rule, kind="boolean"), warnings
-        kind: Kind = "identifier" if _is_row_number(cells, numbers) else "numeric"
+        kind: Kind = "numeric"
+        if is_row_number(cells, numbers, unnamed):
+            kind = "identifier"
         return replace(rule, kind=kind), warnings
     words = {value.lower() for value in values[:9]}
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
@@ -264,30 +266,3 @@ def _text_kind(cells: Cells) -> Kind:
     ):
         return "text"
     return "identifier" if distinct >= KEY_SHARE * cells.held else "categorical"
-
-
-def _is_row_number(cells: Cells, numbers: Floats) -> bool:
-    """Return whether numbers only tell rows apart: whole, unique, and counting or so named."""
-    if cells.rows < FEW or len(np.unique(numbers)) < cells.rows or (numbers % 1 != 0).any():
-        return False
-    words = _words(cells.name)
-    if TIME_WORDS.intersection(words):
-        return False
-    if cells.name.startswith("Unnamed: "):  # pandas' name of an index that was written beside
-        return True
-    dense = np.ptp(numbers) == cells.rows - 1
-    steps = np.diff(numbers[cells.codes])
-    counting = (steps > 0).all() and np.ptp(numbers) <= 10 * cells.rows
-    return bool(dense or counting or _names_keys(words))
-
-
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in NAME_WORDS.findall(name)]
-
-
-def _names_keys(words: list[str]) -> bool:
-    """Return whether a name ends with a word such as number, begins with id, or is all such words.
-
-    "Number of employees", "case_count" and "price index" name measures.
-    """
-    return bool(words) and (words[-1] in KEYS or words[0] == "id" or PLACES.issuperset(words))

@@ -33,6 +33,7 @@ class Shape:
     header: bool
     skip: int  # physical lines above the header or the first row
     names: tuple[str, ...]
+    unnamed: bool = False  # whether of all columns the first alone has no name
     warnings: tuple[str, ...] = ()
 
 
@@ -60,6 +61,7 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
         header=header,
         skip=line - 1,
         names=unique_names(uncommented(names) if header else [""] * len(names)),
+        unnamed=header and not plain_name(names[0]) and all(map(plain_name, names[1:])),
         warnings=(
             *(guessed(head, encoding) if overrides.encoding is None else ()),
             *_left_out(head, skip, line - 1),

@@ -21,6 +21,7 @@ from objectives.columns import find_conventions, force, infer, values_of
 from objectives.encoding import without_end_mark
 from objectives.features import Feature, MissingColumnsError, features_of, find_columns
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
+from objectives.identifiers import keep_last
 from objectives.metrics import Task
 from objectives.reading import (
     MISSING,
@@ -107,12 +108,13 @@ def read_table(
         if cells.name in kinds:
             rules.append(force(cells, kinds[cells.name], conventions))
         else:
-            rule, guesses = infer(cells, conventions)
+            rule, guesses = infer(cells, conventions, shape.unnamed and cells.position == 0)
             rules.append(rule)
             warnings += guesses
         if cells.name not in kinds or rules[-1].kind == "numeric":
             warnings += doubts(cells, rules[-1], grid.lines)
-    warnings += missing_words(columns, rules)
+    rules, kept = keep_last(rules, kinds)
+    warnings += [*kept, *missing_words(columns, rules)]
     reading = Reading(
         encoding=shape.encoding,
         separator=shape.separator,

@@ -162,7 +162,7 @@ def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Ex
     if not features:
         raise ReadingError(
             f"Expected a column besides the target {target.column!r} that can be used. "
-            "Received none: all others are left out."
+            f"Received none: all others are left out.{_kept(table.reading, left_out)}"
         )
     frame = table.frame.loc[known, [feature.name for feature in features]]
     return Examples(
@@ -171,6 +171,16 @@ def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Ex
         y=y[known],
         rows_dropped=int((~known).sum()),
     )
+
+
+def _kept(reading: Reading, left_out: Collection[str]) -> str:
+    """Return how to use columns that seem only to tell rows apart, if there are some."""
+    found = [r for r in reading.columns if r.kind == "identifier" and r.name not in left_out]
+    if not found:
+        return ""
+    remedy = shlex.quote(f"{found[0].name}={'numeric' if found[0].decimal else 'categorical'}")
+    names = ", ".join(repr(rule.name) for rule in found[:10])
+    return f" {names} seem only to tell rows apart; to use one, say so with --column {remedy}"
 
 
 def _rule(reading: Reading, name: str) -> ColumnRule:

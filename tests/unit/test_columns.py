@@ -24,8 +24,8 @@ def table_of(
     separator: str = ";",
     overrides: Overrides | None = None,
 ) -> Table:
-    rows = [f'"{cell}"{separator}{"xy"[i % 2]}{i % 3}' for i, cell in enumerate(column)]
-    data = "\n".join([f"{name}{separator}other", *rows, ""])
+    rows = [[f'"{cell}"', f"{'xy'[i % 2]}{i % 3}", "pqr"[i % 3]] for i, cell in enumerate(column)]
+    data = "\n".join(separator.join(row) for row in [[name, "other", "third"], *rows, []])
     return read_table(data.encode(), overrides=overrides)
 
 
@@ -190,6 +190,32 @@ def test_names_help_to_tell_identifiers_from_numbers() -> None:
     for name in ("No.", "house_number", "id_buyer", "row index"):
         assert kind_of(column, name) == "identifier"
     assert kind_of([str(1980 + i) for i in range(40)], "year") == "numeric"
+
+
+@pytest.mark.parametrize("name", ["wavelength", "CO2", "it", "Jahr"])
+def test_whole_measures_in_steps_are_no_row_numbers(name: str) -> None:
+    assert kind_of([str(400 + i) for i in range(40)], name) == "numeric"
+    assert kind_of([str(400 + i * 7 % 40) for i in range(40)], name) == "numeric"
+
+
+@pytest.mark.parametrize("name", ["age", "days", "Année", "x", "week no"])
+def test_measures_may_count_from_nought_where_their_name_says_so(name: str) -> None:
+    assert kind_of([str(i) for i in range(40)], name) == "numeric"
+
+
+@pytest.mark.parametrize("odd", ["", "137", "Total"])
+@pytest.mark.parametrize("name", ["Id", "Unnamed: 0", ""])
+def test_one_odd_cell_does_not_make_row_numbers_features(name: str, odd: str) -> None:
+    column = [str(i * 137 % 6101) for i in range(200)]
+    column[100] = odd
+    assert kind_of(column, name) == "identifier"
+
+
+def test_a_first_column_without_a_name_is_an_index_only_where_the_others_have_names() -> None:
+    column = [str(i * 137 % 6101) for i in range(60)]
+    assert kind_of(column, "column_1") == "numeric"
+    halves = [f"{i * 137 % 6101}.5" for i in range(60)]
+    assert kind_of(halves, "") == "numeric"
 
 
 def test_odd_texts_among_many_numbers_are_missing_and_counted() -> None:

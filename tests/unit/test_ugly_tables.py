@@ -389,6 +389,18 @@ def test_pandas_unnamed_index_is_an_identifier_in_any_order() -> None:
     assert kinds_of(read_table(csv_of("Unnamed: 0,a,y", body=body)))[0] == "identifier"
 
 
+def test_row_numbers_are_kept_or_named_with_the_remedy_where_nothing_else_is_left() -> None:
+    body = [f"{i},{i * 7 % 60 / 4}" for i in range(60)]
+    table = read_table(csv_of("place,y", body=body))
+    assert kinds_of(table) == ["numeric", "numeric"]
+    assert warned(table, "'place'", "kept, as nothing else is left")
+    named = read_table(csv_of("Id,y", body=body))
+    with pytest.raises(ReadingError, match="'Id' seem only to tell.*--column Id=numeric"):
+        split_target(named, choose_target(named, "y"))
+    third = read_table(csv_of("place,b,y", body=[f"{line},{line[0]}" for line in body]))
+    assert kinds_of(third)[0] == "identifier"
+
+
 def test_classes_alike_and_rows_without_a_target_are_warned_of() -> None:
     alike = ("Cat", "cat", "Dog", "", "Café", "Cafe\u0301", "ab", "a\u200bb", "a b", "a  b")
     body = [f"{i % 7},{alike[i % 10]}" for i in range(150)]
