@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -60,6 +60,20 @@ class Cells:
             codes=codes,
             counts=counts,
             absent=absent,
+        )
+
+    def without(self, texts: Collection[str]) -> Cells:
+        """Return the cells where these texts stand for nothing, too."""
+        kept = np.array([value not in texts for value in self.values], dtype=bool)
+        codes = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+        gone = dict(zip(self.values[~kept], self.counts[~kept].tolist(), strict=True))
+        return Cells(
+            name=self.name,
+            position=self.position,
+            values=self.values[kept],
+            codes=np.append(codes, np.int32(-1))[self.codes],
+            counts=self.counts[kept],
+            absent={**self.absent, **gone},
         )
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from objectives.dialect import BLANKS, JUNK, VALUE, are_values
-from objectives.reading import MISSING, DroppedRow
+from objectives.reading import MISSING, MISSING_NUMBERS, DroppedRow
 
 UNITS = 2  # texts above columns of numbers that a row of units has, at least
 LOOKED_AT = 200  # rows below or above such a row
@@ -36,7 +36,7 @@ def _why_no_values(columns: list[list[str]], least: int) -> str:
         if first in MISSING:
             continue
         held = [cell for cell in below if cell not in MISSING]
-        if are_values(held):
+        if are_values([cell for cell in held if cell not in MISSING_NUMBERS]):
             above += 1
         elif len(held) >= FEW and first not in held:
             once.append(first)

@@ -10,21 +10,15 @@ import numpy as np
 import pandas as pd
 
 from objectives.cells import Cells
-from objectives.checks import (
-    column_warnings,
-    doubts,
-    missing_words,
-    row_warnings,
-    target_warnings,
-)
-from objectives.columns import find_conventions, force, infer, values_of
+from objectives.checks import column_warnings, row_warnings, target_warnings
+from objectives.columns import find_conventions, values_of
 from objectives.encoding import without_end_mark
 from objectives.features import Feature, MissingColumnsError, features_of, find_columns
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
-from objectives.identifiers import keep_last
 from objectives.metrics import Task
 from objectives.reading import (
     MISSING,
+    MISSING_NUMBERS,
     ColumnRule,
     DroppedRow,
     Kind,
@@ -32,6 +26,7 @@ from objectives.reading import (
     Reading,
     ReadingError,
 )
+from objectives.rules import find_rules, without_marks
 from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, choose_target, find_column, split_target
 
@@ -101,20 +96,11 @@ def read_table(
     missing = tuple(text for text in usual if text not in present)
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
     grid = load(data, shape, limit, most=most[0] if most else None)
-    columns = _cells(grid, enumerate(names), missing)
+    marks = tuple(text for text in MISSING_NUMBERS if text not in present)
+    raw = _cells(grid, enumerate(names), [frozenset(missing)] * len(names))
+    columns = without_marks(raw, marks, kinds)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
-    rules, warnings = [], [*shape.warnings]
-    for cells in columns:
-        if cells.name in kinds:
-            rules.append(force(cells, kinds[cells.name], conventions))
-        else:
-            rule, guesses = infer(cells, conventions, shape.unnamed and cells.position == 0)
-            rules.append(rule)
-            warnings += guesses
-        if cells.name not in kinds or rules[-1].kind == "numeric":
-            warnings += doubts(cells, rules[-1], grid.lines)
-    rules, kept = keep_last(rules, kinds)
-    warnings += [*kept, *missing_words(columns, rules)]
+    rules, doubtful = find_rules(columns, conventions, kinds, grid.lines, shape.unnamed)
     reading = Reading(
         encoding=shape.encoding,
         separator=shape.separator,
@@ -125,9 +111,10 @@ def read_table(
         skip=shape.skip,
         columns=tuple(rules),
         missing=missing,
+        missing_numbers=marks,
         encoding_given=overrides.encoding is not None,
     )
-    return _assemble(grid, columns, reading, warnings)
+    return _assemble(grid, columns, reading, [*shape.warnings, *doubtful])
 
 
 def apply_reading(
@@ -162,7 +149,7 @@ def apply_reading(
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
     grid = load(data, shape, limit, most=most[0] if most else None)
-    return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
+    return _assemble(grid, _cells(grid, named, reading.missing_texts()), reading, warnings)
 
 
 def _refuse_wide(names: Sequence[str], most: tuple[int, int] | None) -> None:
@@ -209,7 +196,7 @@ def read_rows(
         dropped=(),
         blank=0,
     )
-    return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
+    return _assemble(grid, _cells(grid, named, reading.missing_texts()), reading, warnings)
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
@@ -254,12 +241,14 @@ def _family(encoding: str) -> str:
 
 
 def _cells(
-    grid: Grid, named: Iterable[tuple[int, str]], missing: Collection[str]
+    grid: Grid, named: Iterable[tuple[int, str]], missing: Sequence[frozenset[str]]
 ) -> tuple[Cells, ...]:
-    """Take columns out of the grid, given by place (-1: absent) and name, as their cells."""
-    tokens = frozenset(missing)
+    """Take columns out of the grid, given by place (-1: absent) and name, as their cells.
+
+    `missing` are the texts that stand for nothing in each of them.
+    """
     cells = []
-    for position, (place, name) in enumerate(named):
+    for position, ((place, name), tokens) in enumerate(zip(named, missing, strict=True)):
         raw = grid.columns[place] if place >= 0 else [""] * len(grid.lines)
         cells.append(Cells.of(name, position, raw, tokens))
         if place >= 0:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from objectives.metrics import Task
-from objectives.numerals import Floats, to_numbers, without_unit
+from objectives.numerals import Floats, decimal_evidence, to_numbers, without_unit
 from objectives.reading import ColumnRule, NoSuchColumnError, Reading, ReadingError
 from objectives.shape import plain_name
 
@@ -114,8 +114,7 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
     if rows < ROWS_PER_CLASS * len(distinct):
         raise ReadingError(
             f"The target column {rule.name!r} holds {len(distinct)} different values in {rows} "
-            f"rows, too many to be classes. Give another target"
-            f"{', or predict it as a number with --task regression' if rule.decimal else ''}."
+            f"rows, too many to be classes. Give another target{_numeric(distinct, rule)}"
         )
     if task == "binary" and len(distinct) > 2:
         raise ReadingError(
@@ -124,6 +123,16 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
         )
     named: Task = "binary" if len(distinct) == 2 else "multiclass"
     return Target(column=rule.name, task=named, classes=tuple(distinct))
+
+
+def _numeric(distinct: Strings, rule: ColumnRule) -> str:
+    """Return how to predict a target as a number, if all or nearly all of its texts are numbers."""
+    if rule.decimal:
+        return ", or predict it as a number with --task regression."
+    if not decimal_evidence(distinct):
+        return "."
+    remedy = shlex.quote(f"{rule.name}=numeric")
+    return f", or, as nearly all are numbers, read it as such with --column {remedy}"
 
 
 def _without(table: Table, rule: ColumnRule, rows: int) -> str:

@@ -313,7 +313,7 @@ def test_a_name_in_angle_brackets_is_no_markup() -> None:
     assert len(read_table(csv_of("<a>,<b>,y")).labels) == 60
 
 
-@pytest.mark.parametrize("odd", ["1e400", ".", "oops"])
+@pytest.mark.parametrize("odd", ["1e400", "(.)", "oops"])
 def test_a_few_texts_that_keep_a_column_from_being_numeric_are_named(odd: str) -> None:
     table = read_table(csv_of("a,b,y", body=[*BODY[:30], f"3,{odd},x", *BODY[30:]]))
     assert warned(table, "'b'", f"1 of its 61 cells: '{odd}'", "line 32", "--column b=numeric")
@@ -355,6 +355,43 @@ def test_levels_among_a_few_numbers_and_codes_are_not_called_odd() -> None:
 def test_infinity_in_words_is_missing() -> None:
     body = [f"{'Infinity' if i % 9 == 0 else i * 1.5},{'xy'[i % 2]}" for i in range(40)]
     assert read_table(csv_of("a,y", body=body)).columns[0].missing == pytest.approx(5 / 40)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["..", ".", ":", "–", "—", "…", "#NV", "#WERT!", "#VALEUR!", "#N/D", "None", "unknown", "k.A."],
+)
+@pytest.mark.parametrize(("value", "kind"), [("{}.5", "numeric"), ("2{:03}-01-05", "datetime")])
+def test_usual_marks_for_nothing_are_missing_among_numbers_and_dates(
+    mark: str, value: str, kind: str
+) -> None:
+    body = [f"{mark if i % 3 == 0 else value.format(i)},{i % 7},{'xy'[i % 2]}" for i in range(60)]
+    table = read_table(csv_of("a,b,y", body=body))
+    assert (table.columns[0].kind, table.columns[0].missing) == (kind, 20 / 60)
+    again = Reading.from_json(json.loads(json.dumps(table.reading.to_json())))
+    later = apply_reading(csv_of("a,b,y", body=body[:4]), again)
+    assert (later.columns[0].missing, later.warnings) == (0.5, ())
+    kept = read_table(csv_of("a,b,y", body=body), overrides=Overrides(present=(mark,)))
+    assert kept.columns[0].kind == "categorical"
+
+
+def test_marks_for_nothing_are_levels_among_words_and_codes() -> None:
+    body = [f"{('None', 'a', 'b')[i % 3]},{('unknown', '01234', '99999')[i % 3]},{i}.5"
+            for i in range(60)]  # fmt: skip
+    table = read_table(csv_of("a,zip,y", body=body))
+    assert kinds_of(table) == ["categorical", "categorical", "numeric"]
+    assert [column.missing for column in table.columns] == [0, 0, 0]
+    numbers = csv_of("a,b", body=[f"{('None', '1', '2')[i % 3]},{i}.5" for i in range(60)])
+    kinds: dict[str, Any] = {"a": "categorical"}
+    told = read_table(numbers, overrides=Overrides(kinds=kinds))
+    assert set(told.frame["a"]) == {"None", "1", "2"}
+
+
+def test_a_target_of_nearly_only_numbers_is_refused_with_how_to_read_it_as_numbers() -> None:
+    body = [f"{i % 7},{'n/d?' if i == 3 else i * 1.5}" for i in range(60)]
+    table = read_table(csv_of("a,y", body=body))
+    with pytest.raises(ReadingError, match="too many.*nearly all are numbers.*--column y=numeric"):
+        choose_target(table, "y")
 
 
 def test_percentages_among_plain_numbers_are_warned_of() -> None:
