@@ -43,6 +43,7 @@ class Grid:
     lines: Integers  # physical line on which each row begins
     dropped: tuple[DroppedRow, ...]
     blank: int  # rows that hold nothing; they are left out
+    units: bool = False  # whether rows of units stood below the names
 
 
 def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | None = None) -> Grid:
@@ -79,7 +80,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
     if chunk:
         _append(columns, chunk, store)
     _refuse_broken_quotes(data, shape, beside.spans)
-    units = drop_units(columns, lines) if shape.header else []
+    units = drop_units(columns, lines) if shape.header and shape.units else []
     notes = drop_notes(columns, lines)
     dropped = (*units, *_dropped(beside.ragged, beside.again, len(lines), width), *notes)
     if not lines:
@@ -90,6 +91,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
         lines=np.array(lines, dtype=np.int64),
         dropped=dropped,
         blank=beside.blank,
+        units=bool(units),
     )
 
 

@@ -86,6 +86,7 @@ class Reading:
     header: bool
     skip: int  # physical lines above the header, or above the first row where there is none
     columns: tuple[ColumnRule, ...]
+    units: bool = False  # whether rows of units stand below the header
     missing: tuple[str, ...] = MISSING
     missing_numbers: tuple[str, ...] = MISSING_NUMBERS  # besides, in columns of numbers and dates
     encoding_given: bool = False  # by the user: not to be found out for a later file either

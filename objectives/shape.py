@@ -33,6 +33,7 @@ class Shape:
     header: bool
     skip: int  # physical lines above the header or the first row
     names: tuple[str, ...]
+    units: bool = True  # whether rows of units may stand below the names
     unnamed: bool = False  # whether of all columns the first alone has no name
     warnings: tuple[str, ...] = ()
 
@@ -91,6 +92,7 @@ def find_again(data: bytes, reading: Reading, optional: Collection[str] = ()) ->
         header=reading.header,
         skip=min(reading.skip, len(head)),
         names=tuple(known),
+        units=reading.units,
     )
     if not reading.header:
         rows = first_rows(head[shape.skip :], shape.separator, shape.quote)

@@ -110,6 +110,7 @@ def read_table(
         header=shape.header,
         skip=shape.skip,
         columns=tuple(rules),
+        units=grid.units,
         missing=missing,
         missing_numbers=marks,
         encoding_given=overrides.encoding is not None,

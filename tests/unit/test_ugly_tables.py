@@ -172,6 +172,23 @@ def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> Non
     assert len(table.labels) == 60
 
 
+def test_one_unit_suffices_where_a_row_holds_nothing_else() -> None:
+    body = [f"n{i % 9},{i}.5,{'xy'[i % 2]}" for i in range(60)]
+    table = read_table(csv_of("name,val,kind", ",kg,", body=body))
+    assert kinds_of(table) == ["categorical", "numeric", "categorical"]
+    assert [row.line for row in table.dropped] == [2]
+    assert not read_table(csv_of("name,val,kind", ",unknown,", body=body)).dropped
+    assert not read_table(csv_of("name,val,kind", "n1,kg,", body=body)).dropped
+
+
+def test_a_later_file_has_a_row_of_units_only_if_the_first_had() -> None:
+    for units, rows in ([], 61), (["°C,hPa,-"], 60):
+        reading = read_table(csv_of("a,b,y", *units)).reading
+        again = Reading.from_json(json.loads(json.dumps(reading.to_json())))
+        assert len(apply_reading(csv_of("a,b,y", "low,mid,x"), again).labels) == rows
+    assert len(apply_reading(csv_of("a,b,y", "unknown,unknown,x"), again).labels) == 61
+
+
 @pytest.mark.parametrize(
     ("above", "body", "left_out"),
     [
