@@ -129,12 +129,16 @@ def decimal_evidence(values: Strings) -> str:
 def is_code(values: Strings) -> bool:
     """Return whether texts of digits are codes rather than numbers.
 
-    So are texts of equal length of which some begin with zero (a postal code), and those of
-    more digits than a number keeps (a card's number).
+    So are texts of equal length of which some begin with zero (a postal code), texts of other
+    lengths of which several do (a dialling code), and those of more digits than a number keeps (a
+    card's number). Two digits, as 07, are numbers. Texts that are no numbers say nothing.
     """
-    if not all(value.isdigit() for value in values):
+    digits = [value for value in values if value.isdigit()]
+    others = np.array([value for value in values if not value.isdigit()], dtype=object)
+    if not digits or any(np.isfinite(to_numbers(others, sign)).any() for sign in PATTERNS):
         return False
-    lengths = {len(value) for value in values}
+    lengths = {len(value) for value in digits}
     if min(lengths) > 15:
         return True
-    return len(lengths) == 1 and min(lengths) > 2 and any(value[0] == "0" for value in values)
+    padded = len([value for value in digits if value[0] == "0" and len(value) > 2])
+    return padded >= (1 if len(lengths) == 1 else 2)

@@ -218,6 +218,22 @@ def test_a_first_column_without_a_name_is_an_index_only_where_the_others_have_na
     assert kind_of(halves, "") == "numeric"
 
 
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ([*[f"{i % 90:05d}" for i in range(400)], "12345-6789"], "categorical"),
+        ([*[f"{i % 90:05d}" for i in range(400)], "-1"], "numeric"),
+        (["030", "089", "0341", "0711"] * 10, "categorical"),
+        (["030", "089", "34.1"] * 10, "numeric"),
+        (["007", "12", "345"] * 10, "numeric"),
+        ([f"{i % 24:02d}" for i in range(100)], "numeric"),
+        ([f"{i % 103:02d}" for i in range(400)], "numeric"),
+    ],
+)
+def test_codes_begin_with_noughts_whatever_their_length(column: list[str], kind: Kind) -> None:
+    assert kind_of(column) == kind
+
+
 def test_odd_texts_among_many_numbers_are_missing_and_counted() -> None:
     column = [f"{i * 1.1:.2f}" for i in range(400)]
     column[123] = "broken"
