@@ -14,9 +14,18 @@ UNUSUAL = "~^:# "  # separators that the user has to name
 BLANKS = " \t\r\n\f\v\xa0\ufeff"
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
 
+# Codes of ISO 4217 that stand apart from the number, but for those that are words, as ALL and TOP.
+CODES = (
+    "AED AFN AMD ANG AOA ARS AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BSD BTN BWP BYN BZD CDF "
+    "CLP COP CRC CVE DJF DOP DZD EGP ERN ETB FJD FKP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG "
+    "IDR ILS IQD IRR ISK JMD JOD KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MDL "
+    "MGA MKD MMK MNT MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NPR NZD OMR PGK PHP PKR PYG QAR RON "
+    "RSD RWF SAR SBD SCR SDG SGD SHP SLE SRD SSP STN SVC SYP SZL THB TJS TMT TND TTD TWD TZS UAH "
+    "UGX UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWL RM TL R"
+).replace(" ", "|")
 MONEY = (  # before or behind a number
     r"(?:[$€£¥₹₽₩₺฿₫₱₴₦]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY"
-    r"|(?:US ?|HK|NT|[ACRS])\$|Rs\.?|zł|kr\.?|Kč|[元円원])"
+    rf"|(?:US ?|HK|NT|[ACRS])\$|Rs\.?|Rp\.?|S/\.?|zł|kr\.?|Kč|[元円원]|\b(?:{CODES})\b)"
 )
 VALUE = re.compile(  # a number, date or time, whatever its conventions
     rf"[-+(]?{MONEY}?\s?[-+(]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?[-–—]?\)?\s?(?:{MONEY}|%)?\)?"
