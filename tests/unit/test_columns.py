@@ -301,6 +301,24 @@ def test_more_texts_can_be_called_missing() -> None:
         (("20231120", "20231121"), "digits", [2023, 11, 20, 0, 0, 0]),
         (("20231120T220507Z",), "digits", [2023, 11, 20, 22, 5, 7]),
         (("Nov 2023", "Dec 2023"), "my", [2023, 11, 1, 0, 0, 0]),
+        (("01/2020", "12/2021"), "my", [2020, 1, 1, 0, 0, 0]),
+        (("1-2020",), "my", [2020, 1, 1, 0, 0, 0]),
+        (("1. Januar 2020", "31. Dezember 2021"), "dmy", [2020, 1, 1, 0, 0, 0]),
+        (("15 mai 2020", "1er août 2020", "3 juillet 2020"), "dmy", [2020, 5, 15, 0, 0, 0]),
+        (("2 février 2020", "3 juin 2020"), "dmy", [2020, 2, 2, 0, 0, 0]),
+        (("3 de marzo de 2020", "1 de enero de 2021"), "dmy", [2020, 3, 3, 0, 0, 0]),
+        (("4 luglio 2020", "5 gennaio 2020"), "dmy", [2020, 7, 4, 0, 0, 0]),
+        (("5 de outubro de 2020", "6 de março de 2020"), "dmy", [2020, 10, 5, 0, 0, 0]),
+        (("6 mei 2020", "7 maart 2021"), "dmy", [2020, 5, 6, 0, 0, 0]),
+        (("07-MRZ-20", "08-OKT-21"), "dmy", [2020, 3, 7, 0, 0, 0]),
+        (("März 2020", "Dez. 2021"), "my", [2020, 3, 1, 0, 0, 0]),
+        (("1. 12. 2020", "30. 1. 2021"), "dmy", [2020, 12, 1, 0, 0, 0]),
+        (("Wed Aug 27 13:08:45 +0000 2008",), "ctime", [2008, 8, 27, 13, 8, 45]),
+        (
+            ("Wed Aug  6 13:08:45 2008", "Thu Jul 3 01:00:00 UTC 2008"),
+            "ctime",
+            [2008, 8, 6, 13, 8, 45],
+        ),
         (("18.00.00", "07.30.15"), "time", [1970, 1, 1, 18, 0, 0]),
         (("12:05 AM", "1:00 pm"), "time", [1970, 1, 1, 0, 5, 0]),
     ],
@@ -319,6 +337,11 @@ def test_dates_are_read_by_the_order_the_whole_column_shows(
 def test_impossible_dates_are_missing(text: str) -> None:
     for order in ("ymd", "dmy", "mdy", "time"):
         assert np.isnan(to_moments(strings(text), order)).all()
+
+
+@pytest.mark.parametrize("texts", [("set 10", "out 12"), ("13/2020", "14/2020"), ("12.2020",)])
+def test_what_only_looks_like_a_month_and_year_is_no_date(texts: tuple[str, ...]) -> None:
+    assert find_order(strings(*texts), None)[1] == 0
 
 
 def test_ambiguous_dates_are_said_to_be_and_can_be_overridden() -> None:
