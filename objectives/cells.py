@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from objectives.dates import to_moments
+from objectives.dialect import bare_cell
 from objectives.numerals import decimal_evidence, find_unit, to_numbers, without_unit
 
 Strings = np.ndarray[Any, np.dtype[np.object_]]
@@ -41,7 +42,7 @@ class Cells:
     def of(cls, name: str, position: int, raw: Sequence[str], missing: frozenset[str]) -> Cells:
         """Return the cells of raw texts; `missing` are the texts that stand for nothing."""
         found_codes, found = pd.factorize(np.array(raw, dtype=object))
-        stripped = [text.strip() for text in found]
+        stripped = [bare_cell(text).strip() for text in found]
         cleaned = [None if t in missing or not t.strip(",;|") else t for t in stripped]
         values = np.array(cleaned, dtype=object)
         codes = found_codes.astype(np.int32)

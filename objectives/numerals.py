@@ -36,13 +36,16 @@ def _pattern(decimal: str) -> re.Pattern[str]:
 
 
 PATTERNS = {".": _pattern("."), ",": _pattern(",")}
+DASHES = ("-", "–", "—")
+ZERO = re.compile(rf"{MONEY}\s*[-–—]|[-–—]\s*{MONEY}")  # as accountants write it
 
 
 def to_numbers(values: Strings, decimal: str) -> Floats:
     """Return texts as numbers, NaN where a text is no finite number.
 
     Thousands may be grouped by the other of point and comma, by blanks or by apostrophes; a
-    currency sign or `%` is ignored; brackets or a minus behind decimals mean a negative number.
+    currency sign or `%` is ignored; brackets or a minus behind decimals mean a negative number. A
+    dash with a currency sign is 0.
     """
     plain: Any = values
     joined = "\n".join(values)
@@ -57,12 +60,14 @@ def to_numbers(values: Strings, decimal: str) -> Floats:
             if len(numbers) == len(values):
                 return np.where(np.isfinite(numbers), numbers, np.nan)
     pattern = PATTERNS[decimal]
-    return np.array([_number(pattern.fullmatch(value)) for value in values], dtype=np.float64)
+    return np.array([_number(value, pattern) for value in values], dtype=np.float64)
 
 
-def _number(match: re.Match[str] | None) -> float:
+def _number(value: str, pattern: re.Pattern[str]) -> float:
+    match = pattern.fullmatch(value)
     if match is None:
-        return np.nan
+        dashed = value.startswith(DASHES) or value.endswith(DASHES)
+        return 0.0 if dashed and ZERO.fullmatch(value) else np.nan
     whole, group = match["whole"] or "0", match["group"]
     if group and match["power"]:
         return np.nan

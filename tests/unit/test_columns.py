@@ -64,6 +64,9 @@ def kind_of(column: Sequence[str], name: str = "it", separator: str = ",") -> Ki
         ("Rs. 1,200", ".", 1200),
         ("1 200 ₽", ".", 1200),
         ("HK$5", ".", 5),
+        ("$-", ".", 0),
+        ("$  -", ".", 0),
+        ("- €", ",", 0),
         ("RM 1000.50", ".", 1000.5),
         ("Rp10.000", ",", 10000),
         ("R 1,200", ".", 1200),
@@ -445,6 +448,15 @@ def test_duplicate_rows_are_counted_over_all_columns() -> None:
     expected = 200 - len({tuple(row) for row in codes.tolist()})
     assert count_duplicates(codes.T) == expected > 0
     assert count_duplicates([np.arange(5, dtype=np.int32), np.zeros(5, dtype=np.int32)]) == 0
+
+
+def test_cells_that_excel_is_to_take_as_they_stand_are_read_without_their_equals_sign() -> None:
+    texts = ['="a"', "a", '="NA"', '=" 2 "', "=1", 'b ="a"']
+    assert Cells.of("it", 0, texts, frozenset(MISSING)).values.tolist() == ["a", "2", *texts[4:]]
+    rows = "".join(f'="{i}.5",="{i % 9:05d}",{"xy"[i % 2]}\n' for i in range(60))
+    table = read_table(f"a,zip,y\n{rows}".encode())
+    assert [column.kind for column in table.columns][:2] == ["numeric", "categorical"]
+    assert table.frame["a"].to_list()[:2] == [0.5, 1.5]
 
 
 def test_cells_know_equal_texts_by_their_meaning() -> None:
