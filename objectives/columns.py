@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from objectives.cells import KEY_SHARE, Cells, Floats
+from objectives.cells import KEY_SHARE, Cells, Floats, Strings
 from objectives.dates import PARTS, ZONE, find_order, first_date, late_year, to_parts
 from objectives.identifiers import FEW, is_row_number, name_words
 from objectives.numerals import find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
+from objectives.scales import currency_warnings, has_percent
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -33,6 +34,7 @@ class Conventions:
 
     decimal: str
     certain: bool  # whether the columns that show a decimal sign show the same
+    given: bool = False  # whether the user says the decimal sign
     day_first: bool | None
     year_first: bool = True  # whether it may come first where it has two digits
 
@@ -44,7 +46,8 @@ def find_conventions(
     full = [cells for cells in columns if len(cells.values)]
     votes = [cells.evidence for cells in full]
     points, commas = votes.count("."), votes.count(",")
-    if decimal is None and points == commas == 0:
+    given = decimal is not None
+    if not given and points == commas == 0:
         # Where commas separate no cells, they are likely to be decimal signs.
         decimal = "," if separator == ";" and "either" in votes else "."
     year_first = day_first is None
@@ -59,6 +62,7 @@ def find_conventions(
     return Conventions(
         decimal=chosen,
         certain=bool(points) != bool(commas),
+        given=given,
         day_first=day_first,
         year_first=year_first,
     )
@@ -114,7 +118,8 @@ def force(cells: Cells, kind: Kind, conventions: Conventions) -> ColumnRule:
                 f"Expected numbers in column {cells.name!r}. Received {example!r} and the like. "
                 "Leave its kind out, or call it categorical."
             )
-        return replace(rule, decimal=decimal, unit=cells.unit)
+        percent = has_percent(cells.values)
+        return replace(rule, decimal=decimal, unit=cells.unit, percent=percent)
     if kind == "datetime":
         order, share, _ = find_order(cells.values, conventions.day_first, conventions.year_first)
         if not share:
@@ -185,7 +190,7 @@ def _as_numbers(
     if cells.counts[unreadable].sum() > (0 if few else UNREADABLE * cells.held):
         return rule, None, []
     thousands = find_thousands(cells.bare, decimal)
-    warnings = []
+    warnings = currency_warnings(cells.name, values)
     if cells.unit:
         example = next(value for value in values if value.endswith(cells.unit))
         warnings.append(
@@ -198,15 +203,26 @@ def _as_numbers(
             f"Column {cells.name!r} is read with the decimal sign {decimal!r}, unlike the file's "
             f"other numbers."
         )
-    elif evidence == "either" and not conventions.certain:
+    elif evidence == "either" and _in_doubt(plain, decimal, conventions):
         told = zip(values, plain, numbers, strict=True)
         example, number = next((text, n) for text, bare, n in told if not bare.isdigit())
         warnings.append(
             f"Column {cells.name!r}: {example!r} is read as {number:.15g}. If that is wrong, say "
             f"so with --decimal {',' if decimal == '.' else '.'}"
         )
-    rule = replace(rule, decimal=decimal, thousands=thousands, unit=cells.unit)
+    percent = has_percent(values)
+    rule = replace(rule, decimal=decimal, thousands=thousands, unit=cells.unit, percent=percent)
     return rule, numbers, warnings
+
+
+def _in_doubt(texts: Strings, decimal: str, conventions: Conventions) -> bool:
+    """Return whether numbers such as 1,234, which may be of thousands or not, are to be told.
+
+    Points before three digits in all numbers of a column may be decimal signs, even where other
+    columns show a comma.
+    """
+    grouped = decimal == "," and all("." in text for text in texts)
+    return not conventions.given and (grouped or not conventions.certain)
 
 
 def _as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:

@@ -63,6 +63,7 @@ class ColumnRule:
     decimal: str = ""  # decimal sign of the column's numbers; "" where its text is not numbers
     thousands: str = ""  # what separates groups of three digits
     unit: str = ""  # behind the numbers, as kg
+    percent: bool = False  # whether some of the numbers have %, which is ignored
     words: tuple[str, ...] = ()  # the false and the true word of a boolean, in lower case
     dates: str = ""  # order of a date's parts: a key of dates.PATTERNS
     parts: tuple[str, ...] = ()  # parts of a datetime that became features, as they vary
@@ -144,6 +145,16 @@ class Overrides:
                     f"Expected a kind for column {name!r}: {', '.join(get_args(Kind))}. "
                     f"Received: {kind!r}."
                 )
+
+    def missing_texts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what stands for nothing, always and besides in columns of numbers or dates."""
+        usual = dict.fromkeys((*MISSING, *(text.strip() for text in self.missing)))
+        present = {text.strip() for text in self.present}
+        always, besides = (
+            tuple(text for text in texts if text not in present)
+            for texts in (usual, MISSING_NUMBERS)
+        )
+        return always, besides
 
 
 def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,6 @@ from objectives.features import Feature, MissingColumnsError, features_of, find_
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
 from objectives.metrics import Task
 from objectives.reading import (
-    MISSING,
-    MISSING_NUMBERS,
     ColumnRule,
     DroppedRow,
     Kind,
@@ -27,6 +25,7 @@ from objectives.reading import (
     ReadingError,
 )
 from objectives.rules import find_rules, without_marks
+from objectives.scales import scale_warnings
 from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, choose_target, find_column, split_target
 
@@ -91,12 +90,9 @@ def read_table(
     shape = find_shape(data, overrides)
     names = shape.names
     _refuse_wide(names, most)
-    usual = dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing)))
-    present = {text.strip() for text in overrides.present}
-    missing = tuple(text for text in usual if text not in present)
+    missing, marks = overrides.missing_texts()
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
     grid = load(data, shape, limit, most=most[0] if most else None)
-    marks = tuple(text for text in MISSING_NUMBERS if text not in present)
     raw = _cells(grid, enumerate(names), [frozenset(missing)] * len(names))
     columns = without_marks(raw, marks, kinds)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
@@ -150,7 +146,9 @@ def apply_reading(
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
     grid = load(data, shape, limit, most=most[0] if most else None)
-    return _assemble(grid, _cells(grid, named, reading.missing_texts()), reading, warnings)
+    columns = _cells(grid, named, reading.missing_texts())
+    warnings += scale_warnings(columns, reading.columns)
+    return _assemble(grid, columns, reading, warnings)
 
 
 def _refuse_wide(names: Sequence[str], most: tuple[int, int] | None) -> None:

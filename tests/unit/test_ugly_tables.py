@@ -418,6 +418,50 @@ def test_percentages_among_plain_numbers_are_warned_of() -> None:
     assert not warned(read_table(csv_of("p,y", body=alike)), "without")
 
 
+@pytest.mark.parametrize(
+    ("first", "later", "says"),
+    [
+        ("{}.5%", "0.0{}", "without %, where the table that was searched has them with"),
+        ("{}.5", "{}.5%", "with %, where the table that was searched has them without"),
+        ("{}.5%", "{}.5%", ""),
+        ("{}.5%", "0", ""),
+        ("{}.5", "{}.5", ""),
+    ],
+)
+def test_a_later_file_with_other_percent_signs_is_warned_of(
+    first: str, later: str, says: str
+) -> None:
+    table = read_table(csv_of("p,y", body=[f"{first.format(i)},{'xy'[i % 2]}" for i in range(40)]))
+    again = Reading.from_json(json.loads(json.dumps(table.reading.to_json())))
+    other = apply_reading(csv_of("p,y", body=[f"{later.format(i)},x" for i in range(1, 5)]), again)
+    assert warned(other, "'p'", "%", says) is bool(says)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["$5.50", "€6.25"], "$, €"),
+        (["5.50 USD", "AED 6.25"], "$, AED"),
+        (["$5.50", "USD 6.25", "7.5"], ""),
+        (["kr 5", "6 kr."], ""),
+    ],
+)
+def test_several_currencies_in_one_column_are_warned_of(cells: list[str], said: str) -> None:
+    body = [f"{cell},{'xy'[i % 2]}" for i, cell in enumerate(cells * 20)]
+    assert warned(read_table(csv_of("p,y", body=body)), "several currencies", said) is bool(said)
+
+
+def test_three_decimals_among_german_prices_are_told_to_be_read_as_thousands() -> None:
+    rows = [f"{50 + i}.182;{i},99;{'xy'[i % 2]}" for i in range(40)]
+    data = csv_of("lat;preis;y", body=rows)
+    table = read_table(data)
+    assert table.frame["lat"][0] == 50182
+    assert warned(table, "'lat'", "'50.182' is read as 50182", "--decimal .")
+    assert not warned(read_table(data, overrides=Overrides(decimal=",")), "is read as")
+    thousands = csv_of("n;preis;y", body=["950;1,5;x", *rows])
+    assert not warned(read_table(thousands), "is read as")
+
+
 def test_a_sentinel_is_named_as_the_file_writes_it() -> None:
     body = [f"{'-999.00' if i % 9 == 0 else i % 30 / 4},{'xy'[i % 2]}" for i in range(60)]
     assert warned(read_table(csv_of("a,y", body=body)), "--missing=-999.00")
