@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from objectives.cells import Cells
 from objectives.checks import doubts, missing_words
-from objectives.columns import Conventions, force, infer
+from objectives.columns import FEW_NUMBERS, Conventions, force, infer
 from objectives.dates import find_order
 from objectives.grid import Integers
 from objectives.identifiers import keep_last
 from objectives.numerals import PATTERNS, is_code
-from objectives.reading import ColumnRule, Kind
+from objectives.reading import MISSING_NUMBERS, ColumnRule, Kind
 
 
 def without_marks(
@@ -77,4 +78,21 @@ def find_rules(
         if cells.name not in kinds or rules[-1].kind == "numeric":
             warnings += doubts(cells, rules[-1], lines)
     rules, kept = keep_last(rules, kinds)
-    return rules, [*warnings, *kept, *missing_words(columns, rules)]
+    return rules, [
+        *warnings,
+        *kept,
+        *missing_words(columns, rules),
+        *_missing_levels(columns, rules),
+    ]
+
+
+def _missing_levels(columns: Sequence[Cells], rules: Sequence[ColumnRule]) -> list[str]:
+    """Return a warning for each word that counts as missing among so few numbers as levels are."""
+    return [
+        f"Column {cells.name!r}: {text!r} among numbers counts as missing ({rows} cells). If it is "
+        f"a value, say so with --present={shlex.quote(text)}"
+        for cells, rule in zip(columns, rules, strict=True)
+        if rule.holds_values and len(cells.values) <= FEW_NUMBERS
+        for text, rows in cells.absent.items()
+        if text in MISSING_NUMBERS and text.isalpha()
+    ]

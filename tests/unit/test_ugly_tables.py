@@ -404,6 +404,16 @@ def test_marks_for_nothing_are_levels_among_words_and_codes() -> None:
     assert set(told.frame["a"]) == {"None", "1", "2"}
 
 
+def test_a_word_that_may_be_a_level_among_few_numbers_is_said_to_be_missing() -> None:
+    body = [f"{i % 7},{('1', '2', 'unknown')[i % 3]}" for i in range(60)]
+    said = ("'y'", "'unknown' among numbers counts as missing (20 cells)", "--present=unknown")
+    assert warned(read_table(csv_of("a,y", body=body)), *said)
+    kept = read_table(csv_of("a,y", body=body), overrides=Overrides(present=("unknown",)))
+    assert choose_target(kept, "y").classes == ("1", "2", "unknown")
+    many = [f"{i % 7},{i * 1.5 if i % 3 else 'unknown'}" for i in range(60)]
+    assert not warned(read_table(csv_of("a,y", body=many)), "--present")
+
+
 def test_a_target_of_nearly_only_numbers_is_refused_with_how_to_read_it_as_numbers() -> None:
     body = [f"{i % 7},{'n/d?' if i == 3 else i * 1.5}" for i in range(60)]
     table = read_table(csv_of("a,y", body=body))
