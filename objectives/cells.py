@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from objectives.dates import to_moments
+from objectives.dialect import bare_cell
 from objectives.numerals import decimal_evidence, find_unit, to_numbers, without_unit
 
 Strings = np.ndarray[Any, np.dtype[np.object_]]
@@ -41,7 +42,7 @@ class Cells:
     def of(cls, name: str, position: int, raw: Sequence[str], missing: frozenset[str]) -> Cells:
         """Return the cells of raw texts; `missing` are the texts that stand for nothing."""
         found_codes, found = pd.factorize(np.array(raw, dtype=object))
-        stripped = [text.strip() for text in found]
+        stripped = [bare_cell(text).strip() for text in found]
         cleaned = [None if t in missing or not t.strip(",;|") else t for t in stripped]
         values = np.array(cleaned, dtype=object)
         codes = found_codes.astype(np.int32)
@@ -60,6 +61,20 @@ class Cells:
             codes=codes,
             counts=counts,
             absent=absent,
+        )
+
+    def without(self, texts: Collection[str]) -> Cells:
+        """Return the cells where these texts stand for nothing, too."""
+        kept = np.array([value not in texts for value in self.values], dtype=bool)
+        codes = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+        gone = dict(zip(self.values[~kept], self.counts[~kept].tolist(), strict=True))
+        return Cells(
+            name=self.name,
+            position=self.position,
+            values=self.values[kept],
+            codes=np.append(codes, np.int32(-1))[self.codes],
+            counts=self.counts[kept],
+            absent={**self.absent, **gone},
         )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from objectives.cells import KEY_SHARE, Cells, Floats
+from objectives.cells import KEY_SHARE, Cells, Floats, Strings
 from objectives.dates import PARTS, ZONE, find_order, first_date, late_year, to_parts
+from objectives.identifiers import FEW, is_row_number, name_words
 from objectives.numerals import find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
+from objectives.scales import currency_warnings, has_percent
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -25,11 +26,6 @@ WORDS = (
     ("nein", "ja"), ("n", "j"), ("falsch", "wahr"),
 )  # fmt: skip
 PROSE_WORDS, PROSE_LENGTH, PROSE_DISTINCT = 3, 40, 0.3  # a text column has at least these means
-FEW = 10  # rows below which nothing is called an identifier or prose
-KEYS = frozenset("id ids uid uuid guid key no nr num number serial #".split())
-PLACES = KEYS | {"index", "idx", "row", "case"}
-TIME_WORDS = frozenset("year date time timestamp month week day hour minute second".split())
-NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +34,7 @@ class Conventions:
 
     decimal: str
     certain: bool  # whether the columns that show a decimal sign show the same
+    given: bool = False  # whether the user says the decimal sign
     day_first: bool | None
     year_first: bool = True  # whether it may come first where it has two digits
 
@@ -49,7 +46,8 @@ def find_conventions(
     full = [cells for cells in columns if len(cells.values)]
     votes = [cells.evidence for cells in full]
     points, commas = votes.count("."), votes.count(",")
-    if decimal is None and points == commas == 0:
+    given = decimal is not None
+    if not given and points == commas == 0:
         # Where commas separate no cells, they are likely to be decimal signs.
         decimal = "," if separator == ";" and "either" in votes else "."
     year_first = day_first is None
@@ -64,13 +62,19 @@ def find_conventions(
     return Conventions(
         decimal=chosen,
         certain=bool(points) != bool(commas),
+        given=given,
         day_first=day_first,
         year_first=year_first,
     )
 
 
-def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]]:
-    """Return how a column is to be read, and warnings of what is doubtful in that."""
+def infer(
+    cells: Cells, conventions: Conventions, unnamed: bool = False
+) -> tuple[ColumnRule, list[str]]:
+    """Return how a column is to be read, and warnings of what is doubtful in that.
+
+    `unnamed` is the first column of a file if it alone has no name.
+    """
     rule = ColumnRule(name=cells.name, position=cells.position, kind="categorical")
     values = cells.values
     if not len(values):
@@ -79,11 +83,13 @@ def infer(cells: Cells, conventions: Conventions) -> tuple[ColumnRule, list[str]
     if len(values) == 1 and cells.held == cells.rows:
         return replace(rule, kind="constant"), []
     if numbers is not None:
-        if "date" in _words(cells.name) and np.isfinite(cells.moments("digits")).all():
+        if "date" in name_words(cells.name) and np.isfinite(cells.moments("digits")).all():
             return _as_dates(cells, replace(rule, decimal="", thousands=""), "digits"), []
         if set(numbers[np.isfinite(numbers)]) == {0.0, 1.0}:
             return replace(rule, kind="boolean"), warnings
-        kind: Kind = "identifier" if _is_row_number(cells, numbers) else "numeric"
+        kind: Kind = "numeric"
+        if is_row_number(cells, numbers, unnamed):
+            kind = "identifier"
         return replace(rule, kind=kind), warnings
     words = {value.lower() for value in values[:9]}
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
@@ -112,7 +118,8 @@ def force(cells: Cells, kind: Kind, conventions: Conventions) -> ColumnRule:
                 f"Expected numbers in column {cells.name!r}. Received {example!r} and the like. "
                 "Leave its kind out, or call it categorical."
             )
-        return replace(rule, decimal=decimal, unit=cells.unit)
+        percent = has_percent(cells.values)
+        return replace(rule, decimal=decimal, unit=cells.unit, percent=percent)
     if kind == "datetime":
         order, share, _ = find_order(cells.values, conventions.day_first, conventions.year_first)
         if not share:
@@ -183,7 +190,7 @@ def _as_numbers(
     if cells.counts[unreadable].sum() > (0 if few else UNREADABLE * cells.held):
         return rule, None, []
     thousands = find_thousands(cells.bare, decimal)
-    warnings = []
+    warnings = currency_warnings(cells.name, values)
     if cells.unit:
         example = next(value for value in values if value.endswith(cells.unit))
         warnings.append(
@@ -196,15 +203,26 @@ def _as_numbers(
             f"Column {cells.name!r} is read with the decimal sign {decimal!r}, unlike the file's "
             f"other numbers."
         )
-    elif evidence == "either" and not conventions.certain:
+    elif evidence == "either" and _in_doubt(plain, decimal, conventions):
         told = zip(values, plain, numbers, strict=True)
         example, number = next((text, n) for text, bare, n in told if not bare.isdigit())
         warnings.append(
             f"Column {cells.name!r}: {example!r} is read as {number:.15g}. If that is wrong, say "
             f"so with --decimal {',' if decimal == '.' else '.'}"
         )
-    rule = replace(rule, decimal=decimal, thousands=thousands, unit=cells.unit)
+    percent = has_percent(values)
+    rule = replace(rule, decimal=decimal, thousands=thousands, unit=cells.unit, percent=percent)
     return rule, numbers, warnings
+
+
+def _in_doubt(texts: Strings, decimal: str, conventions: Conventions) -> bool:
+    """Return whether numbers such as 1,234, which may be of thousands or not, are to be told.
+
+    Points before three digits in all numbers of a column may be decimal signs, even where other
+    columns show a comma.
+    """
+    grouped = decimal == "," and all("." in text for text in texts)
+    return not conventions.given and (grouped or not conventions.certain)
 
 
 def _as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
@@ -264,30 +282,3 @@ def _text_kind(cells: Cells) -> Kind:
     ):
         return "text"
     return "identifier" if distinct >= KEY_SHARE * cells.held else "categorical"
-
-
-def _is_row_number(cells: Cells, numbers: Floats) -> bool:
-    """Return whether numbers only tell rows apart: whole, unique, and counting or so named."""
-    if cells.rows < FEW or len(np.unique(numbers)) < cells.rows or (numbers % 1 != 0).any():
-        return False
-    words = _words(cells.name)
-    if TIME_WORDS.intersection(words):
-        return False
-    if cells.name.startswith("Unnamed: "):  # pandas' name of an index that was written beside
-        return True
-    dense = np.ptp(numbers) == cells.rows - 1
-    steps = np.diff(numbers[cells.codes])
-    counting = (steps > 0).all() and np.ptp(numbers) <= 10 * cells.rows
-    return bool(dense or counting or _names_keys(words))
-
-
-def _words(name: str) -> list[str]:
-    return [word.lower() for word in NAME_WORDS.findall(name)]
-
-
-def _names_keys(words: list[str]) -> bool:
-    """Return whether a name ends with a word such as number, begins with id, or is all such words.
-
-    "Number of employees", "case_count" and "price index" name measures.
-    """
-    return bool(words) and (words[-1] in KEYS or words[0] == "id" or PLACES.issuperset(words))

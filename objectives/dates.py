@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -12,33 +13,53 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 PARTS = ("year", "month", "day", "weekday", "hour", "minute", "second", "days")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+# How months begin in German, French, Spanish, Italian, Portuguese and Dutch, without accents.
+FOREIGN = {
+    "ene": 1, "gen": 1, "fev": 2, "maa": 3, "mrt": 3, "mrz": 3, "avr": 4, "abr": 4, "mai": 5,
+    "mag": 5, "mei": 5, "juin": 6, "giu": 6, "juil": 7, "lug": 7, "aou": 8, "ago": 8, "set": 9,
+    "okt": 10, "ott": 10, "out": 10, "dez": 12, "dic": 12,
+}  # fmt: skip
+MONTH_NUMBERS = {**{name: number for number, name in enumerate(MONTHS, start=1)}, **FOREIGN}
 CENTURY = 69  # two-digit years below it are 20xx, as POSIX's strptime has it
 YEARS = (1600, 2199)
 
-_YEAR, _DAY = r"(?P<year>\d{4}|\d{2})", r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
-_MONTH = rf"(?P<month>\d{{1,2}}|(?:{'|'.join(MONTHS)})[a-z]*\.?)"
+_YEAR, _DAY = r"(?P<year>\d{4}|\d{2})", r"(?P<day>\d{1,2})(?:st|nd|rd|th|er|o)?"
+_NAME = rf"(?:{'|'.join(MONTH_NUMBERS)})[a-z]*\.?"
+_ENGLISH = rf"(?:{'|'.join(MONTHS)})[a-z]*\.?"
+_MONTH = rf"(?P<month>\d{{1,2}}|{_NAME})"
+_BETWEEN = r"(?P<s>[-/]|\.? (?:de )?|\.)"  # 1. Januar, 1 de enero
 _WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
 _CLOCK = (
     r"(?P<hour>\d{1,2})(?:(?P<colon>:)|(?P<point>\.)(?=\d\d\.))(?P<minute>\d\d)"
     r"(?:(?(colon):|\.)(?P<second>\d\d(?:[.,]\d+)?))?\s?(?P<half>[ap]\.?m\.?)?"
 )
 _TIME = rf"(?:(?:T|,?\s+){_CLOCK}\s?(?:Z|UTC|GMT|[-+]\d\d:?(?:\d\d)?)?)?"
-_NAMED = rf"(?P<month>(?:{'|'.join(MONTHS)})[a-z]*\.?)"
 PATTERNS = {
     "time": re.compile(_CLOCK, re.IGNORECASE),
     "ymd": re.compile(
         rf"(?P<year>\d{{4}})(?P<s>[-/. ]){_MONTH}(?:(?P=s){_DAY}{_TIME})?", re.IGNORECASE
     ),
-    "dmy": re.compile(rf"{_WEEKDAY}{_DAY}(?P<s>[-/. ]){_MONTH}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I),
+    "dmy": re.compile(
+        rf"{_WEEKDAY}{_DAY}{_BETWEEN}{_MONTH}(?:(?P=s)|,? (?:de )?){_YEAR}{_TIME}", re.I
+    ),
     "mdy": re.compile(rf"{_WEEKDAY}{_MONTH}(?P<s>[-/. ]){_DAY}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I),
     "yy": re.compile(rf"(?P<year>\d\d)(?P<s>[-/.])(?P<month>\d\d)(?P=s)(?P<day>\d\d){_TIME}"),
     "digits": re.compile(
         r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
         r"(?:T?(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)?Z?)?"
     ),
-    "my": re.compile(rf"{_NAMED}[-/ ,]+(?P<year>\d{{4}}|\d\d)", re.IGNORECASE),
+    "my": re.compile(
+        rf"(?P<month>{_NAME}(?=.*\d{{4}})|{_ENGLISH}|\d{{1,2}}(?=[-/]\d{{4}}$))"
+        r"[-/ ,]+(?:de )?(?P<year>\d{4}|\d\d)",
+        re.IGNORECASE,
+    ),
+    "ctime": re.compile(
+        rf"{_WEEKDAY}(?P<month>{_ENGLISH}) +(?P<day>\d{{1,2}}) (?P<hour>\d\d):(?P<minute>\d\d):"
+        r"(?P<second>\d\d) (?:(?:[A-Z]{3,4}|[-+]\d{4}) )?(?P<year>\d{4})",
+        re.IGNORECASE,
+    ),
 }
-ZONE = re.compile(r":\d\d(?:[.,]\d+)?\s?(Z|[-+]\d\d:?\d\d)$")
+ZONE = re.compile(r":\d\d(?:[.,]\d+)?\s?(Z|[-+]\d\d:?\d\d)(?: \d{4})?$")
 
 
 def to_moments(values: Strings, order: str) -> Floats:
@@ -52,7 +73,7 @@ def to_moments(values: Strings, order: str) -> Floats:
         An array of shape (texts, 6); a row of NaN where a text is no such date.
     """
     pattern = PATTERNS[order]
-    rows = [_moment(pattern.fullmatch(value)) for value in values]
+    rows = [_moment(pattern.fullmatch(_plain(value))) for value in values]
     moments = np.array(rows, dtype=np.float64).reshape(-1, 6)
     with np.errstate(invalid="ignore"):
         year, month, day, hour, minute, second = moments.T
@@ -61,6 +82,13 @@ def to_moments(values: Strings, order: str) -> Floats:
     good[good] &= _months(_first_days(moments[good]) + day[good] - 1) == month[good]
     moments[~good] = np.nan
     return moments
+
+
+def _plain(text: str) -> str:
+    """Return a text without accents, as of février, and with plain blanks."""
+    if text.isascii():
+        return text
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 def _moment(match: re.Match[str] | None) -> tuple[float, ...]:
@@ -73,11 +101,15 @@ def _moment(match: re.Match[str] | None) -> tuple[float, ...]:
     second = float((found.get("second") or "0").replace(",", "."))
     if "year" not in found:
         return (1970, 1, 1, hour, minute, second)
-    year, month = int(found["year"]), found["month"].lower()[:3]
+    year, month = int(found["year"]), found["month"].lower()
     if len(found["year"]) == 2:
         year += 2000 if year < CENTURY else 1900
-    number = MONTHS.index(month) + 1 if month in MONTHS else int(month)
+    number = int(month) if month.isdigit() else _month_number(month)
     return (year, number, int(found.get("day") or 1), hour, minute, second)
+
+
+def _month_number(name: str) -> int:
+    return MONTH_NUMBERS.get(name[:4]) or MONTH_NUMBERS[name[:3]]
 
 
 def _first_days(moments: Floats) -> Floats:
@@ -110,7 +142,7 @@ def to_parts(moments: Floats, origin: str) -> dict[str, Floats]:
 def late_year(values: Strings, moments: Floats, order: str) -> str:
     """Return the text of the latest date if its year has two digits only, else ""."""
     latest = values[int(np.nanargmax(moments[:, 0]))]
-    match = PATTERNS[order].fullmatch(latest)
+    match = PATTERNS[order].fullmatch(_plain(latest))
     return str(latest) if match is not None and len(match["year"]) == 2 else ""
 
 

@@ -14,16 +14,27 @@ UNUSUAL = "~^:# "  # separators that the user has to name
 BLANKS = " \t\r\n\f\v\xa0\ufeff"
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
 
+# Codes of ISO 4217 that stand apart from the number, but for those that are words, as ALL and TOP.
+CODES = (
+    "AED AFN AMD ANG AOA ARS AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BSD BTN BWP BYN BZD CDF "
+    "CLP COP CRC CVE DJF DOP DZD EGP ERN ETB FJD FKP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG "
+    "IDR ILS IQD IRR ISK JMD JOD KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MDL "
+    "MGA MKD MMK MNT MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NPR NZD OMR PGK PHP PKR PYG QAR RON "
+    "RSD RWF SAR SBD SCR SDG SGD SHP SLE SRD SSP STN SVC SYP SZL THB TJS TMT TND TTD TWD TZS UAH "
+    "UGX UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWL RM TL R"
+).replace(" ", "|")
 MONEY = (  # before or behind a number
     r"(?:[$€£¥₹₽₩₺฿₫₱₴₦]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY"
-    r"|(?:US ?|HK|NT|[ACRS])\$|Rs\.?|zł|kr\.?|Kč|[元円원])"
+    rf"|(?:US ?|HK|NT|[ACRS])\$|Rs\.?|Rp\.?|S/\.?|zł|kr\.?|Kč|[元円원]|\b(?:{CODES})\b)"
 )
 VALUE = re.compile(  # a number, date or time, whatever its conventions
     rf"[-+(]?{MONEY}?\s?[-+(]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?[-–—]?\)?\s?(?:{MONEY}|%)?\)?"
+    rf"|{MONEY}\s*[-–—]"
     r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?"
     r"|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"
 )
 MOSTLY = 0.9  # of a column's cells that are values, if it is one of them
+PROTECTED = re.compile(r'="([^"]*)"')  # a cell that Excel is to take as it stands
 KEPT = re.compile(r'\\([\\"])?')  # a backslash, and what it stands before if that is escaped
 SEEN = 1000  # rows looked at
 PLAIN = 0.9  # how much a plain text says for a dialect, where a number, date or time says 1
@@ -78,6 +89,13 @@ def closes(lines: list[str], separator: str, quote: str) -> bool:
         return False
 
 
+def bare_cell(cell: str) -> str:
+    """Return a cell without blanks around it, and without what keeps Excel from changing it."""
+    text = cell.strip(BLANKS)
+    match = PROTECTED.fullmatch(text) if text[:1] == "=" else None
+    return match[1].strip(BLANKS) if match else text
+
+
 def is_blank(row: Sequence[str]) -> bool:
     """Return whether a row holds nothing."""
     return not "".join(row).strip(JUNK)
@@ -91,9 +109,7 @@ def are_values(cells: Sequence[str]) -> bool:
 def first_rows(head: list[str], separator: str, quote: str) -> list[Row]:
     """Return the first rows that hold something; raises ReadingError where there is none."""
     parsed = parse(head, separator, quote)
-    rows = [
-        (line, [cell.strip(BLANKS) for cell in row]) for line, row in parsed if not is_blank(row)
-    ]
+    rows = [(line, list(map(bare_cell, row))) for line, row in parsed if not is_blank(row)]
     if not rows:
         raise ReadingError("The file holds no rows. Expected a line of names, then rows.")
     return rows[:SEEN]

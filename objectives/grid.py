@@ -51,6 +51,7 @@ class Grid:
     dropped: tuple[DroppedRow, ...]
     blank: int  # rows that hold nothing; they are left out
     short: tuple[int, ...] = ()  # lines of rows without their last cells, which are empty
+    units: bool = False  # whether rows of units stood below the names
 
 
 def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | None = None) -> Grid:
@@ -90,7 +91,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
         _append(columns, chunk, store)
     _refuse_broken_quotes(data, shape, beside.spans)
     short = settle_short(columns, lines, beside)
-    units = drop_units(columns, lines) if shape.header else []
+    units = drop_units(columns, lines) if shape.header and shape.units else []
     notes = drop_notes(columns, lines)
     dropped = (*units, *dropped_rows(columns, lines, beside), *notes)
     if not lines:
@@ -102,6 +103,7 @@ def load(data: bytes, shape: Shape, limit: int | None = None, *, most: int | Non
         dropped=dropped,
         blank=beside.blank,
         short=short,
+        units=bool(units),
     )
 
 

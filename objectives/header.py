@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 from objectives.dialect import BLANKS, VALUE, Row, are_values, is_blank
-from objectives.reading import MISSING, LayoutError, Overrides
+from objectives.reading import MISSING, MISSING_NUMBERS, LayoutError, Overrides
 
 NAMED_APART = 0.5  # share of distinct values below which a column's own value would recur
 TITLES = 20  # rows of titles, and headings of groups of columns, above the names at most
@@ -175,7 +175,7 @@ def _is_header(first: list[str], body: list[list[str]]) -> bool:
         held = _held(cells)
         if name in MISSING or not held:
             continue
-        if are_values(held):
+        if are_values([cell for cell in held if cell not in MISSING_NUMBERS]):
             if MOMENT.fullmatch(name) and not any(map(MOMENT.fullmatch, held)):
                 certain += 1
             elif not (orders and NUMERAL.fullmatch(name)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from objectives.dialect import BLANKS, JUNK, VALUE, are_values
-from objectives.reading import MISSING, DroppedRow
+from objectives.reading import MISSING, MISSING_NUMBERS, DroppedRow
 
-UNITS = 2  # texts above columns of numbers that a row of units has, at least
+UNITS = 2  # texts above columns of numbers that a row of units has, where it has others too
 LOOKED_AT = 200  # rows below or above such a row
 FEW = 20  # rows, below which a text that does not recur says nothing
 
@@ -15,34 +15,35 @@ FEW = 20  # rows, below which a text that does not recur says nothing
 def drop_units(columns: list[list[str]], lines: list[int]) -> list[DroppedRow]:
     """Take rows of units and further names away from below the header; return them."""
     dropped: list[DroppedRow] = []
-    while lines and (reason := _why_no_values(columns, 1 if dropped else UNITS)):
+    while lines and (reason := _why_no_values(columns, bool(dropped))):
         for column in columns:
             del column[0]
         dropped.append(DroppedRow(line=lines.pop(0), reason=reason))
     return dropped
 
 
-def _why_no_values(columns: list[list[str]], least: int) -> str:
+def _why_no_values(columns: list[list[str]], further: bool) -> str:
     """Return why the first row is none of values, "" if it may be.
 
-    It holds no number, but texts above columns of numbers; or it repeats a text, as "Response",
-    and no column holds its text of that row again.
+    It holds no number, but texts above columns of numbers, and one at least that is no level there
+    if it holds nothing else; or it repeats a text, as "Response", and no column holds its text of
+    that row again.
     """
-    above, once = 0, []
+    above, once = [], []
     for column in columns:
         first, *below = (cell.strip(BLANKS) for cell in column[: LOOKED_AT + 1])
         if VALUE.fullmatch(first):
             return ""
-        if first in MISSING:
+        if first in MISSING or first in MISSING_NUMBERS:
             continue
         held = [cell for cell in below if cell not in MISSING]
-        if are_values(held):
-            above += 1
+        if are_values([cell for cell in held if cell not in MISSING_NUMBERS]):
+            above.append(first not in held)
         elif len(held) >= FEW and first not in held:
             once.append(first)
         else:
             once.append("")
-    if above >= least:
+    if len(above) >= (1 if further else UNITS) or (not once and any(above)):
         return "holds units, not values"
     text, times = Counter(once).most_common(1)[0] if once else ("", 0)
     return f"holds {text!r}, not values" if text and times >= UNITS and "" not in once else ""

@@ -36,13 +36,16 @@ def _pattern(decimal: str) -> re.Pattern[str]:
 
 
 PATTERNS = {".": _pattern("."), ",": _pattern(",")}
+DASHES = ("-", "–", "—")
+ZERO = re.compile(rf"{MONEY}\s*[-–—]|[-–—]\s*{MONEY}")  # as accountants write it
 
 
 def to_numbers(values: Strings, decimal: str) -> Floats:
     """Return texts as numbers, NaN where a text is no finite number.
 
     Thousands may be grouped by the other of point and comma, by blanks or by apostrophes; a
-    currency sign or `%` is ignored; brackets or a minus behind decimals mean a negative number.
+    currency sign or `%` is ignored; brackets or a minus behind decimals mean a negative number. A
+    dash with a currency sign is 0.
     """
     plain: Any = values
     joined = "\n".join(values)
@@ -57,12 +60,14 @@ def to_numbers(values: Strings, decimal: str) -> Floats:
             if len(numbers) == len(values):
                 return np.where(np.isfinite(numbers), numbers, np.nan)
     pattern = PATTERNS[decimal]
-    return np.array([_number(pattern.fullmatch(value)) for value in values], dtype=np.float64)
+    return np.array([_number(value, pattern) for value in values], dtype=np.float64)
 
 
-def _number(match: re.Match[str] | None) -> float:
+def _number(value: str, pattern: re.Pattern[str]) -> float:
+    match = pattern.fullmatch(value)
     if match is None:
-        return np.nan
+        dashed = value.startswith(DASHES) or value.endswith(DASHES)
+        return 0.0 if dashed and ZERO.fullmatch(value) else np.nan
     whole, group = match["whole"] or "0", match["group"]
     if group and match["power"]:
         return np.nan
@@ -129,12 +134,16 @@ def decimal_evidence(values: Strings) -> str:
 def is_code(values: Strings) -> bool:
     """Return whether texts of digits are codes rather than numbers.
 
-    So are texts of equal length of which some begin with zero (a postal code), and those of
-    more digits than a number keeps (a card's number).
+    So are texts of equal length of which some begin with zero (a postal code), texts of other
+    lengths of which several do (a dialling code), and those of more digits than a number keeps (a
+    card's number). Two digits, as 07, are numbers. Texts that are no numbers say nothing.
     """
-    if not all(value.isdigit() for value in values):
+    digits = [value for value in values if value.isdigit()]
+    others = np.array([value for value in values if not value.isdigit()], dtype=object)
+    if not digits or any(np.isfinite(to_numbers(others, sign)).any() for sign in PATTERNS):
         return False
-    lengths = {len(value) for value in values}
+    lengths = {len(value) for value in digits}
     if min(lengths) > 15:
         return True
-    return len(lengths) == 1 and min(lengths) > 2 and any(value[0] == "0" for value in values)
+    padded = len([value for value in digits if value[0] == "0" and len(value) > 2])
+    return padded >= (1 if len(lengths) == 1 else 2)

@@ -16,7 +16,15 @@ MISSING = (
     "", "?", "-", "NA", "N/A", "n/a", "na", "NaN", "nan", "NAN", "null", "NULL", "Null", "<NA>",
     "#N/A", "#NA", "#DIV/0!", "#VALUE!", "#REF!", "inf", "-inf", "Inf", "-Inf",
     "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity", "n.a.", "N.A.", "#NULL!",
-    "#NUM!", "#NAME?", "\\N", "NaT", "0000-00-00", "0000-00-00 00:00:00",
+    "#NUM!", "#NAME?", "\\N", "NaT", "0000-00-00", "0000-00-00 00:00:00", "–", "—", "#NV",
+    "#WERT!", "#BEZUG!", "#ZAHL!", "#VALEUR!", "#NOMBRE!", "#VALOR!", "#N/D", "#VALORE!", "#RIF!",
+    "#REF", "#VALUE", "#DIV/0", "#NAME", "#NULL", "#NUM",
+)  # fmt: skip
+# Cells that hold nothing where all other texts of their column are numbers or dates.
+MISSING_NUMBERS = (
+    ".", "..", "...", "…", ":", "*", "None", "none", "NONE", "unknown", "Unknown", "UNKNOWN",
+    "missing", "Missing", "MISSING", "not available", "Not available", "Not Available", "n.d.",
+    "nd", "ND", "n/d", "N/D", "k.A.", "k. A.", "k.a.", "keine Angabe", "unbekannt", "Unbekannt",
 )  # fmt: skip
 QUOTES = ("", '"', "'", '\\"')  # the last: a quote within a cell has a backslash before it
 
@@ -55,10 +63,16 @@ class ColumnRule:
     decimal: str = ""  # decimal sign of the column's numbers; "" where its text is not numbers
     thousands: str = ""  # what separates groups of three digits
     unit: str = ""  # behind the numbers, as kg
+    percent: bool = False  # whether some of the numbers have %, which is ignored
     words: tuple[str, ...] = ()  # the false and the true word of a boolean, in lower case
     dates: str = ""  # order of a date's parts: a key of dates.PATTERNS
     parts: tuple[str, ...] = ()  # parts of a datetime that became features, as they vary
     origin: str = ""  # ISO date that the part "days" counts from
+
+    @property
+    def holds_values(self) -> bool:
+        """Whether its texts are read as numbers or dates."""
+        return bool(self.decimal or self.dates) and self.kind not in ("categorical", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +87,15 @@ class Reading:
     header: bool
     skip: int  # physical lines above the header, or above the first row where there is none
     columns: tuple[ColumnRule, ...]
+    units: bool = False  # whether rows of units stand below the header
     missing: tuple[str, ...] = MISSING
+    missing_numbers: tuple[str, ...] = MISSING_NUMBERS  # besides, in columns of numbers and dates
     encoding_given: bool = False  # by the user: not to be found out for a later file either
+
+    def missing_texts(self) -> list[frozenset[str]]:
+        """Return for each column the texts that stand for nothing in it."""
+        always, both = frozenset(self.missing), frozenset((*self.missing, *self.missing_numbers))
+        return [both if rule.holds_values else always for rule in self.columns]
 
     def to_json(self) -> dict[str, Any]:
         """Return the reading as JSON-ready dictionaries and lists."""
@@ -124,6 +145,16 @@ class Overrides:
                     f"Expected a kind for column {name!r}: {', '.join(get_args(Kind))}. "
                     f"Received: {kind!r}."
                 )
+
+    def missing_texts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what stands for nothing, always and besides in columns of numbers or dates."""
+        usual = dict.fromkeys((*MISSING, *(text.strip() for text in self.missing)))
+        present = {text.strip() for text in self.present}
+        always, besides = (
+            tuple(text for text in texts if text not in present)
+            for texts in (usual, MISSING_NUMBERS)
+        )
+        return always, besides
 
 
 def _tuples(value: Mapping[str, Any]) -> dict[str, Any]:

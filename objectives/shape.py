@@ -33,6 +33,8 @@ class Shape:
     header: bool
     skip: int  # physical lines above the header or the first row
     names: tuple[str, ...]
+    units: bool = True  # whether rows of units may stand below the names
+    unnamed: bool = False  # whether of all columns the first alone has no name
     warnings: tuple[str, ...] = ()
 
 
@@ -60,6 +62,7 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
         header=header,
         skip=line - 1,
         names=unique_names(uncommented(names) if header else [""] * len(names)),
+        unnamed=header and not plain_name(names[0]) and all(map(plain_name, names[1:])),
         warnings=(
             *(guessed(head, encoding) if overrides.encoding is None else ()),
             *_left_out(head, skip, line - 1),
@@ -89,6 +92,7 @@ def find_again(data: bytes, reading: Reading, optional: Collection[str] = ()) ->
         header=reading.header,
         skip=min(reading.skip, len(head)),
         names=tuple(known),
+        units=reading.units,
     )
     if not reading.header:
         rows = first_rows(head[shape.skip :], shape.separator, shape.quote)

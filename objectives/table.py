@@ -10,19 +10,14 @@ import numpy as np
 import pandas as pd
 
 from objectives.cells import Cells
-from objectives.checks import (
-    column_warnings,
-    doubts,
-    missing_words,
-)
-from objectives.columns import find_conventions, force, infer, values_of
+from objectives.checks import column_warnings
+from objectives.columns import find_conventions, values_of
 from objectives.description import describe
 from objectives.encoding import without_end_mark
 from objectives.features import Feature, MissingColumnsError, features_of, find_columns
 from objectives.grid import Grid, Integers, RaggedError, TooLargeError, load
 from objectives.metrics import Task
 from objectives.reading import (
-    MISSING,
     ColumnRule,
     DroppedRow,
     Kind,
@@ -31,6 +26,8 @@ from objectives.reading import (
     ReadingError,
 )
 from objectives.row_checks import row_warnings
+from objectives.rules import find_rules, without_marks
+from objectives.scales import scale_warnings
 from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, choose_target, find_column, split_target
 from objectives.wrapped import without_wrapping
@@ -98,24 +95,13 @@ def read_table(
     shape = find_shape(data, overrides)
     names = shape.names
     _refuse_wide(names, most)
-    usual = dict.fromkeys((*MISSING, *(text.strip() for text in overrides.missing)))
-    present = {text.strip() for text in overrides.present}
-    missing = tuple(text for text in usual if text not in present)
+    missing, marks = overrides.missing_texts()
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
     grid = load(data, shape, limit, most=most[0] if most else None)
-    columns = _cells(grid, enumerate(names), missing)
+    raw = _cells(grid, enumerate(names), [frozenset(missing)] * len(names))
+    columns = without_marks(raw, marks, kinds)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
-    rules, warnings = [], [*told, *shape.warnings]
-    for cells in columns:
-        if cells.name in kinds:
-            rules.append(force(cells, kinds[cells.name], conventions))
-        else:
-            rule, guesses = infer(cells, conventions)
-            rules.append(rule)
-            warnings += guesses
-        if cells.name not in kinds or rules[-1].kind == "numeric":
-            warnings += doubts(cells, rules[-1], grid.lines)
-    warnings += missing_words(columns, rules)
+    rules, doubtful = find_rules(columns, conventions, kinds, grid.lines, shape.unnamed)
     reading = Reading(
         encoding=shape.encoding,
         separator=shape.separator,
@@ -125,9 +111,12 @@ def read_table(
         header=shape.header,
         skip=shape.skip,
         columns=tuple(rules),
+        units=grid.units,
         missing=missing,
+        missing_numbers=marks,
         encoding_given=overrides.encoding is not None,
     )
+    warnings = [*told, *shape.warnings, *doubtful]
     return _assemble(grid, columns, reading, warnings, to_split=True)
 
 
@@ -167,7 +156,9 @@ def apply_reading(
     if not data.isascii() and _family(shape.encoding) != _family(reading.encoding):
         warnings.append(f"The encoding is {shape.encoding} instead of {reading.encoding}.")
     grid = load(data, shape, limit, most=most[0] if most else None)
-    return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
+    columns = _cells(grid, named, reading.missing_texts())
+    warnings += scale_warnings(columns, reading.columns)
+    return _assemble(grid, columns, reading, warnings)
 
 
 def _refuse_wide(names: Sequence[str], most: tuple[int, int] | None) -> None:
@@ -214,7 +205,7 @@ def read_rows(
         dropped=(),
         blank=0,
     )
-    return _assemble(grid, _cells(grid, named, reading.missing), reading, warnings)
+    return _assemble(grid, _cells(grid, named, reading.missing_texts()), reading, warnings)
 
 
 def csv_bytes(frame: pd.DataFrame) -> bytes:
@@ -229,12 +220,14 @@ def _family(encoding: str) -> str:
 
 
 def _cells(
-    grid: Grid, named: Iterable[tuple[int, str]], missing: Collection[str]
+    grid: Grid, named: Iterable[tuple[int, str]], missing: Sequence[frozenset[str]]
 ) -> tuple[Cells, ...]:
-    """Take columns out of the grid, given by place (-1: absent) and name, as their cells."""
-    tokens = frozenset(missing)
+    """Take columns out of the grid, given by place (-1: absent) and name, as their cells.
+
+    `missing` are the texts that stand for nothing in each of them.
+    """
     cells = []
-    for position, (place, name) in enumerate(named):
+    for position, ((place, name), tokens) in enumerate(zip(named, missing, strict=True)):
         raw = grid.columns[place] if place >= 0 else [""] * len(grid.lines)
         cells.append(Cells.of(name, position, raw, tokens))
         if place >= 0:

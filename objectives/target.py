@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from objectives.metrics import Task
-from objectives.numerals import Floats, to_numbers, without_unit
+from objectives.numerals import Floats, decimal_evidence, to_numbers, without_unit
 from objectives.reading import ColumnRule, NoSuchColumnError, Reading, ReadingError
 from objectives.shape import plain_name
 
@@ -114,8 +114,7 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
     if rows < ROWS_PER_CLASS * len(distinct):
         raise ReadingError(
             f"The target column {rule.name!r} holds {len(distinct)} different values in {rows} "
-            f"rows, too many to be classes. Give another target"
-            f"{', or predict it as a number with --task regression' if rule.decimal else ''}."
+            f"rows, too many to be classes. Give another target{_numeric(distinct, rule)}"
         )
     if task == "binary" and len(distinct) > 2:
         raise ReadingError(
@@ -124,6 +123,16 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
         )
     named: Task = "binary" if len(distinct) == 2 else "multiclass"
     return Target(column=rule.name, task=named, classes=tuple(distinct))
+
+
+def _numeric(distinct: Strings, rule: ColumnRule) -> str:
+    """Return how to predict a target as a number, if all or nearly all of its texts are numbers."""
+    if rule.decimal:
+        return ", or predict it as a number with --task regression."
+    if not decimal_evidence(distinct):
+        return "."
+    remedy = shlex.quote(f"{rule.name}=numeric")
+    return f", or, as nearly all are numbers, read it as such with --column {remedy}"
 
 
 def _without(table: Table, rule: ColumnRule, rows: int) -> str:
@@ -162,7 +171,7 @@ def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Ex
     if not features:
         raise ReadingError(
             f"Expected a column besides the target {target.column!r} that can be used. "
-            "Received none: all others are left out."
+            f"Received none: all others are left out.{_kept(table.reading, left_out)}"
         )
     frame = table.frame.loc[known, [feature.name for feature in features]]
     return Examples(
@@ -171,6 +180,16 @@ def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Ex
         y=y[known],
         rows_dropped=int((~known).sum()),
     )
+
+
+def _kept(reading: Reading, left_out: Collection[str]) -> str:
+    """Return how to use columns that seem only to tell rows apart, if there are some."""
+    found = [r for r in reading.columns if r.kind == "identifier" and r.name not in left_out]
+    if not found:
+        return ""
+    remedy = shlex.quote(f"{found[0].name}={'numeric' if found[0].decimal else 'categorical'}")
+    names = ", ".join(repr(rule.name) for rule in found[:10])
+    return f" {names} seem only to tell rows apart; to use one, say so with --column {remedy}"
 
 
 def _rule(reading: Reading, name: str) -> ColumnRule:

@@ -23,10 +23,10 @@ from topo_search.formats import format_name
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 LARGE = 201 * 2**20  # Bytes; more than a service takes unless told otherwise.
 
-# In cp1250, of which cp1252 is a good guess and a wrong one; "k.A." stands for nothing.
+# In cp1250, of which cp1252 is a good guess and a wrong one; "brak" stands for nothing.
 AWKWARD = "Miasto;Cena;Klasa\n" + "".join(
     f"{('Łódź', 'Kraków', 'Śląsk')[row % 3]};"
-    f"{'k.A.' if row % 9 == 0 else f'{row * 1.37:.2f}'.replace('.', ',')};"
+    f"{'brak' if row % 9 == 0 else f'{row * 1.37:.2f}'.replace('.', ',')};"
     f"{('nie', 'tak')[row % 2]}\n"
     for row in range(60)
 )
@@ -140,7 +140,7 @@ def test_an_awkward_table_is_corrected_in_the_preview(page: Page, awkward: Path)
     expect(page.locator("#decimal-help")).to_be_empty()  # Its label says it.
     page.get_by_label("Encoding").fill("cp1250")
     expect(page.locator("#preview")).to_contain_text("Łódź")
-    page.get_by_label("Missing values").fill("k.A.")
+    page.get_by_label("Missing values").fill("brak")
     expect(page.locator("#columns tbody tr").nth(1)).not_to_contain_text("categorical, not numeric")
     expect(page.get_by_label("Kind of Cena")).to_have_value("numeric")
     expect(page.locator("#columns tbody tr").nth(1)).to_contain_text("12 %")

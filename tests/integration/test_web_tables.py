@@ -26,11 +26,11 @@ from topo_search.web.service import Service
 
 IRIS = Path("examples/iris.csv").read_bytes()
 PROBLEM = "application/problem+json"
-# Separated by semicolons, with decimal commas, in latin-1; "k.A." stands for nothing.
+# Separated by semicolons, with decimal commas, in latin-1; "entf." stands for nothing.
 AWKWARD = "Größe;Preis;Stadt\n" + "".join(
     f"{row * 1.7:.2f};{1000 + row * 3.5:.1f};{('Köln', 'Münster')[row % 2]}\n".replace(".", ",")
     for row in range(60)
-).replace("1021,0", "k.A.").replace("1024,5", "k.A.").replace("1028,0", "k.A.")
+).replace("1021,0", "entf.").replace("1024,5", "entf.").replace("1028,0", "entf.")
 HOSTILE = (
     "<script>alert(1)</script>",
     "=cmd|'/c calc'!A1",
@@ -178,12 +178,12 @@ def test_an_awkward_table_is_read_otherwise(client: FlaskClient) -> None:
     price = found["columns"][1]
     assert price["kind"] == "categorical" or price["missing"] == 0
     path = f"/v1/uploads/{taken['upload']}/inspect"
-    reading = {"missing": ["k.A."], "kinds": {"Stadt": "text"}, "header": True}
+    reading = {"missing": ["entf."], "kinds": {"Stadt": "text"}, "header": True}
     better = known(client.post(path, json={"reading": reading}))["table"]
     kinds = {column["name"]: column["kind"] for column in better["columns"]}
     assert kinds == {"Größe": "numeric", "Preis": "numeric", "Stadt": "text"}
     assert better["columns"][1]["missing"] == pytest.approx(3 / 60)
-    kept = {"reading": {"missing": ["k.A."], "present": ["k.A."]}}
+    kept = {"reading": {"missing": ["entf."], "present": ["entf."]}}
     assert known(client.post(path, json=kept))["table"]["columns"][1]["missing"] == 0
     unnamed = {"reading": {"header": False}}
     other = known(client.post(path, json=unnamed))["table"]

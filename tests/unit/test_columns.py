@@ -25,8 +25,8 @@ def table_of(
     separator: str = ";",
     overrides: Overrides | None = None,
 ) -> Table:
-    rows = [f'"{cell}"{separator}{"xy"[i % 2]}{i % 3}' for i, cell in enumerate(column)]
-    data = "\n".join([f"{name}{separator}other", *rows, ""])
+    rows = [[f'"{cell}"', f"{'xy'[i % 2]}{i % 3}", "pqr"[i % 3]] for i, cell in enumerate(column)]
+    data = "\n".join(separator.join(row) for row in [[name, "other", "third"], *rows, []])
     return read_table(data.encode(), overrides=overrides)
 
 
@@ -65,6 +65,16 @@ def kind_of(column: Sequence[str], name: str = "it", separator: str = ",") -> Ki
         ("Rs. 1,200", ".", 1200),
         ("1 200 ₽", ".", 1200),
         ("HK$5", ".", 5),
+        ("$-", ".", 0),
+        ("$  -", ".", 0),
+        ("- €", ",", 0),
+        ("RM 1000.50", ".", 1000.5),
+        ("Rp10.000", ",", 10000),
+        ("R 1,200", ".", 1200),
+        ("-AED 5", ".", -5),
+        ("1.200,50 TL", ",", 1200.5),
+        ("PKR 1,200", ".", 1200),
+        ("S/ 12.50", ".", 12.5),
         ("2,6", ",", 2.6),
         ("1.234,56", ",", 1234.56),
         ("1.234", ",", 1234),
@@ -90,6 +100,9 @@ def test_numbers_are_read_as_people_write_them(text: str, decimal: str, number: 
         ("$ (1.50", "."),
         ("<0.1", "."),
         ("12*", "."),
+        ("R5", "."),
+        ("RM101", "."),
+        ("TOP 10", "."),
         ("1.2.3", "."),
         ("(5", "."),
         ("inf", "."),
@@ -145,7 +158,9 @@ def test_numbers_that_nothing_decides_are_read_with_a_warning_and_can_be_overrid
     table = read_table(rows.encode())
     assert table.frame["a"][0] == 1234
     assert any("'1,234' is read as 1234" in text for text in table.warnings)
-    assert read_table(rows.encode(), overrides=Overrides(decimal=",")).frame["a"][0] == 1.234
+    told = read_table(rows.encode(), overrides=Overrides(decimal=","))
+    assert told.frame["a"][0] == 1.234
+    assert not any("is read as" in text for text in told.warnings)
     semicolons = "a;b\n" + "1,234;x\n2,345;y\n" * 10
     table = read_table(semicolons.encode())
     assert (table.reading.decimal, table.frame["a"][0]) == (",", 1.234)
@@ -191,6 +206,48 @@ def test_names_help_to_tell_identifiers_from_numbers() -> None:
     for name in ("No.", "house_number", "id_buyer", "row index"):
         assert kind_of(column, name) == "identifier"
     assert kind_of([str(1980 + i) for i in range(40)], "year") == "numeric"
+
+
+@pytest.mark.parametrize("name", ["wavelength", "CO2", "it", "Jahr"])
+def test_whole_measures_in_steps_are_no_row_numbers(name: str) -> None:
+    assert kind_of([str(400 + i) for i in range(40)], name) == "numeric"
+    assert kind_of([str(400 + i * 7 % 40) for i in range(40)], name) == "numeric"
+
+
+@pytest.mark.parametrize("name", ["age", "days", "Année", "x", "week no"])
+def test_measures_may_count_from_nought_where_their_name_says_so(name: str) -> None:
+    assert kind_of([str(i) for i in range(40)], name) == "numeric"
+
+
+@pytest.mark.parametrize("odd", ["", "137", "Total"])
+@pytest.mark.parametrize("name", ["Id", "Unnamed: 0", ""])
+def test_one_odd_cell_does_not_make_row_numbers_features(name: str, odd: str) -> None:
+    column = [str(i * 137 % 6101) for i in range(200)]
+    column[100] = odd
+    assert kind_of(column, name) == "identifier"
+
+
+def test_a_first_column_without_a_name_is_an_index_only_where_the_others_have_names() -> None:
+    column = [str(i * 137 % 6101) for i in range(60)]
+    assert kind_of(column, "column_1") == "numeric"
+    halves = [f"{i * 137 % 6101}.5" for i in range(60)]
+    assert kind_of(halves, "") == "numeric"
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ([*[f"{i % 90:05d}" for i in range(400)], "12345-6789"], "categorical"),
+        ([*[f"{i % 90:05d}" for i in range(400)], "-1"], "numeric"),
+        (["030", "089", "0341", "0711"] * 10, "categorical"),
+        (["030", "089", "34.1"] * 10, "numeric"),
+        (["007", "12", "345"] * 10, "numeric"),
+        ([f"{i % 24:02d}" for i in range(100)], "numeric"),
+        ([f"{i % 103:02d}" for i in range(400)], "numeric"),
+    ],
+)
+def test_codes_begin_with_noughts_whatever_their_length(column: list[str], kind: Kind) -> None:
+    assert kind_of(column) == kind
 
 
 def test_odd_texts_among_many_numbers_are_missing_and_counted() -> None:
@@ -250,6 +307,24 @@ def test_more_texts_can_be_called_missing() -> None:
         (("20231120", "20231121"), "digits", [2023, 11, 20, 0, 0, 0]),
         (("20231120T220507Z",), "digits", [2023, 11, 20, 22, 5, 7]),
         (("Nov 2023", "Dec 2023"), "my", [2023, 11, 1, 0, 0, 0]),
+        (("01/2020", "12/2021"), "my", [2020, 1, 1, 0, 0, 0]),
+        (("1-2020",), "my", [2020, 1, 1, 0, 0, 0]),
+        (("1. Januar 2020", "31. Dezember 2021"), "dmy", [2020, 1, 1, 0, 0, 0]),
+        (("15 mai 2020", "1er août 2020", "3 juillet 2020"), "dmy", [2020, 5, 15, 0, 0, 0]),
+        (("2 février 2020", "3 juin 2020"), "dmy", [2020, 2, 2, 0, 0, 0]),
+        (("3 de marzo de 2020", "1 de enero de 2021"), "dmy", [2020, 3, 3, 0, 0, 0]),
+        (("4 luglio 2020", "5 gennaio 2020"), "dmy", [2020, 7, 4, 0, 0, 0]),
+        (("5 de outubro de 2020", "6 de março de 2020"), "dmy", [2020, 10, 5, 0, 0, 0]),
+        (("6 mei 2020", "7 maart 2021"), "dmy", [2020, 5, 6, 0, 0, 0]),
+        (("07-MRZ-20", "08-OKT-21"), "dmy", [2020, 3, 7, 0, 0, 0]),
+        (("März 2020", "Dez. 2021"), "my", [2020, 3, 1, 0, 0, 0]),
+        (("1. 12. 2020", "30. 1. 2021"), "dmy", [2020, 12, 1, 0, 0, 0]),
+        (("Wed Aug 27 13:08:45 +0000 2008",), "ctime", [2008, 8, 27, 13, 8, 45]),
+        (
+            ("Wed Aug  6 13:08:45 2008", "Thu Jul 3 01:00:00 UTC 2008"),
+            "ctime",
+            [2008, 8, 6, 13, 8, 45],
+        ),
         (("18.00.00", "07.30.15"), "time", [1970, 1, 1, 18, 0, 0]),
         (("12:05 AM", "1:00 pm"), "time", [1970, 1, 1, 0, 5, 0]),
     ],
@@ -268,6 +343,11 @@ def test_dates_are_read_by_the_order_the_whole_column_shows(
 def test_impossible_dates_are_missing(text: str) -> None:
     for order in ("ymd", "dmy", "mdy", "time"):
         assert np.isnan(to_moments(strings(text), order)).all()
+
+
+@pytest.mark.parametrize("texts", [("set 10", "out 12"), ("13/2020", "14/2020"), ("12.2020",)])
+def test_what_only_looks_like_a_month_and_year_is_no_date(texts: tuple[str, ...]) -> None:
+    assert find_order(strings(*texts), None)[1] == 0
 
 
 def test_ambiguous_dates_are_said_to_be_and_can_be_overridden() -> None:
@@ -371,6 +451,15 @@ def test_duplicate_rows_are_counted_over_all_columns() -> None:
     expected = 200 - len({tuple(row) for row in codes.tolist()})
     assert count_duplicates(codes.T) == expected > 0
     assert count_duplicates([np.arange(5, dtype=np.int32), np.zeros(5, dtype=np.int32)]) == 0
+
+
+def test_cells_that_excel_is_to_take_as_they_stand_are_read_without_their_equals_sign() -> None:
+    texts = ['="a"', "a", '="NA"', '=" 2 "', "=1", 'b ="a"']
+    assert Cells.of("it", 0, texts, frozenset(MISSING)).values.tolist() == ["a", "2", *texts[4:]]
+    rows = "".join(f'="{i}.5",="{i % 9:05d}",{"xy"[i % 2]}\n' for i in range(60))
+    table = read_table(f"a,zip,y\n{rows}".encode())
+    assert [column.kind for column in table.columns][:2] == ["numeric", "categorical"]
+    assert table.frame["a"].to_list()[:2] == [0.5, 1.5]
 
 
 def test_cells_know_equal_texts_by_their_meaning() -> None:

@@ -177,6 +177,23 @@ def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> Non
     assert len(table.labels) == 60
 
 
+def test_one_unit_suffices_where_a_row_holds_nothing_else() -> None:
+    body = [f"n{i % 9},{i}.5,{'xy'[i % 2]}" for i in range(60)]
+    table = read_table(csv_of("name,val,kind", ",kg,", body=body))
+    assert kinds_of(table) == ["categorical", "numeric", "categorical"]
+    assert [row.line for row in table.dropped] == [2]
+    assert not read_table(csv_of("name,val,kind", ",unknown,", body=body)).dropped
+    assert not read_table(csv_of("name,val,kind", "n1,kg,", body=body)).dropped
+
+
+def test_a_later_file_has_a_row_of_units_only_if_the_first_had() -> None:
+    for units, rows in ([], 61), (["°C,hPa,-"], 60):
+        reading = read_table(csv_of("a,b,y", *units)).reading
+        again = Reading.from_json(json.loads(json.dumps(reading.to_json())))
+        assert len(apply_reading(csv_of("a,b,y", "low,mid,x"), again).labels) == rows
+    assert len(apply_reading(csv_of("a,b,y", "unknown,unknown,x"), again).labels) == 61
+
+
 @pytest.mark.parametrize(
     ("above", "body", "left_out"),
     [
@@ -318,7 +335,7 @@ def test_a_name_in_angle_brackets_is_no_markup() -> None:
     assert len(read_table(csv_of("<a>,<b>,y")).labels) == 60
 
 
-@pytest.mark.parametrize("odd", ["1e400", ".", "oops"])
+@pytest.mark.parametrize("odd", ["1e400", "(.)", "oops"])
 def test_a_few_texts_that_keep_a_column_from_being_numeric_are_named(odd: str) -> None:
     table = read_table(csv_of("a,b,y", body=[*BODY[:30], f"3,{odd},x", *BODY[30:]]))
     assert warned(table, "'b'", f"1 of its 61 cells: '{odd}'", "line 32", "--column b=numeric")
@@ -362,11 +379,102 @@ def test_infinity_in_words_is_missing() -> None:
     assert read_table(csv_of("a,y", body=body)).columns[0].missing == pytest.approx(5 / 40)
 
 
+@pytest.mark.parametrize(
+    "mark",
+    ["..", ".", ":", "–", "—", "…", "#NV", "#WERT!", "#VALEUR!", "#N/D", "None", "unknown", "k.A."],
+)
+@pytest.mark.parametrize(("value", "kind"), [("{}.5", "numeric"), ("2{:03}-01-05", "datetime")])
+def test_usual_marks_for_nothing_are_missing_among_numbers_and_dates(
+    mark: str, value: str, kind: str
+) -> None:
+    body = [f"{mark if i % 3 == 0 else value.format(i)},{i % 7},{'xy'[i % 2]}" for i in range(60)]
+    table = read_table(csv_of("a,b,y", body=body))
+    assert (table.columns[0].kind, table.columns[0].missing) == (kind, 20 / 60)
+    again = Reading.from_json(json.loads(json.dumps(table.reading.to_json())))
+    later = apply_reading(csv_of("a,b,y", body=body[:4]), again)
+    assert (later.columns[0].missing, later.warnings) == (0.5, ())
+    kept = read_table(csv_of("a,b,y", body=body), overrides=Overrides(present=(mark,)))
+    assert kept.columns[0].kind == "categorical"
+
+
+def test_marks_for_nothing_are_levels_among_words_and_codes() -> None:
+    body = [f"{('None', 'a', 'b')[i % 3]},{('unknown', '01234', '99999')[i % 3]},{i}.5"
+            for i in range(60)]  # fmt: skip
+    table = read_table(csv_of("a,zip,y", body=body))
+    assert kinds_of(table) == ["categorical", "categorical", "numeric"]
+    assert [column.missing for column in table.columns] == [0, 0, 0]
+    numbers = csv_of("a,b", body=[f"{('None', '1', '2')[i % 3]},{i}.5" for i in range(60)])
+    kinds: dict[str, Any] = {"a": "categorical"}
+    told = read_table(numbers, overrides=Overrides(kinds=kinds))
+    assert set(told.frame["a"]) == {"None", "1", "2"}
+
+
+def test_a_word_that_may_be_a_level_among_few_numbers_is_said_to_be_missing() -> None:
+    body = [f"{i % 7},{('1', '2', 'unknown')[i % 3]}" for i in range(60)]
+    said = ("'y'", "'unknown' among numbers counts as missing (20 cells)", "--present=unknown")
+    assert warned(read_table(csv_of("a,y", body=body)), *said)
+    kept = read_table(csv_of("a,y", body=body), overrides=Overrides(present=("unknown",)))
+    assert choose_target(kept, "y").classes == ("1", "2", "unknown")
+    many = [f"{i % 7},{i * 1.5 if i % 3 else 'unknown'}" for i in range(60)]
+    assert not warned(read_table(csv_of("a,y", body=many)), "--present")
+
+
+def test_a_target_of_nearly_only_numbers_is_refused_with_how_to_read_it_as_numbers() -> None:
+    body = [f"{i % 7},{'n/d?' if i == 3 else i * 1.5}" for i in range(60)]
+    table = read_table(csv_of("a,y", body=body))
+    with pytest.raises(ReadingError, match="too many.*nearly all are numbers.*--column y=numeric"):
+        choose_target(table, "y")
+
+
 def test_percentages_among_plain_numbers_are_warned_of() -> None:
     mixed = [f"{i}%,x" if i % 2 else f"{i / 100},y" for i in range(40)]
     assert warned(read_table(csv_of("p,y", body=mixed)), "with % and without")
     alike = [f"({i / 9:.1f}%),x" if i % 2 else f"{i}%,y" for i in range(40)]
     assert not warned(read_table(csv_of("p,y", body=alike)), "without")
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "says"),
+    [
+        ("{}.5%", "0.0{}", "without %, where the table that was searched has them with"),
+        ("{}.5", "{}.5%", "with %, where the table that was searched has them without"),
+        ("{}.5%", "{}.5%", ""),
+        ("{}.5%", "0", ""),
+        ("{}.5", "{}.5", ""),
+    ],
+)
+def test_a_later_file_with_other_percent_signs_is_warned_of(
+    first: str, later: str, says: str
+) -> None:
+    table = read_table(csv_of("p,y", body=[f"{first.format(i)},{'xy'[i % 2]}" for i in range(40)]))
+    again = Reading.from_json(json.loads(json.dumps(table.reading.to_json())))
+    other = apply_reading(csv_of("p,y", body=[f"{later.format(i)},x" for i in range(1, 5)]), again)
+    assert warned(other, "'p'", "%", says) is bool(says)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["$5.50", "€6.25"], "$, €"),
+        (["5.50 USD", "AED 6.25"], "$, AED"),
+        (["$5.50", "USD 6.25", "7.5"], ""),
+        (["kr 5", "6 kr."], ""),
+    ],
+)
+def test_several_currencies_in_one_column_are_warned_of(cells: list[str], said: str) -> None:
+    body = [f"{cell},{'xy'[i % 2]}" for i, cell in enumerate(cells * 20)]
+    assert warned(read_table(csv_of("p,y", body=body)), "several currencies", said) is bool(said)
+
+
+def test_three_decimals_among_german_prices_are_told_to_be_read_as_thousands() -> None:
+    rows = [f"{50 + i}.182;{i},99;{'xy'[i % 2]}" for i in range(40)]
+    data = csv_of("lat;preis;y", body=rows)
+    table = read_table(data)
+    assert table.frame["lat"][0] == 50182
+    assert warned(table, "'lat'", "'50.182' is read as 50182", "--decimal .")
+    assert not warned(read_table(data, overrides=Overrides(decimal=",")), "is read as")
+    thousands = csv_of("n;preis;y", body=["950;1,5;x", *rows])
+    assert not warned(read_table(thousands), "is read as")
 
 
 def test_a_sentinel_is_named_as_the_file_writes_it() -> None:
@@ -392,6 +500,18 @@ def test_few_other_values_make_only_a_far_mark_a_sentinel(
 def test_pandas_unnamed_index_is_an_identifier_in_any_order() -> None:
     body = [f"{i * 137 % 6101},{i % 5},{'xy'[i % 2]}" for i in range(60)]
     assert kinds_of(read_table(csv_of("Unnamed: 0,a,y", body=body)))[0] == "identifier"
+
+
+def test_row_numbers_are_kept_or_named_with_the_remedy_where_nothing_else_is_left() -> None:
+    body = [f"{i},{i * 7 % 60 / 4}" for i in range(60)]
+    table = read_table(csv_of("place,y", body=body))
+    assert kinds_of(table) == ["numeric", "numeric"]
+    assert warned(table, "'place'", "kept, as nothing else is left")
+    named = read_table(csv_of("Id,y", body=body))
+    with pytest.raises(ReadingError, match="'Id' seem only to tell.*--column Id=numeric"):
+        split_target(named, choose_target(named, "y"))
+    third = read_table(csv_of("place,b,y", body=[f"{line},{line[0]}" for line in body]))
+    assert kinds_of(third)[0] == "identifier"
 
 
 def test_classes_alike_and_rows_without_a_target_are_warned_of() -> None:

@@ -1,0 +1,55 @@
+"""What a column's numbers are counted in, where they show it: currencies, percent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from objectives.cells import Cells, Strings
+from objectives.dialect import MONEY
+from objectives.reading import ColumnRule
+
+NUMERALS = "0123456789.,+-−–—()%'’ \xa0\u2009\u202f"
+CURRENCY = re.compile(MONEY)
+ALIKE = {  # two ways to write one currency
+    "EUR": "€", "USD": "$", "US$": "$", "US $": "$", "GBP": "£", "JPY": "¥", "CNY": "¥", "元": "¥",
+    "円": "¥", "INR": "₹", "Rs": "₹", "RUB": "₽", "TRY": "₺", "TL": "₺", "KRW": "₩", "원": "₩",
+    "PLN": "zł", "CZK": "Kč", "SEK": "kr", "NOK": "kr", "DKK": "kr", "BRL": "R$", "ZAR": "R",
+    "MYR": "RM", "IDR": "Rp", "PHP": "₱", "THB": "฿", "ILS": "₪", "UAH": "₴", "NGN": "₦",
+}  # fmt: skip
+
+
+def has_percent(values: Iterable[str]) -> bool:
+    """Return whether some text has a percent sign."""
+    return any("%" in value for value in values)
+
+
+def currency_warnings(name: str, values: Strings) -> list[str]:
+    """Return a warning where a column's amounts are in several currencies."""
+    rests = {value.strip(NUMERALS) for value in values}
+    found = {ALIKE.get(rest, rest) for rest in rests if CURRENCY.fullmatch(rest)}
+    if len(found) < 2:
+        return []
+    return [
+        f"Column {name!r} holds amounts in several currencies ({', '.join(sorted(found))}), which "
+        "are ignored. Convert all to one."
+    ]
+
+
+def scale_warnings(columns: Iterable[Cells], rules: Iterable[ColumnRule]) -> list[str]:
+    """Return a warning for each column of a later file that has % where the first had none."""
+    warnings = []
+    for cells, rule in zip(columns, rules, strict=True):
+        percent = has_percent(cells.values)
+        if rule.kind != "numeric" or percent == rule.percent:
+            continue
+        numbers = cells.numbers(rule.decimal or ".", rule.unit)
+        if (np.isfinite(numbers) & (numbers != 0)).any():
+            there, here = ("with", "without") if rule.percent else ("without", "with")
+            warnings.append(
+                f"Column {rule.name!r} holds numbers {here} %, where the table that was searched "
+                f"has them {there}. The sign is ignored: 5% is read as 5. Write them as there."
+            )
+    return warnings
