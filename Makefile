@@ -12,12 +12,12 @@ demo: .venv/installed
 	@echo
 	@echo "Open the report in a browser: file://$(CURDIR)/iris-report.html"
 
-# Six at a time, also on two cores: many tests wait for processes and leases.
+# Eight at a time, also on two cores: many tests wait for processes and leases.
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not fleet"
+	$(BIN)/pytest -n 8 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not fleet"
 
 # What takes long: pages in a real browser (Chromium, which the variable CHROMIUM may name), fleets of
 # real processes to which everything happens, each benchmark at its smallest. MARKS chooses.

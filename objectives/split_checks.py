@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from objectives.columns import NAME_WORDS
+from objectives.identifiers import name_words
 
 if TYPE_CHECKING:
     from objectives.table import Column, Table
@@ -55,7 +55,7 @@ def _rows_per_value(table: Table, column: Column) -> float:
 
 def _names_groups(table: Table, column: Column) -> bool:
     """Return whether a column is named as a key, and its values as often recur as keys do."""
-    words = [word.lower() for word in NAME_WORDS.findall(column.name)]
+    words = name_words(column.name)
     who = not WHO.isdisjoint(words)
     if not words or words[-1] not in IDS | WHO or column.distinct < GROUPS:
         return False
