@@ -22,6 +22,7 @@ from storage.rows import OPEN
 
 DATABASE = "faults"
 OPEN_STUDIES = 3
+MEMORY = 2**29  # Bytes that a slot may take; of a hungry study every fourth trial takes more.
 LAST = 600.0  # Seconds in which whatever is open when the faults end must be worked off.
 
 
@@ -66,6 +67,7 @@ class World:
                     self.storage,
                     trials=self.chance.randint(5, 60),
                     seconds=seconds,
+                    objective=self.chance.choice(("timed",) * 5 + ("hungry",)),
                     sampler=self.chance.choice(("random", "tpe")),
                     pruner=self.chance.choice(("asha", "none")),
                     dataset=self.dataset if self.chance.random() < 0.3 else None,
@@ -168,7 +170,7 @@ class World:
         while self.later:
             self.come_back(all_=True)
         for _ in range(3):
-            self.fleet.start(until_idle=False)
+            self.fleet.start(until_idle=False, memory=MEMORY)
         print(f"{time.monotonic() - self.began:6.1f} s  no more faults", flush=True)
         idle = lambda: not studies.list_studies(self.storage, OPEN)  # noqa: E731
         wait_until(idle, "all studies are through", LAST)

@@ -1,8 +1,9 @@
 """Faults at random, over many studies at once, and what they cost: nothing lost, nothing twice.
 
 Workers are killed, frozen, cut off, drained, born with wrong clocks and full disks, and die between
-two statements; the database crashes, stays away and cuts its connections; people pause, resume,
-extend and cancel studies. All of it follows from the seed, but for what the kernel makes of it.
+two statements; slots are killed and take too much memory; the database crashes, stays away and cuts
+its connections; people pause, resume, extend and cancel studies. All of it follows from the seed,
+but for what the kernel makes of it.
 Prints an event a line, and a Markdown table. It needs no server: it starts one of its own.
 
     python benchmarks/faults.py [--minutes 10] [--seed 0] [--workers 8] [--json FILE]
@@ -23,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "acceptance" / "fleet"))
 
 from fault_report import figures, table
-from fault_world import DATABASE, World
+from fault_world import DATABASE, MEMORY, World
 from fleet_harness import LEASE, passes, wait_until
 from surroundings import environment, takes_json, write_json
 
@@ -115,9 +116,8 @@ class Faults(World):
             dies_at = self.chance.randint(20, 400)
         relay, running = self.relay()
         url = self.server.url(DATABASE, port=relay.port)
-        member = self.fleet.start(
-            slots=slots, until_idle=False, url=url, clock=clock, cache=cache, dies_at=dies_at
-        )
+        odd = {"clock": clock, "cache": cache, "dies_at": dies_at}
+        member = self.fleet.start(slots=slots, until_idle=False, url=url, memory=MEMORY, **odd)
         self.relays[member.label] = relay, running
         if strange:
             self.happened[STRANGE[strange]] += 1
