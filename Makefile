@@ -12,16 +12,18 @@ demo: .venv/installed
 	@echo
 	@echo "Open the report in a browser: file://$(CURDIR)/iris-report.html"
 
-# Eight at a time, also on two cores: many tests wait for processes and leases.
+# Six at a time, also on two cores: many tests wait for processes and leases.
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 8 --dist loadfile --no-loadscope-reorder -m "not browser and not benchmark and not fleet"
+	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder \
+		-m "not browser and not benchmark and not fleet and not slow"
 
 # What takes long: pages in a real browser (Chromium, which the variable CHROMIUM may name), fleets of
-# real processes to which everything happens, each benchmark at its smallest. MARKS chooses.
-MARKS ?= browser or fleet or benchmark
+# real processes to which everything happens, each benchmark at its smallest; a real search under
+# kills, a sweep, requests at random. MARKS chooses.
+MARKS ?= browser or fleet or benchmark or slow
 test-long: .venv/tested
 	$(BIN)/pytest -n 4 --dist loadfile -m "$(MARKS)"
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import psutil
+import pytest
 from machines import DEADLINE, IRIS, Machine, wait_until
 
 from storage import studies
@@ -122,6 +123,7 @@ def test_a_killed_search_is_resumed_at_once_to_the_exact_budget(bench: Machine) 
     assert attempts(bench, study) == [2, 2, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_search_of_a_real_table_is_killed_then_interrupted_and_completes_its_budget(
     machine_of_its_own: Machine,
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_search_of_a_real_table_is_killed_then_interrupted_and_completes_its_b
     assert (machine.folder / "iris-network" / "network.keras").exists()
 
 
+@pytest.mark.slow
 def test_a_search_of_a_real_table_outlives_its_slots_and_its_fork_server(
     machine: Machine, storage: Storage
 ) -> None:

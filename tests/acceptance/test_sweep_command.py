@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 COMMAND = Path(sys.executable).with_name("topo-search")
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 QUICK = ("--depth", "1:1", "--kind", "plain", "--seeds", "1", "--epochs", "2", "--slots", "1")
 
 
+@pytest.mark.slow
 def test_a_sweep_is_trained_told_and_compared(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name[:5] != "TOPO_"}
 

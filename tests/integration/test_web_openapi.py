@@ -107,6 +107,7 @@ def real(storage: Storage, service: Service) -> Real:
 
 
 # Schemathesis closes no answer, which a file is left open for.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <_io.FileIO")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
 def test_no_request_makes_an_error_of_ours(document: Any, real: Real, mode: GenerationMode) -> None:
