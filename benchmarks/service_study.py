@@ -17,7 +17,8 @@ from optuna.distributions import distribution_to_json
 from service_objective import STEPS, score
 from web_world import copy_rows
 
-from objectives.space import Choice, Range, Space
+from objectives.parameters import Choice, Range
+from objectives.space import Space
 from storage import studies, tables
 from storage.connection import Storage
 from storage.rows import StudyRow

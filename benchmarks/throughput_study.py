@@ -24,7 +24,8 @@ from throughput_world import (
 )
 
 from objectives import splits
-from objectives.space import Choice, Range, Space
+from objectives.parameters import Choice, Range
+from objectives.space import Space
 from objectives.table import (
     Examples,
     Overrides,

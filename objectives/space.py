@@ -1,29 +1,23 @@
-"""What a study may try: a `Space`, the named ones for tables, and a user's own."""
+"""What a study may try: a `Space`; `named_spaces` has those for tables."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from objectives.defaults import USUAL, TableFacts, without_effect
-from objectives.limits import BOUNDS, parse, suggestion
 from objectives.parameters import Choice, Parameter, Range, Value, parameter_from_json
-from objectives.portfolio import portfolio
 from objectives.topology import Recipe, Topology
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Choice", "Parameter", "Range", "Space", "TableFacts", "Value", "named_space"]
+T = TypeVar("T")
 
 PER_LAYER = ("width", "activation", "dropout")  # What the `layers` space chooses layer by layer.
-MOST_LAYERS = 20  # In `layers`: three parameters a layer, and no sampler finds its way in more.
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +93,7 @@ class Space:
                 "activation": topology.activations,
                 "dropout": recipe.dropouts(topology.depth),
             }
-            values |= _spread(layers, _deepest({**self.fixed, **self.parameters}["depth"]))
+            values |= spread(layers, deepest({**self.fixed, **self.parameters}["depth"]))
         for name, value in self.fixed.items():
             if values[name] != value:
                 raise ValueError(
@@ -168,61 +162,26 @@ class Space:
                 )
 
 
-def named_space(
-    name: str, *, limits: Mapping[str, str], facts: TableFacts, epochs: int = 100
-) -> Space:
-    """Return a named space for a table.
-
-    `mlp` searches one width, activation and dropout for all hidden layers; `layers` one of each
-    for every layer; `depth` tries plain networks of each depth in order. Depth goes from 1 to 6
-    (`layers`: 4, `depth`: 10), width from 16 to 128 below 1,000 rows, 256 below 10,000, else
-    512. What cannot matter for the table is left out. Several values or a range of them limit
-    a parameter, one value fixes it; in `depth`, one depth is the last of those tried.
-
-    Args:
-        name: `mlp`, `layers` or `depth`.
-        limits: As a user writes them, by parameter: `1:6`, `relu,gelu`, `0.001`, `true`.
-        facts: Of the table.
-        epochs: At most, for every trial.
-
-    Raises:
-        ValueError: Where a name is unknown or a limit cannot be met; says which and why.
-    """
-    if name not in USUAL:
-        raise ValueError(
-            f"There is no space {name}.{suggestion(name, USUAL)} "
-            f"Expected one of {', '.join(USUAL)}."
-        )
-    asked = {key.replace("-", "_"): text for key, text in limits.items()}
-    if name == "depth" and asked.get("depth", "").isdigit():
-        asked["depth"] = f"1:{asked['depth']}"
-    usual = USUAL[name](facts)
-    without = without_effect(facts)
-    for key in asked:
-        _check_known(name, key, usual)
-        if key in without:
-            raise ValueError(f"{key} has no effect on this table: {without[key][1]}. Leave it out.")
-    chosen = {key: parse(key, asked[key]) if key in asked else usual[key] for key in usual}
-    chosen |= {key: value for key, (value, _) in without.items()}
-    if name == "depth":
-        _check_only_depth_varies(chosen)
-    if name == "layers":
-        chosen = _by_layer(chosen)
-    chosen |= {"residual": chosen.get("residual", False), "epochs": epochs}
-    space = Space(
-        name=name,
-        parameters={k: v for k, v in chosen.items() if isinstance(v, Range | Choice)},
-        fixed={k: v for k, v in chosen.items() if not isinstance(v, Range | Choice)},
-    )
-    if name == "depth":
-        return replace(space, blocks=(space.parameters,))
-    return replace(space, portfolio=_first(space, facts))
-
-
 def _values(parameter: Parameter) -> tuple[Value, ...]:
     if isinstance(parameter, Choice):
         return parameter.choices
     return tuple(range(int(parameter.low), int(parameter.high) + 1))
+
+
+def spread(by_name: Mapping[str, Sequence[T]], layers: int) -> dict[str, T]:
+    """Return one entry per name and layer; the last given stands for those that follow."""
+    return {
+        f"{name}_{layer + 1}": given[min(layer, len(given) - 1)]
+        for layer in range(layers)
+        for name, given in by_name.items()
+    }
+
+
+def deepest(depth: Parameter | Value) -> int:
+    """Return the most hidden layers that a depth, searched or fixed, allows."""
+    if isinstance(depth, Range):
+        return int(depth.high)
+    return max(int(choice) for choice in depth.choices) if isinstance(depth, Choice) else int(depth)
 
 
 def _to_json(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
@@ -232,73 +191,6 @@ def _to_json(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
 def _from_json(data: Sequence[Mapping[str, Any]]) -> dict[str, Parameter]:
     entries = [dict(entry) for entry in data]
     return {entry.pop("name"): parameter_from_json(entry) for entry in entries}
-
-
-def _first(space: Space, facts: TableFacts) -> tuple[dict[str, Value], ...]:
-    """Return the portfolio brought into the space; what falls together there is kept once."""
-    points: list[dict[str, Value]] = []
-    for entry in portfolio(facts):
-        layers = _spread({name: (entry[name],) for name in PER_LAYER}, MOST_LAYERS)
-        point = space.nearest({**entry, **layers})
-        if point not in points:
-            points.append(point)
-    return tuple(points)
-
-
-def _check_known(name: str, key: str, usual: Mapping[str, object]) -> None:
-    if key in usual:
-        return
-    if key in BOUNDS:
-        others = [other for other in USUAL if other != name]
-        raise ValueError(
-            f"The {name} space has no parameter {key}: residual links need equal widths. "
-            f"The spaces {' and '.join(others)} have it."
-        )
-    raise ValueError(
-        f"The {name} space has no parameter {key}.{suggestion(key, usual)} "
-        f"It has {', '.join(usual)}."
-    )
-
-
-def _check_only_depth_varies(chosen: Mapping[str, Parameter | Value]) -> None:
-    for key, value in chosen.items():
-        if key != "depth" and isinstance(value, Range | Choice):
-            raise ValueError(
-                f"The depth space varies the depth only. Give one {key}, or use the mlp space."
-            )
-
-
-def _by_layer(chosen: Mapping[str, Parameter | Value]) -> dict[str, Parameter | Value]:
-    """Return the parameters with width, activation and dropout repeated for every layer.
-
-    All layers' parameters are part of every point, those beyond its depth without effect. Made
-    conditional on the depth they would fall out of the joint model of Optuna's TPE.
-    """
-    layers = _deepest(chosen["depth"])
-    if layers > MOST_LAYERS:
-        raise ValueError(
-            f"The layers space goes to depth {MOST_LAYERS}: it has three parameters a layer. "
-            f"Received: {layers}. Give a smaller depth, or use the mlp space."
-        )
-    spread = _spread({name: (chosen[name],) for name in PER_LAYER}, layers)
-    return {"depth": chosen["depth"], **spread} | {
-        name: value for name, value in chosen.items() if name not in PER_LAYER
-    }
-
-
-def _spread(by_name: Mapping[str, Sequence[T]], layers: int) -> dict[str, T]:
-    """Return one entry per name and layer; the last given stands for those that follow."""
-    return {
-        f"{name}_{layer + 1}": given[min(layer, len(given) - 1)]
-        for layer in range(layers)
-        for name, given in by_name.items()
-    }
-
-
-def _deepest(depth: Parameter | Value) -> int:
-    if isinstance(depth, Range):
-        return int(depth.high)
-    return max(int(choice) for choice in depth.choices) if isinstance(depth, Choice) else int(depth)
 
 
 def _own(path: Path, name: str, entry: object) -> Parameter:

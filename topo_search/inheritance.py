@@ -9,7 +9,8 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.defaults import TableFacts
-from objectives.space import Space, named_space
+from objectives.named_spaces import named_space
+from objectives.space import Space
 from storage import trials
 from storage.connection import Storage
 from storage.rows import StudyRow

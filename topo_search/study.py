@@ -11,9 +11,10 @@ from typing import Any, Literal
 from objectives import metrics, splits
 from objectives.checks import target_warnings
 from objectives.defaults import TableFacts
+from objectives.named_spaces import named_space
 from objectives.preprocessing import Layout
 from objectives.row_checks import count_shared, drop_warnings
-from objectives.space import Space, named_space
+from objectives.space import Space
 from objectives.split_checks import split_warnings
 from objectives.sweep import Sweep, swept
 from objectives.table import (

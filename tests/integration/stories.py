@@ -16,7 +16,8 @@ from databases import execute
 from optuna.trial import FrozenTrial
 from stored_studies import ended_leases, optuna_trials
 
-from objectives.space import Range, Space
+from objectives.parameters import Range
+from objectives.space import Space
 from storage import studies
 from storage.connection import Storage
 from storage.rows import StudyRow

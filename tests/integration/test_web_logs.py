@@ -99,11 +99,11 @@ def test_no_log_shows_a_key(
 def test_a_failure_of_ours_is_logged_without_the_key(database_url: str, tmp_path: Path) -> None:
     """An error that names the address it failed at, raised within the application."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import topo_search.web.views as views\n"
+        "from topo_search.web.study_state import StudyState\n"
         "def of(storage, row):\n"
         "    import flask\n"
         "    raise RuntimeError(f'no answer for {flask.request.url}')\n"
-        "views.Standing.of = of\n"
+        "StudyState.of = of\n"
     )
 
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))

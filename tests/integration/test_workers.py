@@ -10,7 +10,7 @@ from storage import events, tables, trials, workers
 from storage.connection import Storage
 from storage.workers import Worker
 from topo_search import fleet
-from topo_search.web.views import Standing
+from topo_search.web.study_state import StudyState
 
 LEASE = 60.0
 SHORT = 0.01  # A lease of which the tests' server has been up for two.
@@ -110,9 +110,9 @@ def test_a_study_that_nobody_here_may_serve_is_known_as_such(storage: Storage) -
     told = shown(storage)
     assert f"Nobody serves {plain.id}: start a worker with: topo-search worker" in told
     assert "tag night" in told and f"study {tagged.id}" in told
-    assert (Standing.of(storage, tagged).serving, Standing.of(storage, plain).serving) == (2, 0)
+    assert (StudyState.of(storage, tagged).serving, StudyState.of(storage, plain).serving) == (2, 0)
     workers.heard(storage, worker("c"), lease=LEASE)
-    assert (Standing.of(storage, tagged).serving, Standing.of(storage, plain).serving) == (3, 1)
+    assert (StudyState.of(storage, tagged).serving, StudyState.of(storage, plain).serving) == (3, 1)
     assert "Nobody" not in shown(storage)
 
 

@@ -2,9 +2,12 @@
 
 from hypothesis import strategies as st
 
+from objectives.defaults import TableFacts
 from objectives.limits import BOUNDS, Bounds
 from objectives.metrics import METRICS
-from objectives.space import Choice, Parameter, Space, TableFacts, Value, named_space
+from objectives.named_spaces import named_space
+from objectives.parameters import Choice, Parameter, Value
+from objectives.space import Space
 
 NAMES = ("mlp", "layers", "depth")
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from objectives import metrics
-from objectives.space import Space, TableFacts, named_space
+from objectives.defaults import TableFacts
+from objectives.named_spaces import named_space
+from objectives.space import Space
 from objectives.table import Overrides, choose_target, csv_bytes, read_table, split_target
 
 ROWS = 120

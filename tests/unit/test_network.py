@@ -11,9 +11,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from objectives import network
+from objectives.defaults import TableFacts
+from objectives.named_spaces import named_space
 from objectives.preprocessing import Sizes
 from objectives.program import Program
-from objectives.space import TableFacts, named_space
 from objectives.stack import Stack
 from objectives.topology import ACTIVATIONS, Topology
 

@@ -19,8 +19,10 @@ from optuna.samplers import TPESampler
 from optuna.samplers._tpe import _truncnorm
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from objectives.parameters import Value
-from objectives.space import Choice, Range, Space, TableFacts, named_space
+from objectives.defaults import TableFacts
+from objectives.named_spaces import named_space
+from objectives.parameters import Choice, Range, Value
+from objectives.space import Space
 from topo_search.sampling import (
     MODELLED,
     RANDOM,
@@ -148,7 +150,8 @@ def test_a_draw_is_the_same_after_a_restart() -> None:
 
 def test_a_draw_is_the_same_in_another_process() -> None:
     code = (
-        "from objectives.space import TableFacts, named_space\n"
+        "from objectives.defaults import TableFacts\n"
+        "from objectives.named_spaces import named_space\n"
         "from topo_search.sampling import Sampler\n"
         f"space = named_space('mlp', limits={{}}, facts={FACTS!r}, epochs=100)\n"
         "print(Sampler(space, 'maximize', 'tpe', 3).draw([], 8))"

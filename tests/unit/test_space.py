@@ -12,10 +12,13 @@ from drawn_spaces import NAMES, facts, points, spaces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from objectives.defaults import TableFacts
 from objectives.limits import BOUNDS
+from objectives.named_spaces import named_space
+from objectives.parameters import Choice, Range
 from objectives.portfolio import portfolio
 from objectives.rungs import first_judged, rungs
-from objectives.space import Choice, Range, Space, TableFacts, named_space
+from objectives.space import Space
 
 FACTS = TableFacts(
     task="multiclass", rows=2_000, numeric=4, categorical=2, inputs=9, classes=3, metric="accuracy"

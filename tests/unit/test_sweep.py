@@ -8,7 +8,8 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from objectives.defaults import TableFacts
-from objectives.space import Space, named_space
+from objectives.named_spaces import named_space
+from objectives.space import Space
 from objectives.sweep import Kind, Sweep, spread, swept
 from objectives.topology import ACTIVATIONS, NORMALISATIONS
 from topo_search.depths import Curve, Depths, depths_of

@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 
 from objectives import network, training
 from objectives.adamw import learning_rate
+from objectives.defaults import TableFacts
 from objectives.metrics import default_metric
+from objectives.named_spaces import named_space
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program
 from objectives.sizes import count_weights
-from objectives.space import TableFacts, named_space
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED
 from objectives.topology import Recipe, Topology
 from objectives.training import Problem, Trainer, Training, resident

@@ -19,7 +19,8 @@ from topo_search.web import docs as rest
 from topo_search.web.access import guarded, service, study_of
 from topo_search.web.forms import field
 from topo_search.web.quota import MB
-from topo_search.web.views import Standing, View
+from topo_search.web.study_state import StudyState
+from topo_search.web.views import View
 
 QUICK = 0.5  # Seconds in which a page waits for what a study found.
 
@@ -130,7 +131,7 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
     view = service().watches.of(row.id).soon(QUICK)
     found: dict[str, Any] = {"mark": "", "figures": {}, "importances_reason": ""}
     if view is None:  # It has very many trials: they follow as they come.
-        standing = Standing.of(service().storage, row)
+        standing = StudyState.of(service().storage, row)
         found |= {"state": standing.state}
         fragments = {"head": render_template("gathering.html", standing=standing)}
     else:

@@ -7,94 +7,24 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 
 from objectives.space import Space
-from storage import workers
 from storage.connection import Storage
 from storage.errors import unavailable_as_storage_error
-from storage.failures import is_failure
-from storage.progress import Progress, progress_of
-from storage.rows import OPEN, StudyRow
+from storage.rows import StudyRow
 from topo_search import delivery, sections
-from topo_search.formats import format_count, format_metric, format_seconds, format_value
+from topo_search.formats import format_count, format_seconds, format_value
 from topo_search.plain import plain
 from topo_search.report import report_html
 from topo_search.results import Results
 from topo_search.web.figures import Figure, figures_of
 from topo_search.web.schemas import SORTS
+from topo_search.web.study_state import StudyState
 
 EARLIER = 3  # Views back, to whose charts what is new is added; who had an older one gets it whole.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """How far a study is: what a few quick questions answer, however many trials it has."""
-
-    row: StudyRow
-    progress: Progress
-    serving: int  # Workers that are there and may serve it.
-    busy: int  # Slots that train it.
-
-    @classmethod
-    def of(cls, storage: Storage, row: StudyRow) -> Self:
-        """Ask how far a study is."""
-        known = workers.known(storage)
-        here = [
-            one
-            for one in known
-            if one.state == "serving" and one.worker.may_serve(row.id, row.tags)
-        ]
-        trained = [trains for one in known for trains in one.trains if trains.study == row.id]
-        begun = [trains for trains in trained if trains.trial is not None]
-        progress = progress_of(storage, row.id)
-        return cls(row=row, progress=progress, serving=len(here), busy=len(begun))
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What changes all the time, in a few numbers and words."""
-        row, progress, left = self.row, self.progress, self._seconds_left
-        metric = str(row.plan.get("metric") or "value")
-        return {
-            "study": row.id,
-            "name": row.name,
-            "state": row.state,
-            "reason": row.reason,
-            "failure": row.state in ("paused", "finished") and is_failure(row.reason),
-            "created_at": _iso(row.created_at),
-            "started_at": _iso(row.started_at),
-            "ended_at": _iso(row.ended_at),
-            "expires_at": _iso(row.expires_at),
-            "table": row.plan.get("dataset_name"),
-            "target": row.plan.get("target"),
-            "task": row.plan.get("task"),
-            "metric": metric,
-            "metric_label": format_metric(metric),
-            "direction": row.plan["direction"],
-            "seconds": row.seconds,
-            "spent_seconds": row.spent_seconds,
-            "seconds_left": left,
-            "left": None if left is None else format_seconds(left),
-            "workers": self.serving,
-            "busy": self.busy,
-            "trials": {
-                name: getattr(progress, name)
-                for name in ("finished", "running", "waiting", "complete", "pruned", "failed")
-            },
-            "budget": progress.units,
-            "has_network": bool(row.outcome and row.outcome.get("test")),
-        }
-
-    @property
-    def _seconds_left(self) -> float | None:
-        """Return how long its trials take yet, as far as can be told."""
-        row, progress = self.row, self.progress
-        if row.state not in OPEN or not progress.finished:
-            return None
-        left = row.spent_seconds / progress.finished * (progress.units - progress.finished)
-        return left if row.seconds is None else min(left, max(0.0, row.seconds - row.spent_seconds))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +32,7 @@ class View:
     """One study at one moment, with all that it found."""
 
     mark: str  # Changes whenever something shown may have.
-    standing: Standing
+    standing: StudyState
     results: Results
     earlier: tuple[dict[str, Figure], ...] = field(default=(), repr=False)  # Latest first.
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -299,11 +229,7 @@ def view_of(storage: Storage, row: StudyRow, mark: str, before: View | None) -> 
         StorageError: The database is away.
     """
     with unavailable_as_storage_error(storage.url):  # Optuna says so in words of its own.
-        standing = Standing.of(storage, row)
+        standing = StudyState.of(storage, row)
         results = delivery.results(storage, row)
     earlier = () if before is None else (before.figures, *before.earlier[: EARLIER - 1])
     return View(mark=mark, standing=standing, results=results, earlier=earlier)
-
-
-def _iso(moment: Any) -> str | None:
-    return None if moment is None else moment.isoformat()

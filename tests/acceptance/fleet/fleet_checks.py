@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from fleet_objectives import score
 from optuna.trial import FrozenTrial
 
-from objectives.space import Range, Space
+from objectives.parameters import Range
+from objectives.space import Space
 from storage import studies, tables, trials
 from storage.check import violations
 from storage.connection import Storage
