@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
 
 ACTIVATIONS = ("relu", "gelu", "silu", "selu", "tanh", "mish")
 NORMALISATIONS = ("none", "batch", "layer")
@@ -82,6 +82,19 @@ class Topology:
             parts.append(self.embedding)
         return ", ".join(parts)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values; tuples become lists."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the topology whose `to_json` gave `data`.
+
+        Raises:
+            ValueError: Where a field is unknown, missing or out of bounds.
+        """
+        return cls(**_from_json(cls, data))
+
     def _each(self, name: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, tuple):
             return (value,)
@@ -152,6 +165,33 @@ class Recipe:
                 f"Received: {len(self.dropout)} of them."
             )
         return self.dropout
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values; tuples become lists."""
+        return _to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return the recipe whose `to_json` gave `data`.
+
+        Raises:
+            ValueError: Where a field is unknown, missing or out of bounds.
+        """
+        return cls(**_from_json(cls, data))
+
+
+def _to_json(value: Topology | Recipe) -> dict[str, Any]:
+    items = ((field.name, getattr(value, field.name)) for field in fields(value))
+    return {name: list(item) if isinstance(item, tuple) else item for name, item in items}
+
+
+def _from_json(cls: type[Topology] | type[Recipe], data: Mapping[str, Any]) -> dict[str, Any]:
+    if unknown := sorted(set(data) - {field.name for field in fields(cls)}):
+        raise ValueError(f"A {cls.__name__.lower()} has no field {unknown[0]!r}.")
+    required = {field.name for field in fields(cls) if field.default is MISSING}
+    if missing := sorted(required - set(data)):
+        raise ValueError(f"A {cls.__name__.lower()} needs a field {missing[0]!r}.")
+    return {name: tuple(item) if isinstance(item, list) else item for name, item in data.items()}
 
 
 def _abbreviate(layers: Iterable[object]) -> str:

@@ -1,5 +1,6 @@
 """Topology and Recipe: what they accept, refuse, say of themselves and survive."""
 
+import json
 from typing import Any
 
 import pytest
@@ -57,6 +58,18 @@ recipes = st.builds(
     rare_levels=st.sampled_from(RARE_LEVELS),
     class_weights=st.sampled_from(CLASS_WEIGHTS),
 )
+
+
+@given(topologies())
+def test_a_topology_comes_back_from_json_equal_and_hashes_alike(topology: Topology) -> None:
+    again = Topology.from_json(json.loads(json.dumps(topology.to_json())))
+    assert again == topology
+    assert hash(again) == hash(topology)
+
+
+@given(recipes)
+def test_a_recipe_comes_back_from_json_equal(recipe: Recipe) -> None:
+    assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
 
 
 @given(topologies())
@@ -138,6 +151,13 @@ def test_a_recipe_refuses_what_cannot_be_trained(change: dict[str, Any]) -> None
 )
 def test_a_topology_reads_as_a_line_of_text(change: dict[str, Any], text: str) -> None:
     assert str(Topology(**PLAIN | change)) == text
+
+
+def test_json_with_unknown_or_missing_fields_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="topology has no field 'widht'"):
+        Topology.from_json({**PLAIN, "widht": 3})
+    with pytest.raises(ValueError, match="recipe needs a field 'batch_size'"):
+        Recipe.from_json({name: value for name, value in USUAL.items() if name != "batch_size"})
 
 
 def test_dropout_is_one_rate_for_all_layers_or_one_for_each() -> None:
