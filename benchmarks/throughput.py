@@ -21,9 +21,9 @@ with the refit, the test and the baselines after the last trial.
 topo-search stops a trial after 10 epochs without a better score, or a fifth of them where that is
 more. No table has more than 10 epochs here, so that no trial can end early and all sides do equal
 work; the epochs really trained stand in the report. What is not equal: topo-search's learning rate
-warms up and falls, and its weight decay is for kernels only; the others have Keras's AdamW at a
-constant rate. The best score of 8 times as many trials is higher by that alone; the mean difference
-is that of the list's 24 networks, each against KerasTuner's.
+warms up and falls, with the others' constant rate as its mean, and its weight decay is for kernels
+only; the others have Keras's AdamW. The best score of 8 times as many trials is higher by that
+alone; the mean difference is that of the list's 24 networks, each against KerasTuner's.
 
 Memory is proportional (PSS), sampled, of all processes of a side; processor time is of all its
 processes, too. PostgreSQL, the same private server for all sides, is counted apart. Operations are
@@ -208,7 +208,8 @@ def one_side(
         command = [*script, "optuna", str(place), url, str(processes)]
         cores = max(1.0, bench.cores / processes)
     else:
-        study = ours.create(bench.storage, prepared, ours.space_of(job, listed))
+        space = ours.space_of(job, ours.with_our_rates(listed))
+        study = ours.create(bench.storage, prepared, space)
         command, environment = ours.worker(study, bench.home)
         cores = 1.0
     used = metered(bench, command, environment, place)

@@ -1,4 +1,4 @@
-"""How much memory a process may still take."""
+"""How much memory a process may still take, and how much it has."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 import psutil
 
 from objectives.cgroups import CGROUPS, OWN, groups, number
+
+
+def own_memory() -> int:
+    """Return the bytes that would be free without this process: its unique set size."""
+    return int(psutil.Process().memory_full_info().uss)
 
 
 def available_memory(cgroups: Path = CGROUPS, own: Path = OWN) -> int:

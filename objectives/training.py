@@ -16,12 +16,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from objectives import network
+from objectives.memory import own_memory
 from objectives.objective import Diverged
 from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program, State
 from objectives.topology import Recipe, Topology
 
-KEPT = 8  # Programs, the least recently used dropped; each holds some 10 MB, most of it graph.
+# Programs, the least recently used dropped; each holds some 10 MB, most of it graph. So many while
+# the process has less memory of its own than this, else so few: what a table takes comes first.
+KEPT, ROOMY, LEAST_KEPT = 24, 208 * 2**20, 8
 DROPPED = 4  # Programs dropped before a garbage collection: graphs are in reference cycles.
 SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
 ALIGNED = 64  # Bytes; where the memory of a tensor has to begin.
@@ -165,17 +168,25 @@ class Trainer:
         topology = network.padded(topology)
         sizes, outputs, absolute = problem.sizes, problem.outputs, problem.absolute
         key = (topology, sizes, outputs, dropout, compiled, absolute)
-        program = self._programs.pop(key, None) or Program(
-            topology, sizes, outputs, dropout=dropout, compiled=compiled, absolute=absolute
-        )
+        program = self._programs.pop(key, None)
+        if program is None:
+            self._make_room()
+            program = Program(
+                topology, sizes, outputs, dropout=dropout, compiled=compiled, absolute=absolute
+            )
         self._programs[key] = program
-        while len(self._programs) > self._kept:
-            self._programs.popitem(last=False)
-            self._dropped += 1
+        return program
+
+    def _make_room(self) -> None:
+        """Drop the program used longest ago if there is no room for another."""
+        count = len(self._programs)
+        if count < min(self._kept, LEAST_KEPT) or (count < self._kept and own_memory() < ROOMY):
+            return
+        self._programs.popitem(last=False)
+        self._dropped += 1
         if self._dropped >= DROPPED:
             self._dropped = 0
             gc.collect()
-        return program
 
 
 class Networks:

@@ -478,6 +478,19 @@ def test_programs_are_kept_and_the_least_recently_used_is_dropped() -> None:
     assert traces(trainer) == [1, 1]
 
 
+@pytest.mark.parametrize(("own", "kept"), [(training.ROOMY - 1, 3), (training.ROOMY, 2)])
+def test_fewer_programs_are_kept_where_a_slot_has_much_memory_of_its_own(
+    own: int, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "own_memory", lambda: own)
+    monkeypatch.setattr(training, "LEAST_KEPT", 2)
+    trainer, recipe = Trainer(kept=3), replace(RECIPE, epochs=1)
+    kinds = [Topology(depth=1, width=width, activation="relu") for width in (2, 3, 4, 5)]
+    for kind in kinds:
+        train(trainer, topology=kind, recipe=recipe)
+    assert [program.topology for program in programs(trainer)] == kinds[-kept:]
+
+
 def test_the_memory_of_programs_that_were_dropped_is_given_back() -> None:
     trainer, alive = Trainer(kept=1), weakref.WeakSet[Program]()
     for width in range(8, 8 + 2 * (training.DROPPED + 1)):
