@@ -9,9 +9,12 @@ import psutil
 from objectives.cgroups import CGROUPS, OWN, groups, number
 
 
-def own_memory() -> int:
-    """Return the bytes that would be free without this process: its unique set size."""
-    return int(psutil.Process().memory_full_info().uss)
+def own_memory(pid: int | None = None) -> int:
+    """Return the bytes that would be free without a process, by default this one.
+
+    What it still shares with a fork server, a copy on write, is not its own: the unique set size.
+    """
+    return int(psutil.Process(pid).memory_full_info().uss)
 
 
 def available_memory(cgroups: Path = CGROUPS, own: Path = OWN) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from objectives.memory import own_memory
 from objectives.objective import Assignment, Finish
 from topo_search import forking
 from topo_search.slot import Ended, Reported, Stop, Surroundings, main
@@ -95,12 +96,9 @@ class Slot:
             self.process.join(LONGEST_STOP)
 
     def own_bytes(self) -> int:
-        """Return the memory that would be free without it, in bytes; 0 where it has just ended.
-
-        What it still shares with the fork server, a copy on write, is not its own.
-        """
+        """Return the memory that would be free without it, in bytes; 0 where it has just ended."""
         try:
-            return int(psutil.Process(self.process.pid).memory_full_info().uss)
+            return own_memory(self.process.pid)
         except psutil.Error:
             return 0
 
