@@ -212,6 +212,8 @@ class TrialRunner:
     def _start_finish(self, slot: Slot, held: Held) -> None:
         winner = self.retry(lambda: finish.best_of(self.storage, held.served.row))
         if winner is None or held.served.space.name == "own":
+            # Whoever ended a trial may have been lost before it did.
+            self.retry(partial(finish.drop_weights, held.served))
             outcome = {"best": winner}
             self.retry(partial(finishing.finish, self.storage, held.lease, outcome))
             return

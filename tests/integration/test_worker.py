@@ -28,7 +28,7 @@ from objectives.space import Space
 from storage import artifacts, claiming, datasets, events, studies, tables, trials
 from storage.connection import Storage
 from storage.rows import Drawn, Lease, StudyRow
-from topo_search import forking, pool
+from topo_search import finish, forking, pool
 from topo_search.serving import ServedStudy
 from topo_search.slot import NICENESS
 from topo_search.study import Options, tabular_plan
@@ -198,6 +198,26 @@ def test_the_weights_of_the_best_trials_are_kept(
     draws(monkeypatch, 1, 8, 6, 9, 7, 2)
     serve()
     assert kept_weights(storage, study) == {"weights/1": b"8", "weights/3": b"9", "weights/4": b"7"}
+
+
+def test_weights_that_a_lost_worker_left_are_dropped_at_the_end(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage, folder, trials=4, fates={"rest": "weighs"})
+    draws(monkeypatch, 1, 8, 6, 9)
+
+    def all_have_ended(one: Worker) -> bool:
+        if len(ended_leases(storage, study)) < 4:
+            return False
+        one.drain()
+        return True
+
+    with monkeypatch.context() as lost:
+        lost.setattr(finish, "drop_weights", lambda served: None)
+        serve(all_have_ended)
+    assert len(kept_weights(storage, study)) == 4
+    serve()
+    assert kept_weights(storage, study) == {"weights/1": b"8", "weights/2": b"6", "weights/3": b"9"}
 
 
 def test_weights_that_are_too_many_cost_a_trial_nothing_else(
