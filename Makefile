@@ -5,6 +5,9 @@ BIN := .venv/bin
 SUITS := import sys; v = sys.version_info; (3, 11) <= v < (3, 14) or sys.exit("Expected Python 3.11 \
 to 3.13. Received %d.%d. Name another: make PYTHON=python3.13" % v[:2])
 
+# Tests start hundreds of processes: what Python has compiled once is not to be compiled again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-long bench bench-quick clean
 
 demo: .venv/installed
@@ -16,7 +19,8 @@ demo: .venv/installed
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@# Beside it, so that six processes need not prepare all tests' assertions at the same time.
+	$(BIN)/pytest --collect-only --quiet > /dev/null & $(BIN)/mypy && wait
 	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder \
 		-m "not browser and not benchmark and not fleet and not slow"
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
-from dataclasses import fields
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import optuna
 from rich.console import Console
 
-from objectives.table import csv_bytes
+from objectives.table import Overrides, Task, csv_bytes
 from storage import studies, trials
 from storage.connection import Storage
 from storage.private_files import claim_home
@@ -36,6 +35,31 @@ if TYPE_CHECKING:
 
 # What options are called elsewhere, where a likeness of names would not tell.
 MEANT = {"timeout": "seconds", "test_file": "test", "csv": "table", "data": "table"}
+
+
+class SearchOptions(TypedDict, total=False):
+    """What may be asked of a search beside its table; `topo_search.study.Options` says more."""
+
+    task: Task  # By default as the target's values suggest.
+    metric: str  # By default accuracy, or RMSE for a regression.
+    trials: int  # By default 50, or every point of a space that enumerates itself.
+    seconds: float  # Time the trials may use.
+    space: Literal["mlp", "layers", "depth"]
+    limits: Mapping[str, str]  # Of the space, by parameter, as {"depth": "1:6"}.
+    epochs: int  # At most, for every trial.
+    seed: int
+    test_share: float  # Of the rows, where there is no `test`.
+    validation: Literal["auto", "holdout", "cv"]
+    overrides: Overrides  # Of how the table is read.
+    drop: tuple[str, ...]  # Columns that are left out.
+    pruner: Literal["asha", "none"]
+    sampler: Literal["tpe", "random"]
+    name: str
+    tags: tuple[str, ...]  # For workers that are limited to some.
+    parent: str  # A study to begin with.
+    objective: str  # Your own, as package.module:function,
+    space_file: Path  # its parameters,
+    direction: Literal["maximize", "minimize"]  # and where its value is to go.
 
 
 class Result:
@@ -122,7 +146,7 @@ def search(
     report: str | Path | None = None,
     storage: str | None = None,
     progress: bool = True,
-    **options: Any,
+    **options: Unpack[SearchOptions],
 ) -> Result:
     """Search networks for a table, on this machine, and return what was found.
 
@@ -138,8 +162,7 @@ def search(
         report: Where to write the report page, if anywhere.
         storage: URL of a PostgreSQL server; by default what the environment says, or a private one.
         progress: Whether to show a live view, or a line for every trial where there is no terminal.
-        **options: As on the command line, by the names of `topo_search.study.Options`: `trials`,
-            `seconds`, `metric`, `task`, `space`, `limits`, `epochs`, `seed`, `name` …
+        **options: As on the command line, by the names of `SearchOptions`.
 
     Raises:
         TypeError: There is no such option; names one that may be meant.
@@ -185,7 +208,7 @@ def _refuse_unknown(options: Collection[str]) -> None:
     Raises:
         TypeError: There is one.
     """
-    known = {field.name for field in fields(study.Options)} - {"data", "file", "test_data"}
+    known = SearchOptions.__annotations__
     meant = {name.replace("-", "_"): f"limits={{'{name}': …}}" for name in LIMITS} | MEANT
     meant |= {name: name for name in (*known, *inspect.signature(search).parameters)}
     for name in options:

@@ -15,6 +15,7 @@ from objectives.space import Space
 from objectives.table import Table, apply_reading, read_rows
 from storage import artifacts
 from storage.connection import Storage
+from storage.datasets import MAX_BYTES
 from storage.rows import StudyRow
 from topo_search.finish import weights_of
 from topo_search.formats import format_metric, format_name, format_value
@@ -75,8 +76,9 @@ def _export_own(storage: Storage, row: StudyRow, folder: Path) -> Path:
     names = {artifact.name for artifact in artifacts.list_artifacts(storage, row.id)}
     if number is None or weights_of(number) not in names:
         raise LookupError(
-            f"Study {row.id} has no weights to hand over: {row.plan['objective']} gave none. "
-            "An objective gives bytes, in a form of its own, as Outcome(weights=…)."
+            f"Study {row.id} has no weights to hand over: {row.plan['objective']} gave none, or "
+            f"more than {MAX_BYTES // 2**20} MiB. An objective gives bytes, in a form of its own, "
+            "as Outcome(weights=…)."
         )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / WEIGHTS).write_bytes(artifacts.get(storage, row.id, weights_of(number)))

@@ -1,6 +1,7 @@
 """What a search from Python takes; tests of the examples in the README run it."""
 
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 import topo_search
-from topo_search import api
+from topo_search import api, study
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,10 @@ def test_what_is_asked_of_those_who_serve_arrives(
     asked = {"slots": 2, "slots_per_gpu": 3, "trial_timeout": 60.0}
     topo_search.search(objective="mine:score", allow_objective=["other:score"], **asked)
     assert served == asked | {"objectives": {"mine:score", "other:score"}, "on_tick": None}
+
+
+def test_every_option_of_a_study_that_a_user_may_set_is_an_option_of_a_search() -> None:
+    given_otherwise = {"data", "file", "target", "test_data"}
+    not_for_users = {"keep", "most", "sweep"}
+    own = {field.name for field in fields(study.Options)} - given_otherwise - not_for_users
+    assert set(api.SearchOptions.__annotations__) == own
