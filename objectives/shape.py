@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from objectives.dialect import JUNK, Row, find_dialect, first_rows
@@ -99,22 +100,41 @@ def find_again(data: bytes, reading: Reading, optional: Collection[str] = ()) ->
         if _width(rows) == len(known) - len(set(optional)):
             return replace(shape, names=tuple(name for name in known if name not in optional))
         return shape
-    rows = first_rows(head, shape.separator, shape.quote)
-    matches = [len(set(known) & _names_in(row)) for _, row in rows[: shape.skip + 20]]
-    if not any(matches):
-        raise ReadingError(
-            f"Expected a line with the names {', '.join(known[:10])}, separated by "
-            f"{shape.separator!r}. Received: {head[min(shape.skip, len(head) - 1)].strip()!r}."
-        )
-    at = matches.index(max(matches))
-    line, names = rows[at]
-    bodies = [row for _, row in rows[at + 1 :]]
-    width = _width(rows[at + 1 :]) if bodies else len(names)
+    (line, names), *below = _from_names(head, shape, known)
+    bodies = [row for _, row in below]
+    width = _width(below) if bodies else len(names)
     if len(names) < width:
         names = names_above(names, [row for row in bodies if fits(row, width)], width) or names
     elif fits(names, width):
         names = uncommented(names)[:width]
     return replace(shape, skip=line - 1, names=unique_names(names))
+
+
+def _from_names(head: list[str], shape: Shape, known: Sequence[str]) -> list[Row]:
+    """Return the rows from that on which has most of the names: the shape's own, or the first.
+
+    Raises:
+        ReadingError: no row has any.
+    """
+
+    def named(row: list[str]) -> int:
+        return len({*known} & _names_in(row))
+
+    rows = first_rows(head, shape.separator, shape.quote)
+    matches = [named(row) for _, row in rows[: shape.skip + 20]]
+    there: list[Row] = []
+    with suppress(ReadingError):  # No rows from there on: the table begins above.
+        # By themselves, as the lines above may open a quote, or be a table of the same names.
+        below = first_rows(head[shape.skip :], shape.separator, shape.quote)
+        there = [(shape.skip + line, row) for line, row in below]
+    if there and named(there[0][1]) >= max(1, *matches):
+        return there
+    if not any(matches):
+        raise ReadingError(
+            f"Expected a line with the names {', '.join(known[:10])}, separated by "
+            f"{shape.separator!r}. Received: {head[min(shape.skip, len(head) - 1)].strip()!r}."
+        )
+    return rows[matches.index(max(matches)) :]
 
 
 def plain_name(cell: str) -> str:

@@ -35,7 +35,7 @@ from objectives.wrapped import without_wrapping
 __all__ = [
     "Column", "ColumnRule", "DroppedRow", "Examples", "Feature", "Kind", "MissingColumnsError",
     "Overrides", "RaggedError", "Reading", "ReadingError", "Table", "Target", "Task",
-    "TooLargeError", "apply_reading", "choose_target", "csv_bytes", "describe", "features_of",
+    "TooLargeError", "apply_reading", "choose_target", "describe", "features_of",
     "find_column", "read_rows", "read_table", "split_target",
 ]  # fmt: skip
 
@@ -206,12 +206,6 @@ def read_rows(
         blank=0,
     )
     return _assemble(grid, _cells(grid, named, reading.missing_texts()), reading, warnings)
-
-
-def csv_bytes(frame: pd.DataFrame) -> bytes:
-    """Return a DataFrame as the CSV bytes that `read_table` takes; its index is left out."""
-    text: str = frame.to_csv(index=False)
-    return text.encode()
 
 
 def _family(encoding: str) -> str:

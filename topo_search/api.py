@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 import optuna
 from rich.console import Console
 
-from objectives.table import Overrides, Task, csv_bytes
+from objectives.frames import csv_bytes, frame_overrides
+from objectives.table import Overrides, Task
 from storage import studies, trials
 from storage.connection import Storage
 from storage.private_files import claim_home
@@ -111,7 +112,10 @@ class Result:
     def predict(self, table: str | Path | pd.DataFrame) -> pd.DataFrame:
         """Return a table's rows with `prediction`, and for classes their probabilities."""
         with tempfile.TemporaryDirectory() as folder:
-            return predictor.predict(self.export(folder), _bytes(table)).frame
+            network = self.export(folder)
+            if isinstance(table, str | Path):
+                return predictor.predict(network, table_bytes(Path(table))).frame
+            return predictor.predict_frame(network, table).frame
 
     def export(self, folder: str | Path) -> Path:
         """Write the network, its reading rules and how to use them into a folder."""
@@ -154,7 +158,8 @@ def search(
         table: A CSV's path, or a DataFrame, whose index is left out; None for an own objective
             without one.
         target: The column to predict, by name or position (from 1; -1 is the last).
-        test: A table with the test rows; by default a share of `table` is set aside.
+        test: A table with the test rows, given as `table` is; by default a share of `table` is set
+            aside.
         slots: Training processes; by default one for each GPU, or without one for each core.
         slots_per_gpu: Training processes on each GPU, where there are any.
         trial_timeout: Seconds after which a trial is failed.
@@ -165,19 +170,14 @@ def search(
         **options: As on the command line, by the names of `SearchOptions`.
 
     Raises:
-        TypeError: There is no such option; names one that may be meant.
+        TypeError: There is no such option, and names one that may be meant; or of `table` and
+            `test` one is a file and the other a DataFrame.
         ValueError: Where the table cannot be read, or an option does not fit.
         ConnectionError: Where the storage cannot be reached.
     """
     _refuse_unknown(options)
     settings = Settings.read(storage=storage)
-    asked = study.Options(
-        data=None if table is None else _bytes(table, stored=True),
-        file=Path(table).name if isinstance(table, str | Path) else "a DataFrame",
-        target=target,
-        test_data=None if test is None else _bytes(test, stored=True),
-        **options,
-    )
+    asked = study.Options(**_tables(table, test, options), target=target)
     claim_home(settings.home)
     forking.warm_up(settings.log)
     with ExitStack() as stack:
@@ -220,7 +220,30 @@ def _refuse_unknown(options: Collection[str]) -> None:
             )
 
 
-def _bytes(table: str | Path | pd.DataFrame, *, stored: bool = False) -> bytes:
+def _tables(
+    table: str | Path | pd.DataFrame | None,
+    test: str | Path | pd.DataFrame | None,
+    options: SearchOptions,
+) -> dict[str, Any]:
+    """Return the options with the tables' bytes, and how DataFrames are to be read.
+
+    Raises:
+        TypeError: One is a file, and one a DataFrame: each is written in a way of its own.
+    """
+    files = [isinstance(one, str | Path) for one in (table, test) if one is not None]
+    if len(set(files)) > 1:
+        raise TypeError(
+            "Expected two files or two DataFrames. Received one of each: read the file."
+        )
+    given: dict[str, Any] = {**options, "data": None, "test_data": None}
+    for name, one in (("data", table), ("test_data", test)):
+        if isinstance(one, str | Path):
+            given[name] = table_bytes(Path(one), stored=True)
+        elif one is not None:
+            given[name] = csv_bytes(one)
     if isinstance(table, str | Path):
-        return table_bytes(Path(table), stored=stored)
-    return csv_bytes(table)
+        given["file"] = Path(table).name
+    elif table is not None:
+        given["file"] = "a DataFrame"
+        given["overrides"] = frame_overrides(table, options.get("overrides", Overrides()))
+    return given

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from objectives.features import Feature, features_of
+from objectives.frames import frame_csv
 from objectives.reading import ColumnRule, Reading
 from objectives.space import Space
 from objectives.table import Table, apply_reading, read_rows
@@ -93,6 +94,14 @@ def predict(folder: Path, data: bytes) -> Prediction:
         ValueError: Where the CSV cannot be read by its rules; names missing columns.
     """
     table = Rules.load(folder).table(data)  # Loading the network takes seconds; errors need none.
+    return Predictor.load(folder).of(table)
+
+
+def predict_frame(folder: Path, frame: pd.DataFrame) -> Prediction:
+    """Predict a DataFrame's rows, as `predict` does a CSV's."""
+    rules = Rules.load(folder)
+    written = frame_csv(frame, rules.reading)
+    table = apply_reading(written.data, written.reading, optional=rules.optional)
     return Predictor.load(folder).of(table)
 
 

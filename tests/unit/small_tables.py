@@ -10,9 +10,10 @@ import pandas as pd
 
 from objectives import metrics
 from objectives.defaults import TableFacts
+from objectives.frames import csv_bytes
 from objectives.named_spaces import named_space
 from objectives.space import Space
-from objectives.table import Overrides, choose_target, csv_bytes, read_table, split_target
+from objectives.table import Overrides, choose_target, read_table, split_target
 
 ROWS = 120
 CLASSES = ("high", "low", "mid")

@@ -6,9 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import topo_search
+from objectives.reading import Overrides
 from topo_search import api, study
 
 
@@ -34,6 +36,30 @@ def test_an_option_that_there_is_not_is_refused_with_the_one_that_is_meant(
         f"Expected an option that topo_search.search has. Received: {option}."
         + (f" Did you mean {meant}?" if meant else "")
     )
+
+
+@pytest.mark.parametrize("file_first", [True, False])
+def test_a_file_and_a_frame_are_not_taken_together(tmp_path: Path, file_first: bool) -> None:
+    given: list[Any] = [tmp_path / "t.csv", pd.DataFrame({"x": [1], "y": [2]})]
+    table, test = given if file_first else reversed(given)
+    with pytest.raises(TypeError, match="two files or two DataFrames"):
+        topo_search.search(table, "y", test=test)
+
+
+def test_a_frame_is_read_as_it_is_written_and_as_its_user_says() -> None:
+    frame = pd.DataFrame({0: [1.5, 2.5], 1: [1, 2]})
+    asked = api._tables(frame, frame, {"overrides": Overrides(missing=("9",))})
+    assert asked["overrides"] == Overrides(
+        encoding="utf-8",
+        separator=",",
+        quote='"',
+        decimal=".",
+        header=True,
+        skip=0,
+        missing=("9",),
+    )
+    assert asked["data"] == asked["test_data"] == b"0,1\n1.5,1\n2.5,2\n"
+    assert "file" not in api._tables(None, None, {})
 
 
 def test_what_is_asked_of_those_who_serve_arrives(

@@ -19,11 +19,11 @@ from objectives import finishing, network
 from objectives.baselines import Baselines
 from objectives.encoder import typed_columns
 from objectives.finishing import Refitted, exported, finish, predictions, refit, saved
+from objectives.frames import csv_bytes
 from objectives.objective import Diverged, Final, Finish
 from objectives.preprocessing import Preprocessor, TargetScaler, Variant
 from objectives.space import Space
 from objectives.stack import Stack
-from objectives.table import csv_bytes
 from objectives.tabular import Prepared, prepared
 from objectives.topology import Topology
 from objectives.training import Trainer

@@ -311,6 +311,22 @@ def test_overrides_are_obeyed() -> None:
 
 
 @pytest.mark.parametrize(
+    "above",
+    [text(), 'of "1999\n', '"of\n', "a;b\n" * 30],
+    ids=["another table", "a quote within", "a quote that is never closed", "more lines"],
+)
+def test_lines_that_are_skipped_are_skipped_again(above: str) -> None:
+    data = (above + text()).encode()
+    table = read_table(data, overrides=Overrides(skip=above.count("\n"), separator=","))
+    assert len(table.labels) == len(ROWS)
+    again = apply_reading(data, table.reading)
+    assert again.lines.tolist() == table.lines.tolist()
+    assert again.labels.equals(table.labels)
+    newer = apply_reading(text().encode(), table.reading)  # Nothing above it.
+    assert newer.labels.equals(table.labels)
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         {"separator": ",,"},

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from objectives.frames import csv_bytes
 from objectives.split_checks import split_warnings
-from objectives.table import Overrides, choose_target, csv_bytes, describe, read_table
+from objectives.table import Overrides, choose_target, describe, read_table
 from topo_search.study import Options, tabular_plan
 
 RANDOM = np.random.default_rng(0)

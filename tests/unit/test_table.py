@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from objectives import grid
 from objectives.checks import target_warnings
 from objectives.features import find_columns
+from objectives.frames import csv_bytes
 from objectives.grid import CHUNK, _append
 from objectives.reading import ColumnRule, Reading
 from objectives.shape import unique_names
@@ -27,7 +28,6 @@ from objectives.table import (
     Table,
     apply_reading,
     choose_target,
-    csv_bytes,
     describe,
     features_of,
     read_table,

@@ -15,10 +15,11 @@ import tensorflow as tf
 from small_tables import mixed, plan_of, point
 
 from objectives import metrics, network, tabular
+from objectives.frames import csv_bytes
 from objectives.objective import Assignment, Outcome
 from objectives.preprocessing import Preprocessor, TargetScaler, Variant
 from objectives.space import Space
-from objectives.table import ReadingError, csv_bytes
+from objectives.table import ReadingError
 from objectives.tabular import Prepared, objective, prepared
 from objectives.training import Trainer, Training
 
