@@ -80,7 +80,8 @@ search_options = _all(
     click.option(
         "--timeout",
         type=Duration(),
-        help="Time the trials may use, as 10m; training the winner once more comes after.",
+        help="Time the trials may use, as 10m; training the winner once more comes after. "
+        "[default: no limit]",
     ),
     click.option(
         "--metric",

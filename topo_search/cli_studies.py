@@ -90,11 +90,12 @@ def results(study_id: str, csv: Path | None, html: Path | None, json_: bool, **g
 
         write_report(found, html, commands=next_)
     if json_:
-        echo_json(found.to_json())
+        echo_json({**found.to_json(), "commands": next_})
         return
-    from topo_search.terminal import show_results
+    from topo_search.terminal import show_findings, show_results
 
     show_results(console(), found)
+    show_findings(console(), found, next_)
     for path in filter(None, (csv, html)):
         click.echo(f"Written: {path}")
 

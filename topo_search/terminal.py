@@ -24,9 +24,11 @@ from topo_search.formats import (
     format_value,
 )
 from topo_search.results import Results
-from topo_search.summary import answer, verdict
+from topo_search.summary import answer, failure, reasons, verdict
 
 SHOWN_TRIALS = 10
+SHOWN_IMPORTANCES = SHOWN_REASONS = 5
+SHOWN_COLUMNS = 20
 BASELINES = {
     "majority": "most common class",
     "mean": "mean of the target",
@@ -130,6 +132,31 @@ def show_results(console: Console, results: Results) -> None:
         console.print(Padding(_scores(results, test), (1, 0, 0, 0)))
     if len(results.leaderboard):
         console.print(Padding(_leaderboard(results), (1, 0)))
+
+
+def show_findings(console: Console, results: Results, commands: Mapping[str, str]) -> None:
+    """Show what the search learned, what it left out, and how to go on."""
+    failed = failure(results)
+    if failed is not None:
+        console.print(Text(f"{failed.text} {failed.remedy}", style="yellow"))
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(no_wrap=True, style="dim")
+    shares = [
+        f"{format_name(str(name))} {format_share(share)}"
+        for name, share in results.importances.head(SHOWN_IMPORTANCES).items()
+    ]
+    lines.add_row("mattered most", ", ".join(shares) or Text(results.importances_reason))
+    for state, reason, count in reasons(results)[:SHOWN_REASONS]:
+        lines.add_row(state, Text(f"{format_count(count, 'trial')}: {format_name(reason, 200)}"))
+    for _, column in results.left_out.head(SHOWN_COLUMNS).iterrows():
+        lines.add_row("left out", Text(f"{format_name(column['column'])}: {column['why']}"))
+    if (more := len(results.left_out) - SHOWN_COLUMNS) > 0:
+        lines.add_row("", f"and {format_count(more, 'more column')}")
+    for warning in results.warnings:
+        lines.add_row(Text("!", style="yellow"), Text(format_name(warning, 400), style="yellow"))
+    for name, command in commands.items():
+        lines.add_row(name, Text(command))
+    console.print(lines)
 
 
 def show_studies(

@@ -141,7 +141,13 @@ def test_export_writes_the_network_again(searched: Searched, quick: Machine) -> 
 
 
 def test_results_fill_a_csv_and_a_page(searched: Searched, quick: Machine) -> None:
-    quick.run("results", "first", "--csv", "trials.csv", "--html", "page.html")
+    shown = quick.run("results", "first", "--csv", "trials.csv", "--html", "page.html").stdout
+    lines = [line.strip() for line in shown.splitlines()]
+    assert next(line for line in lines if line.startswith("mattered most"))
+    commands = quick.json("results", "first")["commands"]
+    assert {"resume", "export", "predict", "results", "dashboard"} == set(commands)
+    for name, command in commands.items():
+        assert f"{name} {command}" in " ".join(shown.split())
     trials = read(quick.folder / "trials.csv")
     assert [row["trial"] for row in trials][:4] == [str(number) for number in range(4)]
     best = searched.printed["best"]
@@ -255,7 +261,7 @@ def test_one_slot_and_one_seed_give_the_same_study_twice(
     machine: Machine, storage: Storage
 ) -> None:
     limits = ("--depth", "1:2", "--width", "16:48", "--epochs", 3, "--validation", "holdout")
-    budget = ("--trials", 9, "--slots", 1, "--seed", 5, "--report", "same-report.html")
+    budget = ("--trials", 14, "--slots", 1, "--seed", 5, "--report", "same-report.html")
     found = []
     for _ in range(2):
         study = machine.json("search", IRIS, "--target", "species", *limits, *budget)["study"]

@@ -745,8 +745,9 @@ def test_rows_without_their_last_empty_cells_are_filled_up() -> None:
     assert table.frame.equals(read_table(csv_of("a,b,y,n,note", body=full)).frame)
     assert table.lines.tolist() == list(range(2, 62)) and not table.dropped
     short = sum(line != whole for line, whole in zip(mixed, full, strict=True))
-    assert warned(table, f"Rows without their last cells, which are taken to be empty: {short},")
-    assert warned(table, "first on line 3")
+    assert warned(
+        table, f"Rows without their last cells, which are taken to be empty ({short}): line 3"
+    )
 
 
 @pytest.mark.parametrize(
