@@ -115,25 +115,26 @@ def by_depth(name: str, depths: Sequence[int]) -> list[dict[str, float]]:
         "| an epoch after that, ms | own memory, MB |\n|---|---|---|---|---|"
     )
     found = []
-    for depth in (depths[0], *depths):  # The first start also imports TensorFlow.
-        width = WIDTHS[name]
-        asked = table, depth, width, EPOCHS[name], True
-        times, memory = in_a_process("forkserver", in_a_fresh_slot, *asked)
-        plain = in_a_process("spawn", sequential, *asked[:3]) if depth <= PLAIN else None
+    fixed = WIDTHS[name], EPOCHS[name], True
+    in_a_process("forkserver", in_a_fresh_slot, table, 1, *fixed)  # Also imports TensorFlow.
+    for depth in depths:
+        times, memory = in_a_process("forkserver", in_a_fresh_slot, table, depth, *fixed)
+        asked = table, depth, WIDTHS[name]
+        plain = in_a_process("spawn", sequential, *asked) if depth <= PLAIN else None
         found.append((depth, times[0], float(np.median(np.diff(times))), memory, plain))
-    for depth, first, epoch, memory, plain in found[1:]:
+    for depth, first, epoch, memory, plain in found:
         print(
             f"| {depth:,} | {first:.2f} | {'' if plain is None else f'{plain:.1f}'} "
             f"| {1000 * epoch:.1f} | {memory / 2**20:.0f} |"
         )
     if len(depths) > 4:
-        layers, seconds = (np.array([row[k] for row in found[1:]]) for k in (0, 2))
+        layers, seconds = (np.array([row[k] for row in found]) for k in (0, 2))
         slope, base = np.polyfit(layers, seconds, 1)
         rest = ((seconds - base - slope * layers) ** 2).sum()
         r2 = 1 - rest / ((seconds - seconds.mean()) ** 2).sum()
         print(f"\n{1e6 * slope:.1f} µs a layer and epoch, R² {r2:.4f}.")
     names = ("layers", "first_epoch", "epoch", "own_bytes", "sequential_first_epoch")
-    return [dict(zip(names, row, strict=True)) for row in found[1:]]
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def whole_sweep(deepest: int) -> dict[str, Any]:

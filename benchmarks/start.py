@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="Once each, and shorter.")
     takes_json(parser)
     given = parser.parse_args()
-    times, seconds = (1, 20.0) if given.quick else (5, 120.0)
+    times, seconds = (1, 8.0) if given.quick else (5, 120.0)
     raw: dict[str, Any] = {"environment": environment(usable_cores())}
     print(f"{heading(raw['environment'])}\n\n{HEAD}", flush=True)
     raw["help"] = help_seconds(times)

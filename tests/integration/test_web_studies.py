@@ -2,7 +2,10 @@
 
 import io
 import json
+import math
+import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -322,14 +325,56 @@ def test_a_study_that_takes_long_to_gather_is_gathered_less_often(
     made: tuple[str, str], storage: Storage, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch = service.watches.of(made[0])
-    before = watch.current()
+    watch.current()
     monkeypatch.setattr(watching, "SHARE", 1e-9)
+    monkeypatch.setattr(watching, "sys", SimpleNamespace(modules={}))  # As if all were loaded.
     end(storage, made[0], 0, 0.5)
     after = watch.look()
-    assert after.mark != before.mark, "that all trials were read once is not held against it"
+    assert len(after.results.trials) == 1, "that all trials were read once is not held against it"
     end(storage, made[0], 1, 0.6)
-    assert watch.look() is after, "it is spared"
-    assert watch.look(now=True) is not after, "but not where its owner changed it"
+    spared = watch.look()
+    assert spared.results is after.results, "what it found waits"
+    assert spared.state["trials"]["finished"] == 2, "but not how far it is"
+    assert spared.fragments is after.fragments and spared.digests == after.digests
+    assert {*spared.since(after)} == {"state", "trials", "fragments"}
+    assert (spared.since(after)["trials"], spared.since(after)["fragments"]) == (False, {})
+    assert watch.look() is spared
+    assert len(watch.look(now=True).results.trials) == 2, "nor what its owner changed"
+
+
+def test_what_a_study_came_to_is_gathered_at_once_however_long_it_takes(
+    made: tuple[str, str], storage: Storage, service: Service
+) -> None:
+    watch = service.watches.of(made[0])
+    watch.current()
+    end(storage, made[0], 0, 0.5)
+    watch.look(now=True)
+    watch._not_before = math.inf
+    end(storage, made[0], 1, 0.6)
+    assert len(watch.look().results.trials) == 1
+    studies.pause(storage, made[0], "by hand")
+    paused = watch.look()
+    assert (paused.state["state"], len(paused.results.trials)) == ("paused", 2)
+    assert "paused" in paused.fragments["head"]
+
+
+def test_time_in_which_modules_are_loaded_is_not_held_against_a_study(
+    made: tuple[str, str], storage: Storage, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, gathered = service.watches.of(made[0]), watching.view_of
+    watch.current()
+
+    def loads(*given: Any) -> Any:
+        monkeypatch.setitem(sys.modules, "loaded_now", types.ModuleType("loaded_now"))
+        return gathered(*given)
+
+    monkeypatch.setattr(watching, "SHARE", 1e-9)
+    monkeypatch.setattr(watching, "view_of", loads)
+    end(storage, made[0], 0, 0.5)
+    watch.look()
+    monkeypatch.setattr(watching, "view_of", gathered)
+    end(storage, made[0], 1, 0.6)
+    assert len(watch.look().results.trials) == 2
 
 
 def test_a_database_that_goes_away_in_the_midst_of_gathering_is_told_in_our_words(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -32,6 +32,7 @@ class View:
     """One study at one moment, with all that it found."""
 
     mark: str  # Changes whenever something shown may have.
+    gathered: str  # The mark at which the results were gathered.
     standing: StudyState
     results: Results
     earlier: tuple[dict[str, Figure], ...] = field(default=(), repr=False)  # Latest first.
@@ -50,6 +51,13 @@ class View:
             "best": plain(best) if best else None,
             "best_value": format_value(metric, best["value"]) if best else None,
         }
+
+    def as_of(self, mark: str, standing: StudyState) -> View:
+        """Return the view with how far the study is at a later mark, and what it had found here."""
+        later = replace(self, mark=mark, standing=standing, _told={}, _telling=threading.Lock())
+        made = {name: value for name, value in vars(self).items() if name in _OF_RESULTS}
+        vars(later).update(made)  # What was made of the results, and is dear to make.
+        return later
 
     @cached_property
     def fragments(self) -> dict[str, str]:
@@ -114,6 +122,7 @@ class View:
         reason = self.results.importances_reason
         return {
             "state": self.state,
+            "trials": before is None or before.gathered != self.gathered,
             "fragments": new,
             **({"figures": self._captions, "importances_reason": reason} if drawn else {}),
         }
@@ -214,6 +223,8 @@ class View:
         }
 
 
+_OF_RESULTS = ("fragments", "_figures", "_page", "_ranked", "_parameters", "_space")
+
 FILES: Mapping[str, Callable[[Results], bytes]] = {
     "report.html": lambda results: report_html(results, commands={}).encode(),
     "trials.csv": lambda results: results.to_csv().encode(),
@@ -232,4 +243,4 @@ def view_of(storage: Storage, row: StudyRow, mark: str, before: View | None) -> 
         standing = StudyState.of(storage, row)
         results = delivery.results(storage, row)
     earlier = () if before is None else (before.figures, *before.earlier[: EARLIER - 1])
-    return View(mark=mark, standing=standing, results=results, earlier=earlier)
+    return View(mark=mark, gathered=mark, standing=standing, results=results, earlier=earlier)

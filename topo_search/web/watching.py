@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from storage import changes, keys, studies
 from storage.connection import Storage
 from storage.errors import StorageError
+from storage.rows import StudyRow
 from topo_search.web.client_limit import ClientLimit
+from topo_search.web.study_state import StudyState
 from topo_search.web.views import View, view_of
 
 logger = logging.getLogger(__name__)
@@ -27,6 +31,9 @@ HUNG_UP = 5.0  # Seconds until a stream without news sees that its viewer has go
 HEARTBEAT = 15.0  # Seconds of silence until a stream says that it is alive.
 
 
+ViewOrNone = TypeVar("ViewOrNone", View, None)
+
+
 class Watch:
     """One study as those who watch it see it."""
 
@@ -37,7 +44,7 @@ class Watch:
         self.asked_at = time.monotonic()
         self.viewers = 0
         self._gathering = threading.Lock()
-        self._not_before = 0.0
+        self._not_before = self._told_not_before = 0.0
 
     def current(self) -> View:
         """Return the study as it is now, or was a moment ago.
@@ -63,35 +70,63 @@ class Watch:
         return self.view
 
     def look(self, *, now: bool = False) -> View:
-        """Look whether something has changed, and gather it anew if so.
+        """Look whether something has changed, and tell it; gather anew what was found, if so.
+
+        How far a study is, is told at once, and so is what it found at its end. What it has found
+        meanwhile takes long to gather: it waits where it was gathered lately.
 
         Args:
-            now: Whether a study that takes long to gather is not to be spared, as when a user
-                has just changed it.
+            now: Whether nothing may wait, as when a user has just changed the study.
+
+        Raises:
+            LookupError: It was deleted.
         """
         with self._gathering:
             mark = changes.mark(self.storage, self.study)
             if mark is None:
-                with self.changed:
-                    self.view = None
-                    self.changed.notify_all()
+                self._tell(None)
                 raise LookupError(f"Study {self.study} was deleted.")
             known = self.view
-            spared = not now and time.monotonic() < self._not_before
-            if known is not None and (known.mark == mark or spared):
+            if known is not None and known.mark == known.gathered == mark:
                 return known
-            began = time.thread_time()  # Waiting for a core that others have costs nobody anything.
             row = studies.get(self.storage, self.study)
-            view = view_of(self.storage, row, mark, known)
-            view.since(None)  # Whoever watches will want all of it.
-            if known is not None:  # The first time all trials are read, and never again.
-                took = time.thread_time() - began
-                pause = took / SHARE + self.viewers * ASKS / THEIRS
-                self._not_before = time.monotonic() + pause
-            with self.changed:
-                self.view = view
-                self.changed.notify_all()
-            return view
+            if known is None or now or self._may_gather(known, row):
+                return self._tell(self._gathered(row, mark))
+            if known.mark == mark or time.monotonic() < self._told_not_before:
+                return known
+            self._told_not_before = time.monotonic() + self._time_of_viewers
+            return self._tell(known.as_of(mark, StudyState.of(self.storage, row)))
+
+    def _may_gather(self, known: View, row: StudyRow) -> bool:
+        """Tell whether what a study found is gathered again, which was not asked for."""
+        before = known.standing.row
+        has_ended = (before.state, before.outcome) != (row.state, row.outcome)
+        return has_ended or time.monotonic() >= self._not_before
+
+    def _gathered(self, row: StudyRow, mark: str) -> View:
+        """Gather what a study has found, and see when that may be done again."""
+        known, loaded = self.view, len(sys.modules)
+        began = time.thread_time()  # Waiting for a core that others have costs nobody anything.
+        view = view_of(self.storage, row, mark, known)
+        view.since(None)  # Whoever watches will want all of it.
+        # The first time all trials are read, and now and then modules are loaded; never again.
+        once = known is None or len(sys.modules) != loaded
+        took = 0.0 if once else time.thread_time() - began
+        self._told_not_before = time.monotonic() + self._time_of_viewers
+        self._not_before = self._told_not_before + took / SHARE
+        return view
+
+    @property
+    def _time_of_viewers(self) -> float:
+        """The seconds until those who watch may be told of something again."""
+        return self.viewers * ASKS / THEIRS
+
+    def _tell(self, view: ViewOrNone) -> ViewOrNone:
+        """Let those who watch have another view; None where the study was deleted."""
+        with self.changed:
+            self.view = view
+            self.changed.notify_all()
+        return view
 
     def after(self, mark: str | None, seconds: float) -> View | None:
         """Wait until the study is other than at `mark`, for some time at most; None if it is not.

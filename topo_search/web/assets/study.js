@@ -252,7 +252,7 @@ function listen() {
     if ("importances_reason" in change) importances(change.importances_reason);
     if (change.figures) showFigures(change.figures);
     showState();
-    trialsTable.refresh();
+    if (change.trials) trialsTable.refresh();
   });
   source.addEventListener("gone", () => {
     source.close();
