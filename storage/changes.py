@@ -5,15 +5,17 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from storage import tables
 from storage.connection import Storage
+from storage.leases import LEASE
 from storage.rows import is_free
+from storage.workers import HERE, is_lost
 
 
 def mark(storage: Storage, study_id: str) -> str | None:
     """Return a text that differs whenever what is shown of a study may differ.
 
     That is its state and the reason of it, its name and budget, what has been drawn, what runs
-    where, whose worker has fallen silent, every end of a trial, and its outcome. Values that
-    running trials report and the time that passes change nothing.
+    where, whose worker has fallen silent, how many workers serve, every end of a trial, and its
+    outcome. Values that running trials report and the time that passes change nothing.
 
     Returns:
         A text to be compared with an earlier one, and nothing else; None where there is no such
@@ -46,6 +48,10 @@ def _marks() -> sa.Select[str]:
         .correlate(tables.study)
         .scalar_subquery()
     )
+    worker = tables.worker.c
+    here = (
+        sa.select(sa.func.count()).where(worker.state.in_(HERE), ~is_lost(LEASE)).scalar_subquery()
+    )
     shown = sa.func.json_build_array(
         study.state,
         study.reason,
@@ -56,6 +62,7 @@ def _marks() -> sa.Select[str]:
         study.outcome.is_not(None),
         running,
         latest,
+        here,
     )
     written = sa.func.convert_to(sa.cast(shown, sa.Text), "UTF8")
     return sa.select(sa.func.encode(sa.func.sha256(written), "hex"))

@@ -128,7 +128,7 @@ def known(storage: Storage) -> list[Known]:
         .subquery()
     )
     silence = sa.func.extract("epoch", NOW - worker.seen_at)
-    state = sa.case((_is_lost(LEASE), "lost"), else_=worker.state)
+    state = sa.case((is_lost(LEASE), "lost"), else_=worker.state)
     query: sa.Select[Any] = (
         sa.select(
             *(column for column in worker if column is not worker.state),
@@ -219,7 +219,7 @@ def _forget(connection: sa.Connection) -> None:
     )
 
 
-def _is_lost(lease: float) -> sa.ColumnElement[bool]:
+def is_lost(lease: float) -> sa.ColumnElement[bool]:
     """Tell whether a worker has been silent for two leases while the server was there."""
     worker, silence = tables.worker.c, timedelta(seconds=2 * lease)
     return sa.and_(
@@ -233,7 +233,7 @@ def _find_lost(connection: sa.Connection, lease: float, finder: str) -> None:
     silent = (
         sa.select(worker.name)
         # The finder was just heard of, however long this transaction takes.
-        .where(worker.name != finder, _is_lost(lease))
+        .where(worker.name != finder, is_lost(lease))
         .order_by(worker.name)
         .with_for_update(skip_locked=True)
         .cte("silent")

@@ -38,7 +38,7 @@ class Heartbeat:
         self.retry, self.lease_seconds = retry, lease
         host = socket.gethostname()
         self.worker = workers.Worker(
-            name=f"{host}-{os.getpid()}-{secrets.token_hex(2)}",
+            name=f"{host}-{os.getpid()}-{secrets.token_hex(4)}",
             host=host,
             version=VERSION,
             device=device(),

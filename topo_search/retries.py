@@ -45,7 +45,9 @@ class Retries:
         self.lease_seconds = lease
         self.answered_at = time.monotonic()  # When the database last answered.
         self._until = float("inf")  # When the worker stops, on this machine's monotonic clock.
-        self._away_at = float("-inf")  # When it last did not answer, in an outage worth the name.
+        self._away_at = float(
+            "-inf"
+        )  # When it last was slow to answer, or did not: an outage worth the name.
         self._attending = False
 
     @property
@@ -76,9 +78,11 @@ class Retries:
                 with unavailable_as_storage_error(self.storage.url):
                     value = call()
                 self.answered_at = time.monotonic()
+                took = self.answered_at - since
+                if took > 2 / 3 * self.lease_seconds:  # What is renewed each third may be over.
+                    self._away_at = self.answered_at
                 if told_at >= since:
-                    away = self.answered_at - since
-                    logger.warning("PostgreSQL answers again after %.0f s.", away)
+                    logger.warning("PostgreSQL answers again after %.0f s.", took)
                 return value
             except StorageError as error:
                 seconds = time.monotonic() - since

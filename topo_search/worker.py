@@ -178,7 +178,7 @@ class Worker:
 
     def _claim(self, *, spare: int = 0) -> Held | None:
         """Take the next lease, if there is any and it is time to look."""
-        if not self._is_due("poll", 0):
+        if self.draining or not self._is_due("poll", 0):
             return None
         self.listener.begin()
         held = self.scheduler.next(spare=spare)
@@ -239,6 +239,7 @@ class Worker:
 
     def _meanwhile(self) -> None:
         """Do what cannot wait for the end of a long call of the database."""
+        self.turned_at = time.monotonic()
         self._limit()
         self._show()
         if not self._is_due("meanwhile", self.lease_seconds / 6):

@@ -8,6 +8,7 @@ import signal
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stored_studies import let_expire, open_leases, optuna_trials
@@ -19,6 +20,7 @@ from storage.errors import StorageError
 from storage.rows import Drawn, Lease
 from topo_search import forking, logs, monitoring, retries, worker
 from topo_search.monitoring import monitored
+from topo_search.scheduler import Held
 from topo_search.serving import ServedStudy
 from topo_search.worker import Worker
 
@@ -94,6 +96,26 @@ def test_a_drain_that_takes_too_long_hands_back_what_runs(
     serve()
     assert fates(storage, study) == ["COMPLETE"] * 2
     assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
+
+
+def test_a_worker_asked_to_end_while_it_hands_out_claims_no_more(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=4)
+
+    def claim_and_be_asked(one: Worker) -> bool:
+        claim = one.scheduler.next
+
+        def next_(**how: Any) -> Held | None:
+            held = claim(**how)
+            one.draining = one.draining or held is not None
+            return held
+
+        one.scheduler.next = next_  # type: ignore[method-assign]
+        return True
+
+    serve(slots=2, prepared=claim_and_be_asked)
+    assert fates(storage, study) == ["COMPLETE"]
 
 
 def test_the_fleet_knows_who_is_there_and_what_it_trains(

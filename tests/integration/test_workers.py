@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from rich.console import Console
 from stored_studies import begun, make_study
 
-from storage import events, tables, trials, workers
+from storage import changes, events, tables, trials, workers
 from storage.connection import Storage
 from storage.workers import Worker
 from topo_search import fleet
@@ -88,6 +88,26 @@ def test_the_last_worker_is_lost_though_nobody_else_is_left_to_note_it(
     assert [event.kind for event in events.latest(storage)] == ["study created", "worker joined"]
     silent_for(storage, "a", 3700)
     assert len(workers.known(storage)) == (state == "serving")  # As who left.
+
+
+def test_a_page_hears_of_the_last_worker_s_loss_and_calls_nothing_busy_then(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage)
+    marks = [changes.mark(storage, study.id)]
+    started = sa.func.now() - sa.text("interval '1 day'")
+    monkeypatch.setattr(workers, "SERVER_STARTED", started)
+    workers.heard(storage, worker("a"), lease=LEASE)
+    marks.append(changes.mark(storage, study.id))
+    begun(storage, study, owner="a")
+    marks.append(changes.mark(storage, study.id))
+    told = StudyState.of(storage, study)
+    assert (told.serving, told.busy) == (1, 1)
+    silent_for(storage, "a", 130)
+    marks.append(changes.mark(storage, study.id))
+    told = StudyState.of(storage, study)
+    assert (told.serving, told.busy) == (0, 0)
+    assert len(set(marks)) == 4
 
 
 def test_a_study_is_for_a_worker_that_is_limited_to_it_or_to_nothing() -> None:

@@ -97,6 +97,24 @@ def test_after_an_outage_others_have_one_lease_to_come_back(
     assert not retry.others_may_be_back
 
 
+def test_after_an_answer_that_was_long_in_coming_others_have_one_lease_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    retry = Retries(STORAGE, lambda: None, lease=60.0)
+
+    def stalled(seconds: float) -> None:
+        clock.now += seconds
+
+    retry(lambda: stalled(40.0))
+    assert not retry.others_may_be_back
+    retry(lambda: stalled(41.0))
+    clock.now += 59.0
+    assert retry.others_may_be_back
+    clock.now += 1.0
+    assert not retry.others_may_be_back
+
+
 def test_a_worker_gives_up_only_while_it_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     held = [True]

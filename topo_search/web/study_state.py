@@ -31,7 +31,9 @@ class StudyState:
             for one in known
             if one.state == "serving" and one.worker.may_serve(row.id, row.tags)
         ]
-        trained = [trains for one in known for trains in one.trains if trains.study == row.id]
+        # What lost ones had begun waits to be taken up.
+        there = [one for one in known if one.state in workers.HERE]
+        trained = [trains for one in there for trains in one.trains if trains.study == row.id]
         begun = [trains for trains in trained if trains.trial is not None]
         progress = progress_of(storage, row.id)
         return cls(row=row, progress=progress, serving=len(here), busy=len(begun))
