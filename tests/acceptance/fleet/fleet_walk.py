@@ -36,7 +36,7 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
-from fleet_checks import exact, make_study
+from fleet_checks import essence, exact, make_study
 from fleet_harness import LEASE, TREE
 from fleet_objectives import score
 
@@ -239,6 +239,7 @@ class Broken:
     broke: bool
     attempts: list[int]
     values_as_drawn: bool
+    trials: list[tuple[Any, ...]]  # What two lives from one seed have in common.
     wrong: str | None  # What of the promises does not hold.
 
 
@@ -288,9 +289,10 @@ def _outcome(
     storage: Storage, study: StudyRow, at: int | None, step: Step | None, broke: bool
 ) -> Broken:
     wrong, attempts, as_drawn = None, [], False
+    common: list[tuple[Any, ...]] = []
     try:
         seen = exact(storage, study.id)
-        attempts = [trial.attempts for trial in seen]
+        attempts, common = [trial.attempts for trial in seen], essence(seen)
         as_drawn = all(trial.value == score(trial.parameters, trial.seed) for trial in seen)
         assert weights(storage, study) == {f"weights/{trial.number}" for trial in seen}
     except AssertionError as error:
@@ -302,6 +304,7 @@ def _outcome(
         broke=broke,
         attempts=attempts,
         values_as_drawn=as_drawn,
+        trials=common,
         wrong=wrong,
     )
 

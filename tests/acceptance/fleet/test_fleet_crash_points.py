@@ -31,7 +31,7 @@ def test_a_life_broken_at_any_step_is_healed(server: Server, database: str, kind
     )
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-500:]
     undisturbed, *walked = [json.loads(line) for line in done.stdout.splitlines()]
-    assert undisturbed["attempts"] == [2, 1, 1]
+    assert undisturbed["attempts"] == [2, 1, 1] and len(undisturbed["trials"]) == 3
     assert len(walked) > LEAST_STEPS[kind]
     # On a slow machine the first life may have taken a few steps more than a later one does.
     unbroken = [life for life in walked if not life["broke"]]
@@ -42,6 +42,7 @@ def test_a_life_broken_at_any_step_is_healed(server: Server, database: str, kind
     for broken in [undisturbed, *walked]:
         assert broken["wrong"] is None, broken
         assert broken["values_as_drawn"], broken
+        assert broken["trials"] == undisturbed["trials"], broken
         # The first trial had been lost once before, the second before it began; what only lost
         # its connection loses nothing.
         more = [now - before for now, before in zip(broken["attempts"], [2, 1, 1], strict=True)]
