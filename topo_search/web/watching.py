@@ -92,10 +92,11 @@ class Watch:
             row = studies.get(self.storage, self.study)
             if known is None or now or self._may_gather(known, row):
                 return self._tell(self._gathered(row, mark))
-            if known.mark == mark or time.monotonic() < self._told_not_before:
+            so_far = f"{mark}-so-far"  # Another mark: what was found is still to be told.
+            if known.mark == so_far or time.monotonic() < self._told_not_before:
                 return known
             self._told_not_before = time.monotonic() + self._time_of_viewers
-            return self._tell(known.as_of(mark, StudyState.of(self.storage, row)))
+            return self._tell(known.as_of(so_far, StudyState.of(self.storage, row)))
 
     def _may_gather(self, known: View, row: StudyRow) -> bool:
         """Tell whether what a study found is gathered again, which was not asked for."""
