@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from objectives.reading import ColumnRule, Overrides, Reading, ReadingError
+from objectives.shape import unique_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,10 +61,12 @@ def frame_csv(frame: pd.DataFrame, reading: Reading) -> FrameCsv:
     Its numbers and dates are Python's, however the file had them. Where the file had no names and
     the DataFrame has none of the reading's, columns are found by their position.
     """
-    header = reading.header or any(rule.name in map(str, frame) for rule in reading.columns)
-    kinds = {str(name): kind.kind for name, kind in zip(frame, frame.dtypes, strict=True)}
-    if not header:
-        kinds = dict(zip((rule.name for rule in reading.columns), kinds.values(), strict=False))
+    known = [rule.name for rule in reading.columns]
+    names = unique_names(map(str, frame))  # As they are read of the CSV.
+    header = reading.header or not {*known}.isdisjoint(names)
+    kinds = dict(
+        zip(names if header else known, (kind.kind for kind in frame.dtypes), strict=False)
+    )
     columns = tuple(_as_python(rule, kinds.get(rule.name, "O")) for rule in reading.columns)
     rules = replace(
         reading, **WRITTEN, encoding_given=True, header=header, units=False, columns=columns

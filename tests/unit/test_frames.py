@@ -89,6 +89,13 @@ def test_a_frame_is_read_by_the_rules_of_a_file_of_other_conventions() -> None:
     ]
 
 
+def test_names_of_a_frame_are_cleaned_as_those_of_a_file() -> None:
+    data, frame = european()
+    table = read_table(data.replace(b"price", b"the  price "))
+    again = read_again(frame.rename(columns={"price": "the  price "}), table.reading)
+    assert again.frame["the price"].tolist() == table.frame["the price"].tolist()
+
+
 def test_texts_of_a_frame_are_read_as_in_the_file() -> None:
     data, _ = european()
     table = read_table(data)
