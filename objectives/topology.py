@@ -19,8 +19,32 @@ WIDEST = 65_536  # Units of a layer; one square layer of that width is 16 GiB of
 SHOWN = 6  # Layers of differing widths a topology's text names before it abbreviates.
 
 
+@dataclass(frozen=True)
+class _Described:
+    """Fields that go through JSON."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values; tuples become lists."""
+        items = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: list(item) if isinstance(item, tuple) else item for name, item in items}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Return what gave `data` as its `to_json`.
+
+        Raises:
+            ValueError: Where a field is unknown, missing or out of bounds.
+        """
+        if unknown := sorted(set(data) - {field.name for field in fields(cls)}):
+            raise ValueError(f"A {cls.__name__.lower()} has no field {unknown[0]!r}.")
+        required = {field.name for field in fields(cls) if field.default is MISSING}
+        if missing := sorted(required - set(data)):
+            raise ValueError(f"A {cls.__name__.lower()} needs a field {missing[0]!r}.")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+
+
 @dataclass(frozen=True, kw_only=True)
-class Topology:
+class Topology(_Described):
     """One network: a stack of hidden layers between the encoder and the head.
 
     Raises:
@@ -82,19 +106,6 @@ class Topology:
             parts.append(self.embedding)
         return ", ".join(parts)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values; tuples become lists."""
-        return _to_json(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return the topology whose `to_json` gave `data`.
-
-        Raises:
-            ValueError: Where a field is unknown, missing or out of bounds.
-        """
-        return cls(**_from_json(cls, data))
-
     def _each(self, name: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, tuple):
             return (value,)
@@ -115,7 +126,7 @@ class Topology:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(_Described):
     """How a network is trained, and on which variant of the data.
 
     Raises:
@@ -165,33 +176,6 @@ class Recipe:
                 f"Received: {len(self.dropout)} of them."
             )
         return self.dropout
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values; tuples become lists."""
-        return _to_json(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Return the recipe whose `to_json` gave `data`.
-
-        Raises:
-            ValueError: Where a field is unknown, missing or out of bounds.
-        """
-        return cls(**_from_json(cls, data))
-
-
-def _to_json(value: Topology | Recipe) -> dict[str, Any]:
-    items = ((field.name, getattr(value, field.name)) for field in fields(value))
-    return {name: list(item) if isinstance(item, tuple) else item for name, item in items}
-
-
-def _from_json(cls: type[Topology] | type[Recipe], data: Mapping[str, Any]) -> dict[str, Any]:
-    if unknown := sorted(set(data) - {field.name for field in fields(cls)}):
-        raise ValueError(f"A {cls.__name__.lower()} has no field {unknown[0]!r}.")
-    required = {field.name for field in fields(cls) if field.default is MISSING}
-    if missing := sorted(required - set(data)):
-        raise ValueError(f"A {cls.__name__.lower()} needs a field {missing[0]!r}.")
-    return {name: tuple(item) if isinstance(item, list) else item for name, item in data.items()}
 
 
 def _abbreviate(layers: Iterable[object]) -> str:
