@@ -45,9 +45,7 @@ class Retries:
         self.lease_seconds = lease
         self.answered_at = time.monotonic()  # When the database last answered.
         self._until = float("inf")  # When the worker stops, on this machine's monotonic clock.
-        self._away_at = float(
-            "-inf"
-        )  # When it last was slow to answer, or did not: an outage worth the name.
+        self._away_at = float("-inf")  # When it last stalled, or was away for a while.
         self._attending = False
 
     @property
