@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Response, expect
 
 COMMAND = Path(sys.executable).with_name("topo-search")
 SCREENSHOTS = Path(__file__).with_name("screenshots")
@@ -100,6 +101,7 @@ class Visitors:
     site: Site
     name: str  # Of the test.
     wrong: list[str] = field(default_factory=list)
+    missing: set[str] = field(default_factory=set)  # Paths of pages that there are not.
     closers: list[Callable[[], None]] = field(default_factory=list)
 
     def open(self, path: str = "/", *, width: int = WIDE, dark: bool = False, **more: Any) -> Page:
@@ -124,6 +126,7 @@ class Visitors:
         page = context.new_page()
         page.on("pageerror", lambda error: self.wrong.append(f"{page.url}: {error}"))
         page.on("console", lambda message: self._heard(page, message))
+        page.on("response", self._answered)
         page.on("dialog", lambda dialog: self._asked(page, dialog))
         page.goto(path)
         return page
@@ -131,9 +134,15 @@ class Visitors:
     def _heard(self, page: Page, message: ConsoleMessage) -> None:
         # A refusal is the service's business, and asked for by some tests; of pages and their
         # parts every one is an error.
-        refusal = REFUSED in message.text and "/v1/" in message.location.get("url", "")
+        address = message.location.get("url", "")
+        expected = "/v1/" in address or urlsplit(address).path in self.missing
+        refusal = REFUSED in message.text and expected
         if message.type == "error" and not refusal:
             self.wrong.append(f"{page.url}: {message.text}")
+
+    def _answered(self, response: Response) -> None:
+        if response.status >= 500:
+            self.wrong.append(f"{response.url} was answered {response.status}")
 
     def _asked(self, page: Page, dialog: Dialog) -> None:
         self.wrong.append(f"{page.url}: a dialog said {dialog.message!r}")

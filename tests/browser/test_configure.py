@@ -18,6 +18,8 @@ from sites import (
     tab_to,
 )
 
+from storage import studies
+from storage.connection import Storage
 from topo_search.formats import format_name
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
@@ -286,6 +288,55 @@ def test_test_rows_come_from_another_file(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Start the search").click()
     page.wait_for_url("**/s/*")
     expect(page.locator("#unserved")).to_be_visible()
+
+
+def test_all_that_is_chosen_is_the_studys(page: Page, storage: Storage, tmp_path: Path) -> None:
+    table = tmp_path / "grades.csv"
+    rows = (f"{n % 7};{n % 5},5;{'nil' if n % 9 == 0 else n % 4};{n};{n % 3}" for n in range(90))
+    table.write_text("\n".join(["# made by hand", "__proto__;length;count;id;grade", *rows]))
+    send(page, table)
+    page.get_by_text("Not right? Read it otherwise").click()
+    page.get_by_label("Separator").select_option(";")
+    page.get_by_label("Decimal sign").select_option(",")
+    page.get_by_label("Encoding").fill("latin-1")
+    page.locator("#header").select_option("true")
+    page.get_by_label("Lines to skip").fill("1")
+    page.get_by_label("Missing values").fill("nil")
+    expect(page.locator("#columns tbody tr")).to_have_count(5)
+    expect(page.locator("#reading-again")).to_have_text("Read.")
+    page.get_by_label("Kind of __proto__").select_option("categorical")
+    page.get_by_label("Kind of id").select_option("numeric")
+    expect(page.get_by_label("Leave out id")).to_be_enabled()  # It was an identifier.
+    page.get_by_label("Leave out length").check()
+    page.locator("#target").select_option("grade")
+    ready(page)
+    page.locator("#task").select_option("multiclass")
+    page.locator("#metric").select_option("macro_f1")
+    page.locator("input[name=space][value=layers]").check()
+    page.locator("fieldset[data-field=depth] input").last.fill("4")
+    page.get_by_label("Trials").fill("11")
+    page.get_by_label("Minutes, at most").fill("2.5")
+    page.locator("#advanced > summary").click()
+    chosen = {"test_share": "0.3", "seed": "5", "epochs": "17", "name": "by hand", "tags": "a, b"}
+    for name, value in chosen.items():
+        page.locator(f"#{name}").fill(value)
+    for name, value in (("validation", "cv"), ("sampler", "random"), ("pruner", "none")):
+        page.locator(f"#{name}").select_option(value)
+    page.get_by_role("button", name="Start the search").click()
+    page.wait_for_url("**/s/*")
+    row = studies.by_key(storage, page.url.rpartition("/")[2])
+    plan = row.plan
+    assert (row.trials, row.seconds, row.name, list(row.tags)) == (11, 150, "by hand", ["a", "b"])
+    names = ("target", "task", "metric", "drop", "limits", "epochs", "validation", "pruner")
+    assert [plan[name] for name in names] == [
+        *("grade", "multiclass", "macro_f1", ["length"], {"depth": "1:4"}, 17, "cv", "none"),
+    ]
+    assert (plan["space"]["name"], plan["sampler"], plan["seed"]) == ("layers", "random", 5)
+    assert plan["test_share"] == 0.3
+    read = plan["reading"]
+    assert read["kinds"] == {"__proto__": "categorical", "id": "numeric"}
+    written = ("separator", "decimal", "encoding", "header", "skip", "missing")
+    assert [read[name] for name in written] == [";", ",", "latin-1", True, 1, ["nil"]]
 
 
 def test_what_is_no_table_is_said_on_the_start_page(page: Page, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from sites import (
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 PASSWORD = "open sesame"
+NO_STUDY = "/s/AAAAAAAAAAAAAAAAAAAAAA"
 TRAINED = 400_000  # Milliseconds until a small study is through; tests share their cores.
 LAID_OUT = """(all) => all.map((one) => [".main-svg", ".legend"].map((part) => {
     const box = one.querySelector(part)?.getBoundingClientRect();
@@ -163,6 +164,25 @@ def test_the_network_predicts_a_row_and_a_table(
     expect(page.locator("#table-answer")).to_contain_text("Columns are missing")
 
 
+def test_words_that_a_column_may_hold_are_offered_as_they_are(
+    visitors: Visitors, finished: str
+) -> None:
+    page = visitors.open()
+    words = ["red", "<b>green</b>", "=1+1"]
+    column = {"name": "__proto__", "kind": "categorical", "example": "red", "levels": words}
+    page.route("**/v1/studies/*/columns", lambda route: route.fulfill(json={"columns": [column]}))
+    page.goto(finished)
+    field = page.get_by_label("__proto__")
+    expect(field).to_have_value("red")
+    offered = page.locator(f"#{field.get_attribute('list')} option")
+    assert offered.evaluate_all("(all) => all.map((one) => one.value)") == words
+    field.fill("=1+1")
+    with page.expect_request("**/predict") as sent:
+        page.get_by_role("button", name="Predict", exact=True).click()
+    assert sent.value.post_data_json["rows"] == [{"__proto__": "=1+1"}]
+    expect(page.locator("#row-answer")).to_contain_text("Columns are missing")
+
+
 def test_downloads(visitors: Visitors, finished: str) -> None:
     page = visitors.open(finished)
     files = {}
@@ -292,16 +312,14 @@ def test_dialogs_and_refusals_have_no_serious_fault(visitors: Visitors, finished
         expect(page.get_by_role("dialog")).to_be_visible()
         looked_at(page, f"dialog-{name}")
         page.keyboard.press("Escape")
-    refused = visitors.open("/s/AAAAAAAAAAAAAAAAAAAAAA")
-    looked_at(refused, "problem")
-    visitors.wrong.clear()  # The browser says that the page was not found.
+    visitors.missing.add(NO_STUDY)
+    looked_at(visitors.open(NO_STUDY), "problem")
 
 
 def test_a_wrong_key_opens_nothing(visitors: Visitors) -> None:
-    visitors.wrong.clear()
-    page = visitors.open("/s/AAAAAAAAAAAAAAAAAAAAAA")
+    visitors.missing.add(NO_STUDY)
+    page = visitors.open(NO_STUDY)
     expect(page.locator("h1")).to_have_text("There is nothing here")
-    visitors.wrong.clear()  # The browser says that the page was not found.
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

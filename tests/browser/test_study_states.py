@@ -210,6 +210,24 @@ def test_a_connection_that_is_lost_and_comes_back_is_told(
     expect(page.locator("#offline")).to_be_hidden()
 
 
+def test_a_tab_that_was_away_when_its_study_was_deleted_says_so_and_asks_no_more(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    page = visitors.open()
+    page.route("**/events?*", lambda route: route.abort())
+    page.goto(address)
+    expect(page.locator("#offline")).to_be_visible()
+    studies.delete(storage, row.id)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.unroute("**/events?*")
+    expect(page.get_by_text("No study has this key.")).to_be_visible()
+    expect(page.locator("#offline")).to_be_hidden()
+    expect(page.locator("#controls button")).to_have_count(0)
+    assert asked[-1].endswith(f"/v1/studies/{address.rpartition('/')[2]}")
+
+
 def test_a_name_is_seen_at_once(visitors: Visitors, storage: Storage) -> None:
     _, address = new(storage)
     page = visitors.open(address)

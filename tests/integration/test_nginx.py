@@ -237,7 +237,10 @@ def test_two_hundred_watch_from_one_address(site: Site, study: dict[str, str]) -
             assert b" 200 " in read_until(stream, b"event: change").splitlines()[0]
         for _ in range(10):
             assert site.request("GET", api)[0] == 200
-        assert site.request("GET", f"{api}/events")[0] == 503, "others are to find a place, too"
+        status, headers, body = site.request("GET", f"{api}/events")
+        assert status == 503, "others are to find a place, too"
+        assert headers["content-type"] == "application/problem+json"
+        assert json.loads(body)["detail"].startswith("Very many ask from where you are.")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost:1", "[::1]", ""])

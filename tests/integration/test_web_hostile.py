@@ -15,6 +15,8 @@ from storage import events, sessions, studies
 from storage.connection import Storage
 from topo_search import study
 from topo_search.study import Options
+from topo_search.web.app import create_app
+from topo_search.web.service import Service
 
 UNWRITABLE = ("\ud800", "\x00", "a\udfff")
 ROWS = "".join(f"{n * 3 % 11},{n * 7 % 5},x{n % 2}\n" for n in range(60))
@@ -100,6 +102,27 @@ def test_what_pages_of_others_send_is_refused(client: FlaskClient, made: str, pa
     # Whoever follows a link comes from elsewhere, too.
     followed = client.get(f"/s/{made}", headers={"Sec-Fetch-Site": "cross-site"})
     assert followed.status_code == 200
+
+
+def test_what_pages_of_others_send_uses_up_nobodys_share(client: FlaskClient) -> None:
+    others = {"Sec-Fetch-Site": "cross-site"}
+    answers = [client.post("/v1/uploads", headers=others).status_code for _ in range(40)]
+    assert answers == [403] * 40
+    assert client.post("/v1/uploads?name=a.csv", data=b"a,b\n1,2\n3,4\n").status_code == 201
+
+
+def test_only_names_of_this_machine_lead_to_a_service_for_it_alone(service: Service) -> None:
+    """A site may let its own name lead to 127.0.0.1: its pages would be ours to a browser."""
+    client = create_app(
+        service, secure=False, hosts=("localhost", "127.0.0.1", "::1")
+    ).test_client()
+    for host in ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:1"):
+        assert client.get("/", headers={"Host": host}).status_code == 200, host
+    for path in ("/", "/v1/examples", "/v1/studies/x", "/assets/web.css"):
+        refused = client.get(path, headers={"Host": "evil.example:8000"})
+        assert refused.status_code == 400, path
+        assert "Received evil.example:8000. Behind a proxy" in refused.text
+    assert client.get("/", headers={"Host": "<b>localhost"}).status_code == 400
 
 
 def test_the_description_says_nothing_of_who_first_asked_for_it(client: FlaskClient) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import sys
 import threading
 import types
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 import pytest
 import sqlalchemy as sa
 from apiflask import APIFlask
+from finished_studies import finished
 from flask.testing import FlaskClient
 from optuna.exceptions import StorageInternalError
 from stored_studies import make_study
@@ -238,6 +240,39 @@ def test_a_stream_says_what_changes_and_only_that(
     assert next(again)[1] == later, "who was away hears of it"
     studies.delete(storage, made[0])
     assert next(event for event in stream if event[0] == "gone")
+
+
+@pytest.mark.parametrize("how", ["token", "session"])
+def test_an_operators_stream_ends_when_he_is_one_no_more(
+    client: FlaskClient,
+    made: tuple[str, str],
+    app: APIFlask,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    monkeypatch.setattr(watching, "HUNG_UP", 0.1)
+    mark, headers = app.config["OPERATOR_MARK"], {}
+    key = sessions.begin(storage, mark)
+    if how == "token":
+        headers["Authorization"] = f"Bearer {tokens.create(storage, 'robot')}"
+    else:
+        with client.session_transaction() as session:
+            session["operator"] = key
+    stream = events_of(client, made[0], **headers)
+    others = events_of(client, made[1])
+    assert next(stream)[0] == next(others)[0] == "change"
+    end(storage, made[0], 0, 0.5)
+    assert next(stream)[0] == "change"
+    if how == "token":
+        tokens.revoke(storage, "robot")
+    else:
+        sessions.end(storage, key, mark)
+    assert list(stream) == []
+    end(storage, made[0], 1, 0.5)
+    assert next(others)[0] == "change", "who has the key sees it as before"
+    refused = client.get(f"/v1/studies/{made[0]}/events", headers=headers)
+    assert refused.status_code == 404
 
 
 def test_any_number_of_viewers_cost_the_database_one_look(
@@ -504,6 +539,44 @@ def test_what_a_study_found_is_asked_for_so_often(
         assert answers == [200] * 120 + [429]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/pause", None),
+        ("POST", "/resume", {}),
+        ("POST", "/cancel", None),
+        ("PATCH", "", {"name": "flowers"}),
+        ("DELETE", "", None),
+    ],
+)
+def test_a_study_is_changed_so_often(
+    client: FlaskClient,
+    made: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    path: str,
+    body: Any,
+) -> None:
+    def refuse(study: str) -> StudyRow:  # At once: what counts is how many there are in a minute.
+        raise ValueError("not now")
+
+    monkeypatch.setattr(v1, "study_of", refuse)
+    base = f"/v1/studies/{made[1]}{path}"
+    answers = [client.open(base, method=method, json=body).status_code for _ in range(61)]
+    assert answers == [422] * 60 + [429]
+
+
+def test_a_finished_study_goes_on_with_more_trials(client: FlaskClient, storage: Storage) -> None:
+    row, key = finished(storage)
+    base = f"/v1/studies/{key}"
+    before = client.get(base).get_json()
+    assert (before["state"], before["budget"]) == ("finished", 1)
+    more = client.post(f"{base}/resume", json={"trials": 2}).get_json()
+    assert (more["state"], more["budget"], more["has_network"]) == ("running", 3, True)
+    end(storage, row.id, 1, 0.4)
+    assert client.get(base).get_json()["trials"]["waiting"] <= 2
+
+
 def test_a_full_service_takes_no_more_and_says_so(
     client: FlaskClient, service: Service, made: tuple[str, str]
 ) -> None:
@@ -559,7 +632,7 @@ def test_keys_are_guessed_no_more_often_by_changing_the_call(client: FlaskClient
     assert client.get(f"/s/{1:022d}").status_code == 429
     last = answers[-1].json
     assert last is not None
-    assert "Try again in a minute" in last["detail"]
+    assert re.search(r"Try again in (1\smin|\d+\ss)\.", last["detail"])
 
 
 def test_what_is_not_there_yet_is_no_guess(client: FlaskClient, made: tuple[str, str]) -> None:

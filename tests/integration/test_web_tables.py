@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from apiflask import APIFlask
 from flask.testing import FlaskClient
+from limits import parse
 from werkzeug.test import TestResponse
 
 from storage import datasets, studies, workers
@@ -589,6 +591,7 @@ def test_studies_of_the_page_are_kept_as_long_as_the_service_says(
         (Limits(rows=10), 422, "Expected at most 10 rows. Received more."),
         (Limits(seconds=0.001), 422, "takes longer than the 0.001 seconds"),
         (Limits(upload=2**60), 503, "disk is full"),
+        (Limits(memory=0), 422, "of memory. The limit is 0 GiB"),
     ],
 )
 def test_a_table_beyond_the_limits_is_refused(
@@ -635,8 +638,18 @@ def test_an_address_uploads_so_often_and_is_told_in_words(
     monkeypatch.setattr(service, "upload", no_table)
     answers = [upload(client, b"no table") for _ in range(31)]
     assert {answer.status_code for answer in answers[:30]} == {422}
-    assert "Try again in a minute" in told(answers[30], 429)
-    assert answers[30].headers["Retry-After"]
+    assert re.search(r"Try again in (1\smin|\d+\ss)\.", told(answers[30], 429))
+    assert 1 <= int(answers[30].headers["Retry-After"]) <= 60
+
+
+def test_who_has_used_an_hours_share_is_told_how_long_that_lasts(
+    client: FlaskClient, service: Service
+) -> None:
+    assert upload(client, IRIS).status_code == 201
+    limiter.limiter.hit(parse("300 per hour"), "127.0.0.1", "v1_tables.upload", cost=299)
+    refused = upload(client, IRIS)
+    assert re.search(r"Try again in (1\sh|59\smin.*)\.", told(refused, 429))
+    assert 3500 <= int(refused.headers["Retry-After"]) <= 3600
 
 
 def test_a_body_is_the_table_whatever_its_sender_calls_it(client: FlaskClient) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,7 +30,7 @@ from objectives.objective import Finish
 from objectives.table import MissingColumnsError, Overrides, read_table
 from topo_search import forking, predictor
 from topo_search.web import children, prediction
-from topo_search.web.children import BusyError, EndedError, TooLongError, TooMuchError
+from topo_search.web.children import WAITING, BusyError, EndedError, TooLongError, TooMuchError
 from topo_search.web.prediction import KEPT, Files, Predicted, Predictions, Question
 
 # TensorFlow's variables do not know NumPy's `copy` yet, and Keras saves them so.
@@ -585,6 +585,18 @@ def test_networks_held_for_others_are_not_what_a_table_is_refused_for(fake: Pred
     assert fake.csv("one", "1", dict, LITTLE, INTO).columns == ("one", "1")
     assert fake.csv("other", "1", dict, LITTLE, INTO).columns == ("other", "1")
     assert Fake.made == 2
+
+
+def test_who_asks_for_much_leaves_others_a_place(fake: Predictions) -> None:
+    with ExitStack() as held:
+        for _ in range(WAITING // 2):
+            held.enter_context(fake._limit.place("one", BusyError("")))
+        with pytest.raises(BusyError, match="Other tables are being predicted"):
+            fake.csv("one", "1", dict, LITTLE, INTO, asker="one")
+        with pytest.raises(BusyError):
+            fake.rows("one", "1", dict, [], asker="one")
+        assert fake.csv("one", "1", dict, LITTLE, INTO, asker="other").columns == ("one", "1")
+    assert fake.csv("one", "1", dict, LITTLE, INTO, asker="one").columns == ("one", "1")
 
 
 def test_a_table_that_is_too_large_for_a_child_of_its_own_is_refused(fake: Predictions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -12,9 +13,10 @@ from flask_limiter import Limiter
 from flask_wtf.csrf import CSRFProtect
 
 from storage import sessions, studies, tokens
+from storage.errors import StorageError
 from storage.rows import StudyRow
+from topo_search.formats import format_seconds
 from topo_search.web.clients import client_address
-from topo_search.web.problems import NO_STUDY
 from topo_search.web.security import SAFE
 from topo_search.web.service import Service
 from topo_search.web.watching import Watch
@@ -25,10 +27,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 UPLOADS = "30 per minute; 300 per hour"
 READINGS = "120 per minute"  # Of tables, by a child each.
+CHANGES = "60 per minute"  # Of studies, each of which is looked at anew.
 LOGINS = "10 per minute; 50 per hour"
 ALL_LOGINS = "100 per minute; 1000 per hour"  # Wrong ones, of all addresses that one may have.
 GUESSES = "60 per minute"  # Of wrong keys and tokens, wherever they are tried.
-OFTEN = "This was asked for too often from where you are. Try again in a minute."
+NO_STUDY = "No study has this key. Check that the link is whole; the study may have been deleted."
 PREDICTIONS = "120 per minute"
 FILES = "120 per minute"  # With all that a study found: megabytes.
 _ID = re.compile(r"[a-z0-9]{8}")
@@ -36,7 +39,7 @@ _ID = re.compile(r"[a-z0-9]{8}")
 
 def limited(often: str) -> Callable[[F], F]:
     """Return a decorator that lets each client address call an endpoint so often."""
-    limit = limiter.limit(often, override_defaults=False, error_message=OFTEN)
+    limit = limiter.limit(often, override_defaults=False, error_message=_often)
     return cast(Callable[[F], F], limit)
 
 
@@ -46,8 +49,23 @@ def guarded(blueprint: Blueprint) -> None:
         GUESSES,
         scope="guesses",
         deduct_when=lambda response: bool(g.get("guessed")),
-        error_message=OFTEN,
+        error_message=_often,
     )(blueprint)
+
+
+def seconds_until_allowed() -> int:
+    """Return when what is refused now, as it was asked for too often, may be asked for again."""
+    breached = limiter.current_limit
+    return max(1, int(breached.reset_at - time.time())) if breached is not None else 1
+
+
+def in_some_time() -> str:
+    """Say so."""
+    return f"Try again in {format_seconds(seconds_until_allowed())}."
+
+
+def _often() -> str:
+    return f"This was asked for too often from where you are. {in_some_time()}"
 
 
 def service() -> Service:
@@ -84,6 +102,28 @@ def study_of(reference: str) -> StudyRow:
 def asker() -> str:
     """Return who asked for a study with `study_of`, for the log: `its owner` or `an operator`."""
     return str(g.asker)
+
+
+def may_go_on() -> Callable[[], bool]:
+    """Return what tells whether whoever asked for a study with `study_of` may still see it.
+
+    A key opens its study for good; a token may be revoked, and a session end. To be called at any
+    time, also when the request is through.
+    """
+    if g.asker != "an operator":
+        return lambda: True
+    storage, bearer = service().storage, _bearer()
+    key, mark = session.get("operator", ""), current_app.config["OPERATOR_MARK"]
+
+    def is_still_one() -> bool:
+        try:
+            if bearer is not None:
+                return tokens.find(storage, bearer) is not None
+            return sessions.is_open(storage, key, mark)
+        except StorageError:
+            return True  # Nothing is seen either before the database is back.
+
+    return is_still_one
 
 
 def watch_of(reference: str) -> Watch:

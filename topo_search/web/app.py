@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def create_app(
     secure: bool = True,
     proxied: bool = False,
     password_hash: str | None = None,
+    hosts: Sequence[str] = (),
 ) -> APIFlask:
     """Return the application.
 
@@ -45,6 +47,7 @@ def create_app(
         secure: Whether browsers reach it over TLS: its cookies then need it.
         proxied: Whether one proxy before it says who asks (X-Forwarded-For, -Proto, -Host).
         password_hash: Argon2's, of the operator's password; without one nobody can log in.
+        hosts: Names and addresses by which it may be called; none: any.
     """
     app = APIFlask(
         "topo_search.web",
@@ -86,9 +89,11 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     Bootstrap5(app)
     csrf.init_app(app)
+    security.register(
+        app, hosts
+    )  # Before what counts: another site's page cannot use up a visitor's share.
     limiter.init_app(app)
     problems.register(app, service)
-    security.register(app)
     for blueprint in (health, pages, operators, dashboard, v1_tables, v1, v1_operators):
         app.register_blueprint(blueprint)
     app.spec_processor(document.complete)

@@ -42,6 +42,7 @@ from topo_search.web.access import (
     ALL_LOGINS,
     LOGINS,
     csrf,
+    in_some_time,
     is_operator,
     limiter,
     log_in,
@@ -75,7 +76,6 @@ SIZE = 25  # Studies a page.
 EVENTS = 100
 FAILURES = 500  # Of the latest, gathered by study and reason.
 OURS = ("/operator", "/dashboard")  # Where logging in may lead.
-OFTEN = "Too many attempts to log in. Wait some minutes, then try again."
 PASSWORD = 1_000  # Characters, at most.
 # Argon2 takes 64 MiB and a core for each: many who guess at once are not to take the machine.
 _CHECKING = threading.BoundedSemaphore(2)
@@ -110,14 +110,18 @@ def sent_to_login() -> Answer:
     return redirect(url_for("operators.login", next=goal))
 
 
+def _often() -> str:
+    return f"Too many attempts to log in. {in_some_time()}"
+
+
 @operators.route("/login", methods=["GET", "POST"])
-@limiter.limit(LOGINS, methods=["POST"], error_message=OFTEN)
+@limiter.limit(LOGINS, methods=["POST"], error_message=_often)
 @limiter.limit(
     ALL_LOGINS,
     key_func=lambda: "everybody",
     methods=["POST"],
     deduct_when=lambda response: response.status_code == 403,
-    error_message=OFTEN,
+    error_message=_often,
 )
 def login() -> Answer | tuple[str, int]:
     """Let the operator in."""

@@ -25,6 +25,7 @@ from topo_search.web.children import (
     ending,
     place,
 )
+from topo_search.web.client_limit import ClientLimit
 
 if TYPE_CHECKING:
     from topo_search.predictor import Prediction, Predictor
@@ -94,10 +95,12 @@ class Predictions:
         self._child: Child | None = None
         self._closed = False
         self._one = threading.Lock()  # Who holds it has the turn to ask.
-        self._places = threading.Semaphore(WAITING)
+        self._places, self._limit = threading.Semaphore(WAITING), ClientLimit(WAITING // 2)
         self._changing = threading.Lock()  # Who holds it may start or end the child.
 
-    def csv(self, study: str, mark: str, files: Files, table: Path, into: Path) -> Predicted:
+    def csv(
+        self, study: str, mark: str, files: Files, table: Path, into: Path, *, asker: str = ""
+    ) -> Predicted:
         """Predict a CSV's rows, and write them as a CSV: UTF-8, no cell a formula.
 
         Args:
@@ -107,20 +110,23 @@ class Predictions:
                 files by name.
             table: The CSV, read by the rules of the study's table.
             into: What is written.
+            asker: Who asks, of whose tables half as many may wait as of all.
 
         Raises:
             ValueError: It cannot be read so; names missing columns.
             TooMuchError, TooLongError: It needs more memory or time than it may have.
             BusyError: It did not get its turn.
         """
-        return self._predicted((study, mark), files, table=table, into=into)
+        return self._predicted((study, mark), files, asker, table=table, into=into)
 
-    def rows(self, study: str, mark: str, files: Files, rows: Rows) -> Predicted:
+    def rows(
+        self, study: str, mark: str, files: Files, rows: Rows, *, asker: str = ""
+    ) -> Predicted:
         """Predict rows given as text by column, each read as it would be in a CSV.
 
         Takes and raises what `csv` does; the answer has a row for each row.
         """
-        return self._predicted((study, mark), files, rows=rows)
+        return self._predicted((study, mark), files, asker, rows=rows)
 
     def close(self) -> None:
         """End the child, and take no more."""
@@ -132,8 +138,8 @@ class Predictions:
             self._end()
             self._one.release()
 
-    def _predicted(self, key: Key, files: Files, **given: Any) -> Predicted:
-        with self._turn():
+    def _predicted(self, key: Key, files: Files, asker: str, **given: Any) -> Predicted:
+        with self._turn(asker):
             child = self._living()
             try:
                 held = [(study, mark) for study, mark in self._ask(child, None)]
@@ -185,9 +191,9 @@ class Predictions:
                 self._child = None
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, asker: str) -> Iterator[None]:
         busy = BusyError("Other tables are being predicted. Try again in a moment.")
-        with place(self._places, busy):
+        with self._limit.place(asker, busy), place(self._places, busy):
             if not self._one.acquire(timeout=self._allowance.seconds):
                 raise busy
             try:

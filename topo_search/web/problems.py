@@ -12,6 +12,7 @@ from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from storage.errors import StorageError
+from topo_search.web.access import seconds_until_allowed
 from topo_search.web.children import BusyError
 from topo_search.web.quota import FullError, UploadTooLargeError, too_large
 from topo_search.web.security import OTHERS
@@ -33,6 +34,7 @@ TITLES = {
     500: "Something went wrong",
     503: "Not now",
 }
+AGAIN = 30  # Seconds until it may be tried again what is not possible now.
 LONGEST = 2_000  # Characters of a detail: a hostile table's names may be as long as they like.
 UNREADABLE = (
     "Expected a request that can be read, with valid JSON where it holds any. Received another. "
@@ -45,7 +47,6 @@ WORDS = {
     "find all calls at /docs.",
     405: "Expected one of {methods} here. Received: {method}. Find all calls at /docs.",
 }
-NO_STUDY = "No study has this key. Check that the link is whole; the study may have been deleted."
 BROKEN = "An error of topo-search; it has been logged."
 AWAY = "The database does not answer. Try again in a moment."
 
@@ -97,7 +98,8 @@ def problem(status: int, detail: str, **more: Any) -> Response:
         page = render_template("problem.html", status=status, title=title, detail=detail)
         response = make_response(page, status)
     if status in (429, 503):
-        response.headers["Retry-After"] = "30"
+        wait = seconds_until_allowed() if status == 429 else AGAIN
+        response.headers["Retry-After"] = str(wait)
     return response
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
 from flask import Flask, Response, abort, request
+
+from topo_search.formats import format_name
 
 # plotly.js and Bootstrap set styles; scripts are files of ours, and never inline.
 POLICY = (
@@ -17,8 +22,23 @@ ASSETS = ("/assets/", "/bootstrap/", "/static/")
 ASSETS_KEPT = 3600  # Seconds; their addresses change with their content where it matters.
 
 
-def register(app: Flask) -> None:
-    """Let an application say so in every answer, and hold no large request in memory."""
+def register(app: Flask, hosts: Sequence[str]) -> None:
+    """Let an application say so in every answer, and hold no large request in memory.
+
+    Args:
+        app: The application.
+        hosts: Names and addresses by which it may be called, at any port; none: any.
+    """
+
+    @app.before_request
+    def _refuse_others_names() -> None:
+        # Any site may let its own name lead to this machine, and would be let in as a page of ours.
+        if hosts and urlsplit(f"//{request.host}").hostname not in hosts:
+            abort(
+                400,
+                f"Expected to be called {' or '.join(hosts)}, as only this machine is served. "
+                f"Received {format_name(request.host, 80)}. Behind a proxy, start with --proxied.",
+            )
 
     @app.before_request
     def _refuse_others_pages() -> None:

@@ -12,7 +12,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -85,7 +85,13 @@ def serve(
     with ExitStack() as stack:
         stack.callback(service.close)
         public = proxied or not _is_loopback(listening)
-        app = create_app(service, secure=public, proxied=proxied, password_hash=password_hash)
+        app = create_app(
+            service,
+            secure=public,
+            proxied=proxied,
+            password_hash=password_hash,
+            hosts=() if public else _local_names(listening),
+        )
         requests = RequestLimits(
             limit=app.config["MAX_CONTENT_LENGTH"], too_large=too_large(limits.upload)
         )
@@ -258,6 +264,12 @@ def _end(
 def _is_loopback(listening: socket.socket) -> bool:
     """Tell whether only this machine reaches a socket."""
     return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _local_names(listening: socket.socket) -> Sequence[str]:
+    """Return by which names this machine calls a socket that only it reaches."""
+    address = listening.getsockname()[0]
+    return ("localhost", "127.0.0.1", "::1", address)
 
 
 def _url(listening: socket.socket) -> str:

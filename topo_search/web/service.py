@@ -193,7 +193,7 @@ class Service:
         """Predict the rows of a file, as `predict` does."""
         into = self.quota.file()
         try:
-            found = self.predictions.csv(*network, table, into)
+            found = self.predictions.csv(*network, table, into, asker=client_address())
             return into.open("rb"), found.warnings
         finally:
             into.unlink()  # Who reads it has it still.

@@ -14,6 +14,7 @@ from storage.rows import StudyRow
 from topo_search.predictor import NETWORK, READING
 from topo_search.web import schemas, watching
 from topo_search.web.access import (
+    CHANGES,
     FILES,
     PREDICTIONS,
     READINGS,
@@ -21,6 +22,7 @@ from topo_search.web.access import (
     asker,
     guarded,
     limited,
+    may_go_on,
     service,
     study_of,
     watch_of,
@@ -55,6 +57,7 @@ def read(study: str) -> dict[str, Any]:
 
 
 @v1.post("/studies/<string:study>/choices")
+@limited(READINGS)
 @v1.input(schemas.AgainIn)
 @v1.doc(summary="What there is to choose for a study that begins with its trials")
 def choices_again(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
@@ -100,16 +103,21 @@ def figure(study: str, name: str, query_data: dict[str, Any]) -> Response:
 def events(study: str) -> Response:
     """Stream what changes: `change` with the state and new fragments; `gone` when deleted."""
     row, watches = study_of(study), service().watches
+    allowed = may_go_on()
     seen = request.headers.get("Last-Event-ID") or request.args.get("seen")
     gone = request.environ.get("waitress.client_disconnected", lambda: False)
     leave = watches.enter(client_address())
-    response = Response(watching.stream(watches, row.id, seen, gone), mimetype="text/event-stream")
+    response = Response(
+        watching.stream(watches, row.id, seen, lambda: gone() or not allowed()),
+        mimetype="text/event-stream",
+    )
     response.call_on_close(leave)  # Also where the stream never began.
     response.headers["X-Accel-Buffering"] = "no"  # nginx is to pass it on as it comes.
     return response
 
 
 @v1.post("/studies/<string:study>/pause")
+@limited(CHANGES)
 @v1.doc(summary="Hand out no more of its trials")
 def pause(study: str) -> dict[str, Any]:
     """Pause a study; what runs goes on to its end."""
@@ -117,6 +125,7 @@ def pause(study: str) -> dict[str, Any]:
 
 
 @v1.post("/studies/<string:study>/resume")
+@limited(CHANGES)
 @v1.input(schemas.MoreIn)
 @v1.doc(summary="Go on, with more trials or time where asked for")
 def resume(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +135,7 @@ def resume(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
 
 
 @v1.post("/studies/<string:study>/cancel")
+@limited(CHANGES)
 @v1.doc(summary="End it for good; its results stay")
 def cancel(study: str) -> dict[str, Any]:
     """Cancel a study."""
@@ -133,6 +143,7 @@ def cancel(study: str) -> dict[str, Any]:
 
 
 @v1.patch("/studies/<string:study>")
+@limited(CHANGES)
 @v1.input(schemas.NameIn)
 @v1.doc(summary="Rename it")
 def rename(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
@@ -142,6 +153,7 @@ def rename(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
 
 
 @v1.delete("/studies/<string:study>")
+@limited(CHANGES)
 @v1.doc(summary="Delete it with all it found", responses={204: "Deleted"})
 def delete(study: str) -> tuple[str, int]:
     """Delete a study."""
@@ -171,7 +183,7 @@ def predict(study: str) -> Any:
     row = study_of(study)
     if request.mimetype == "application/json":
         wanted = schemas.RowsIn().load(request.get_json())
-        found = service().predictions.rows(*_network(row), wanted["rows"])
+        found = service().predictions.rows(*_network(row), wanted["rows"], asker=client_address())
         return {
             "predicted": list(found.predicted),
             "rows": found.rows,

@@ -278,7 +278,7 @@ def stream(
         watches: Of the service.
         study: The public id.
         seen: The mark of the state that the viewer has; the first event holds what is new since.
-        gone: Tells whether the viewer has hung up.
+        gone: Tells whether the viewer has hung up, or may see no more.
     """
     watch = watches.of(study)
     with watch.viewed():

@@ -7,7 +7,9 @@ const form = byId("configure");
 const KEPT = `choices ${given.upload}`;
 const READING = ["separator", "decimal", "encoding", "quote", "header", "skip", "day_first", "missing", "present"];
 const DETAILS = ["otherwise", "limits", "advanced"];
-const kept = { fields: {}, kinds: {}, drop: [], target: null, metric: null, limits: {}, open: [], test: null };
+// By name of a column, also of one that every object of JavaScript has, as __proto__.
+const noKinds = () => Object.create(null);
+const kept = { fields: {}, kinds: noKinds(), drop: [], target: null, metric: null, limits: {}, open: [], test: null };
 let table = null; // As it was read last.
 let choices = null; // What there is to choose for the target.
 
@@ -16,6 +18,7 @@ let choices = null; // What there is to choose for the target.
 function recall() {
   try {
     Object.assign(kept, JSON.parse(sessionStorage.getItem(KEPT)));
+    kept.kinds = Object.assign(noKinds(), kept.kinds);
   } catch {
     // Nothing is kept, or nothing may be.
   }
@@ -284,7 +287,7 @@ for (const id of DETAILS) byId(id).addEventListener("toggle", keep);
 
 byId("as-found").addEventListener("click", () => {
   for (const name of READING) form.elements[name].value = "";
-  kept.kinds = {};
+  kept.kinds = noKinds();
   keep();
   inspect();
 });

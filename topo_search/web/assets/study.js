@@ -256,8 +256,7 @@ function listen() {
   });
   source.addEventListener("gone", () => {
     source.close();
-    tell("This study was deleted.", "error");
-    byId("controls").replaceChildren();
+    end("This study was deleted.");
   });
   source.addEventListener("open", () => {
     if (!byId("offline").hidden) announce("The connection is there again.");
@@ -267,8 +266,25 @@ function listen() {
     if (byId("offline").hidden) announce("The connection to the service is lost. What is shown may be old.");
     byId("offline").hidden = false;
     // A browser tries again by itself unless it was refused.
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(listenAgain, 10000);
   });
+}
+
+// After a refusal, of which a stream does not say why: there may be no more such study to see.
+async function listenAgain() {
+  try {
+    await call("GET", api);
+    listen();
+  } catch (error) {
+    if (error.status !== 404) setTimeout(listenAgain, 10000);
+    else end(error.message);
+  }
+}
+
+function end(why) {
+  byId("offline").hidden = true;
+  tell(why, "error");
+  byId("controls").replaceChildren();
 }
 
 function importances(reason) {
