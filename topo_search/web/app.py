@@ -89,9 +89,8 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     Bootstrap5(app)
     csrf.init_app(app)
-    security.register(
-        app, hosts
-    )  # Before what counts: another site's page cannot use up a visitor's share.
+    # Before what counts: another site's page cannot use up a visitor's share.
+    security.register(app, hosts)
     limiter.init_app(app)
     problems.register(app, service)
     for blueprint in (health, pages, operators, dashboard, v1_tables, v1, v1_operators):
