@@ -89,10 +89,9 @@ def create_app(
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1)  # type: ignore[method-assign]
     Bootstrap5(app)
     csrf.init_app(app)
-    # Before what counts: another site's page cannot use up a visitor's share.
-    security.register(app, hosts)
     limiter.init_app(app)
     problems.register(app, service)
+    security.register(app, hosts)
     for blueprint in (health, pages, operators, dashboard, v1_tables, v1, v1_operators):
         app.register_blueprint(blueprint)
     app.spec_processor(document.complete)
