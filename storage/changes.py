@@ -14,8 +14,9 @@ def mark(storage: Storage, study_id: str) -> str | None:
     """Return a text that differs whenever what is shown of a study may differ.
 
     That is its state and the reason of it, its name and budget, what has been drawn, what runs
-    where, whose worker has fallen silent, how many workers serve, every end of a trial, and its
-    outcome. Values that running trials report and the time that passes change nothing.
+    where, whose worker has fallen silent, how many workers serve or refuse it, every end of a
+    trial, and its outcome. Values that running trials report and the time that passes change
+    nothing.
 
     Returns:
         A text to be compared with an earlier one, and nothing else; None where there is no such
@@ -52,6 +53,13 @@ def _marks() -> sa.Select[str]:
     here = (
         sa.select(sa.func.count()).where(worker.state.in_(HERE), ~is_lost(LEASE)).scalar_subquery()
     )
+    event = tables.event.c
+    refused = (
+        sa.select(sa.func.count())
+        .where(event.study == study.id, event.kind == "study refused")
+        .correlate(tables.study)
+        .scalar_subquery()
+    )
     shown = sa.func.json_build_array(
         study.state,
         study.reason,
@@ -63,6 +71,7 @@ def _marks() -> sa.Select[str]:
         running,
         latest,
         here,
+        refused,
     )
     written = sa.func.convert_to(sa.cast(shown, sa.Text), "UTF8")
     return sa.select(sa.func.encode(sa.func.sha256(written), "hex"))

@@ -18,6 +18,7 @@ Kind = Literal[
     "study created",
     "study paused",
     "study resumed",
+    "study refused",
     "study cancelled",
     "study finished",
     "study deleted",

@@ -168,6 +168,35 @@ def known(storage: Storage) -> list[Known]:
     return [_known(row, trains.get(row.name, ())) for row in rows]
 
 
+def refuse(storage: Storage, worker: str, study: str, reason: str) -> None:
+    """Keep that a worker will never serve a study, and why."""
+    with storage.transaction() as connection:
+        events.record(connection, "study refused", worker=worker, study=study, text=reason)
+
+
+def refusals(storage: Storage, study: str | None = None) -> dict[str, dict[str, str]]:
+    """Return why workers that are here never serve a study, by study and worker.
+
+    Args:
+        storage: Where they are.
+        study: Only of this one.
+    """
+    event, worker = tables.event.c, tables.worker.c
+    query = (
+        sa.select(event.study, event.worker, event.text)
+        .join(tables.worker, worker.name == event.worker)
+        .where(event.kind == "study refused", worker.state.in_(HERE), ~is_lost(LEASE))
+        .order_by(event.id)
+    )
+    if study is not None:
+        query = query.where(event.study == study)
+    found: dict[str, dict[str, str]] = {}
+    with storage.transaction() as connection:
+        for row in connection.execute(query):
+            found.setdefault(row.study, {})[row.worker] = row.text
+    return found
+
+
 def require_none(connection: sa.Connection) -> None:
     """Refuse what running workers would not survive; older tables will do.
 

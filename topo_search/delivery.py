@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage import leases, studies, trials
+from storage import leases, studies, trials, workers
 from storage.connection import Storage, hidden, holds_password
 from storage.progress import Progress, progress_of, progress_of_all
 from storage.rows import StudyRow
@@ -89,8 +89,10 @@ def results(storage: Storage, row: StudyRow) -> Results:
 
 
 def status(storage: Storage, row: StudyRow) -> dict[str, Any]:
-    """Return how far a study is, as JSON."""
-    return _status(row, progress_of(storage, row.id), best_of(storage, row))
+    """Return how far a study is, as JSON, and by worker why any that is there never serves it."""
+    refused = workers.refusals(storage, row.id).get(row.id, {})
+    found = _status(row, progress_of(storage, row.id), best_of(storage, row))
+    return {**found, "refused": refused}
 
 
 def statuses(storage: Storage, rows: Sequence[StudyRow]) -> list[dict[str, Any]]:

@@ -70,6 +70,7 @@ def look(storage: Storage, count: int) -> Fleet:
     """Look at the fleet and its last `count` events."""
     totals, known = listing.totals(storage), workers.known(storage)
     here = [one.worker for one in known if one.state in workers.HERE]
+    refused = workers.refusals(storage)
     tags = listing.open_tags(storage)
     return Fleet(
         workers=known,
@@ -77,7 +78,12 @@ def look(storage: Storage, count: int) -> Fleet:
         open_studies=totals.open,
         waiting=totals.waiting,
         unserved=[
-            study for study in tags if not any(one.may_serve(study, tags[study]) for one in here)
+            study
+            for study in tags
+            if not any(
+                one.may_serve(study, tags[study]) and one.name not in refused.get(study, {})
+                for one in here
+            )
         ],
     )
 

@@ -7,11 +7,15 @@ import secrets
 import socket
 from collections.abc import Collection
 
-from storage import workers
+from storage import connection, workers
 from storage.errors import StorageError
 from topo_search.machine import device
 from topo_search.retries import Retries
 from topo_search.settings import VERSION
+
+
+class OutdatedError(RuntimeError):
+    """The tables were upgraded under a worker, of whom nothing was heard just then."""
 
 
 class Heartbeat:
@@ -36,6 +40,7 @@ class Heartbeat:
             tags: Tags, one of which a study must have to be served; any where there are none.
         """
         self.retry, self.lease_seconds = retry, lease
+        self._schema: str | None = None  # Of the tables when it was first heard.
         host = socket.gethostname()
         self.worker = workers.Worker(
             name=f"{host}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -48,18 +53,30 @@ class Heartbeat:
         )
 
     def tell(self, state: workers.State = "serving") -> None:
-        """Say that it is there, and in which state."""
+        """Say that it is there, and in which state.
+
+        Raises:
+            OutdatedError: The tables are others by now.
+        """
         self.retry(lambda: self._heard(state))
 
     def leave(self) -> bool:
         """Say that it is gone; if nobody hears it now (False), it is found lost later."""
         try:
             self._heard("left")
-        except StorageError:
+        except (StorageError, OutdatedError):
             return False
         return True
 
     def _heard(self, state: workers.State) -> None:
+        schema = connection.schema(self.retry.storage)
+        self._schema = self._schema or schema
+        if schema != self._schema:
+            raise OutdatedError(
+                f"The database's tables were upgraded (schema {schema}, this worker needs "
+                f"{self._schema}) while it was not heard of. Upgrade this machine, in a newer "
+                "checkout: pip install -c constraints.txt . Then start it again."
+            )
         workers.heard(
             self.retry.storage,
             self.worker,

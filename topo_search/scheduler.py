@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from storage import claiming, studies
+from storage import claiming, studies, workers
 from storage.offers import Offer, offers
 from storage.rows import OPEN, Lease, StudyRow
 from storage.workers import Worker
@@ -123,6 +123,8 @@ class Scheduler:
         logger.error("Study %s %s", study, reason, extra={"study": study})
         self.refused[study] = time.monotonic() + seconds
         self.serving.pop(study, None)
+        if seconds == math.inf:
+            self.retry(partial(workers.refuse, self.storage, self.worker.name, study, reason))
 
     def _claim(self, offer: Offer) -> Held | None:
         served = self._serve(self._rows[offer.study])

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from storage.rows import StudyRow
+from storage.rows import OPEN, StudyRow
 from topo_search.formats import (
     NOTHING,
     format_count,
@@ -197,6 +197,8 @@ def show_status(console: Console, found: Mapping[str, Any], row: StudyRow) -> No
         if trials[name]
     )
     console.print(f"{trials['finished']:,} of {row.trials:,} trials: {counted or 'none yet'}")
+    for worker, why in found["refused"].items() if row.state in OPEN else ():
+        console.print(Text(f"Worker {worker} does not serve it: {why}", style="yellow"))
     best = found["best"]
     if best is not None:
         value = format_value(row.plan["metric"], best["value"])

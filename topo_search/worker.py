@@ -12,7 +12,7 @@ from storage import datasets, leases, notices
 from storage.connection import Storage
 from storage.errors import StorageError, unavailable_as_storage_error
 from topo_search import finish
-from topo_search.heartbeat import Heartbeat
+from topo_search.heartbeat import Heartbeat, OutdatedError
 from topo_search.liveness import Liveness
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
 from topo_search.outcomes import in_a_line
@@ -105,7 +105,7 @@ class Worker:
             failure: Exception | None = None
             try:
                 self._serve()
-            except StorageError:
+            except (StorageError, OutdatedError):
                 raise  # What it was at is not to blame.
             except Exception as error:
                 failure = error

@@ -14,14 +14,16 @@ import pytest
 from stored_studies import let_expire, open_leases, optuna_trials
 from stories import Outage, Serve, appears, fates, go, make_study, sends
 
-from storage import claiming, events, studies, workers
-from storage.connection import Storage
+from storage import changes, claiming, events, studies, workers
+from storage.connection import VERSION_TABLE, Storage
 from storage.errors import StorageError
 from storage.rows import Drawn, Lease
-from topo_search import forking, logs, monitoring, retries, worker
+from topo_search import delivery, fleet, forking, logs, monitoring, retries, worker
+from topo_search.heartbeat import OutdatedError
 from topo_search.monitoring import monitored
 from topo_search.scheduler import Held
 from topo_search.serving import ServedStudy
+from topo_search.web.study_state import StudyState
 from topo_search.worker import Worker
 
 PORT = 0  # Any that is free.
@@ -263,6 +265,52 @@ def test_a_study_of_another_major_version_is_refused_with_the_remedy(
     assert studies.get(storage, study.id).drawn == 0
     assert f"Study {study.id} was made by topo-search 97.2.1, and this is 0." in caplog.text
     assert "in a checkout of version 97: pip install -c constraints.txt ." in caplog.text
+
+
+def test_a_study_that_all_who_are_there_refuse_is_known_not_to_be_served(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=1)
+    seen: list[tuple[int, str | None]] = []
+    marks = [changes.mark(storage, study.id)]
+
+    def it_is_refused(one: Worker) -> bool:
+        told = StudyState.of(storage, study)
+        if told.refusal is None:
+            return False
+        seen.append((told.serving, told.refusal))
+        marks.append(changes.mark(storage, study.id))
+        assert fleet.look(storage, 0).unserved == [study.id]
+        shown = delivery.status(storage, study)["refused"]
+        assert list(shown) == [one.name] and "--allow-objective" in shown[one.name]
+        one.drain()
+        return True
+
+    serve(it_is_refused, objectives=[], until_idle=False)
+    ((serving, why),) = seen
+    assert serving == 0 and why is not None and "which this worker may not" in why
+    assert marks[0] != marks[1]
+    assert [event.text for event in events.latest(storage, kinds=["study refused"])] == [why]
+    assert StudyState.of(storage, study).refusal is None, "who refused it has left"
+
+
+def test_a_worker_that_was_away_while_the_tables_were_upgraded_goes_and_says_why(
+    storage: Storage, folder: Path, serve: Serve
+) -> None:
+    study = make_study(storage, folder, trials=1, fates={"0": "gated"})
+    upgrade = f"UPDATE {VERSION_TABLE} SET version_num = '9999'"
+
+    def the_tables_are_upgraded(one: Worker) -> bool:
+        with storage.transaction() as connection:
+            connection.exec_driver_sql(upgrade)
+        one._due["heartbeat"] = 0.0
+        return True
+
+    with pytest.raises(OutdatedError, match=r"schema 9999, this worker needs \d{4}\)"):
+        serve(appears(folder / "began-0-1"), the_tables_are_upgraded)
+    (lease,) = open_leases(storage)
+    assert (lease.owner, lease.attempt) == (None, 0), "handed back, and not counted against it"
+    assert studies.get(storage, study.id).drawn == 1
 
 
 def test_a_long_log_of_the_slots_is_set_aside(

@@ -154,6 +154,7 @@ SCHEMAS: dict[str, Schema] = {
         seconds_left=_or_null(NUMBER),
         left=_or_null(STRING),
         workers=_said(INTEGER, "That are there and may serve it"),
+        refusal=_said(_or_null(STRING), "Why one that is there never serves it"),
         busy=_said(INTEGER, "Slots that train it"),
         trials=_OF_TRIALS,
         budget=_said(INTEGER, "Of trials"),

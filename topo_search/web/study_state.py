@@ -20,23 +20,33 @@ class StudyState:
     row: StudyRow
     progress: Progress
     serving: int  # Workers that are there and may serve it.
+    refusal: str | None  # Why one that is there never serves it.
     busy: int  # Slots that train it.
 
     @classmethod
     def of(cls, storage: Storage, row: StudyRow) -> Self:
         """Ask how far a study is."""
         known = workers.known(storage)
+        refused = workers.refusals(storage, row.id).get(row.id, {})
         here = [
             one
             for one in known
-            if one.state == "serving" and one.worker.may_serve(row.id, row.tags)
+            if one.state == "serving"
+            and one.worker.may_serve(row.id, row.tags)
+            and one.worker.name not in refused
         ]
         # What lost ones had begun waits to be taken up.
         there = [one for one in known if one.state in workers.HERE]
         trained = [trains for one in there for trains in one.trains if trains.study == row.id]
         begun = [trains for trains in trained if trains.trial is not None]
         progress = progress_of(storage, row.id)
-        return cls(row=row, progress=progress, serving=len(here), busy=len(begun))
+        return cls(
+            row=row,
+            progress=progress,
+            serving=len(here),
+            refusal=next(reversed(refused.values()), None),
+            busy=len(begun),
+        )
 
     @property
     def state(self) -> dict[str, Any]:
@@ -64,6 +74,7 @@ class StudyState:
             "seconds_left": left,
             "left": None if left is None else format_seconds(left),
             "workers": self.serving,
+            "refusal": self.refusal,
             "busy": self.busy,
             "trials": {
                 name: getattr(progress, name)

@@ -50,6 +50,8 @@ function showState() {
   if (state.state === "paused") words.push("paused");
   if (state.state === "created" && state.workers) words.push("starting");
   byId("detail").textContent = words.join(" · ");
+  byId("refusal").hidden = !state.refusal;
+  byId("refusal").lastElementChild.textContent = harmless(state.refusal || "");
   byId("unserved").hidden = !(open && !state.workers && !state.busy);
   const can = { pause: open, resume: state.state === "paused", more: state.state !== "cancelled", cancel: open || state.state === "paused", again: true, rename: true, delete: true };
   const focused = document.activeElement;
