@@ -1,7 +1,11 @@
 """Bulk: INSERTs of so many bytes that a slow network takes long to bring them."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+
+from storage import hanging
 
 _LIMIT = "idle_in_transaction_session_timeout"
 
@@ -14,6 +18,8 @@ def insert(connection: sa.Connection, statement: postgresql.Insert) -> int:
     """
     usual = connection.scalar(sa.select(sa.func.current_setting(_LIMIT)))
     connection.exec_driver_sql(f"SET LOCAL {_LIMIT} = 0")
+    session: Any = connection.connection.driver_connection
     # Back with the INSERT, which locks: who froze meanwhile would send no word of his own.
     back = sa.func.set_config(_LIMIT, usual, True)
-    return len(connection.execute(statement.returning(back)).all())
+    with hanging.unhurried(session):
+        return len(connection.execute(statement.returning(back)).all())

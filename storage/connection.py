@@ -22,6 +22,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import orm
 from sqlalchemy.dialects.postgresql import psycopg2
 
+from storage import hanging
 from storage.errors import StorageError, unavailable_as_storage_error
 from storage.json_text import to_json
 from storage.trial_rows import QuickRDBStorage
@@ -32,6 +33,7 @@ _DRIVER = "postgresql+psycopg2"
 # Any number will do, as long as nobody else's locks in this database have it.
 _MIGRATION_LOCK = int.from_bytes(hashlib.sha256(b"topo-search migrations").digest()[:7])
 _CONNECT_ARGS = {
+    "connection_factory": hanging.Connection,
     "application_name": "topo-search",
     "connect_timeout": 10,  # seconds
     # A server that vanished without a word is noticed in half a lease, mid-answer or mid-send.
@@ -192,7 +194,8 @@ def schema(storage: Storage) -> str:
 
 
 def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> QuickRDBStorage:
-    guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=_CONNECT_ARGS)
+    unhurried = {**_CONNECT_ARGS, "connection_factory": hanging.UnhurriedConnection}
+    guard = sa.create_engine(url, poolclass=sa.NullPool, connect_args=unhurried)
     pause, until = 0.1, time.monotonic() + _LONGEST_WAIT
     while True:
         with guard.begin() as connection:

@@ -70,6 +70,9 @@ def open_storage(
             forking.warm_up(settings.log)
     import optuna
 
+    from storage import hanging
+
+    hanging.hear_signals()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if is_for_machines():
         optuna.logging.disable_default_handler()
