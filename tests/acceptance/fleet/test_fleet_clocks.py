@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import sqlalchemy as sa
-from fleet_checks import exact, make_study, none_open
+from fleet_checks import as_drawn, exact, make_study, none_open
 from fleet_harness import Fleet, is_finished, wait_until
 
 from storage import events, tables, workers
@@ -34,6 +34,7 @@ def test_wrong_clocks_neither_end_a_lease_nor_keep_it(
     wait_until(is_finished(storage, study), "the study is finished")
     fleet.dismiss()
     seen = exact(storage, study)
+    as_drawn(storage, study, seen, scored=False)
     none_open(storage)
     # What the dead held was taken over, and what the living held was not.
     taken = [event for event in events.latest(storage, study=study, count=1000)]

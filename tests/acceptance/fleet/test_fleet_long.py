@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fleet_checks import as_drawn, essence, exact, make_study, none_open
+from fleet_checks import as_drawn, essence, exact, fates, make_study, none_open
 from fleet_harness import LEASE, Fleet, Member, ended, is_finished, wait_until
-from fleet_server import Server
+from fleet_server import AUDIT, Server
 
 from storage import finishing, studies, workers
 from storage.connection import VERSION_TABLE, Storage, connect
@@ -139,12 +139,13 @@ def test_fifty_workers_started_at_once_on_a_new_database_serve_it(
         versions = server.execute(f"SELECT version_num FROM {VERSION_TABLE}", "fleet_fifty")
         assert len(versions) == 1
         storage = connect(server.url("fleet_fifty"))
+        server.execute(AUDIT, "fleet_fifty")
         row = make_study(storage, trials=4 * FIFTY, seconds=1.0)
         wait_until(is_finished(storage, row.id), "the study is finished")
         fleet.dismiss()
-        with storage.transaction() as connection:
-            trials = connection.exec_driver_sql("SELECT count(*) FROM trials").scalar()
-        assert trials == 4 * FIFTY
+        seen = exact(storage, row.id)
+        as_drawn(storage, row.id, seen)
+        assert fates(seen) == {"COMPLETE": 4 * FIFTY}
         assert sum(member.status["ended"] > 0 for member in fleet.members) > FIFTY // 2
         none_open(storage)
         storage.close()
