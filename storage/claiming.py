@@ -13,7 +13,7 @@ from storage import events, tables
 from storage.connection import Storage
 from storage.failures import pause_failing
 from storage.finishing import has_complete
-from storage.leases import LEASE, release
+from storage.leases import LEASE, release, spent
 from storage.rows import (
     LEASE_COLUMNS,
     NOW,
@@ -133,6 +133,7 @@ def _take_over(
                 adopt_end(connection, found)
             elif (attempts := _attempts(connection, found)) >= MAX_ATTEMPTS:
                 attributes = {"attempts": found.attempt, "reason": _why_given_up(found)}
+                attributes |= spent(connection, found)
                 close(connection, found, state="failed", attributes=attributes, token=uuid.uuid4())
             else:
                 _tell(connection, found, taker)

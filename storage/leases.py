@@ -6,8 +6,10 @@ its time passes: an owner that was silent for long goes on if nobody took over m
 
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
+from optuna.storages._rdb import models
 
 from storage import notices, tables
 from storage.connection import Storage
@@ -89,6 +91,21 @@ def release(
         if released.rowcount:
             notices.announce(connection)
         return released.rowcount == 1
+
+
+def spent(connection: sa.Connection, left: sa.Row[Any]) -> dict[str, Any]:
+    """Return the epochs and seconds of the last attempt at what was left, as far as was heard.
+
+    Args:
+        connection: To the database.
+        left: The lease, not ended, of a trial.
+    """
+    report = models.TrialIntermediateValueModel.__table__.c
+    step = connection.scalar(
+        sa.select(sa.func.max(report.step)).where(report.trial_id == left.trial_id)
+    )
+    heard_at = left.expires_at if left.owner is None else left.renewed_at
+    return {"epochs": step or 0, "seconds": max(0.0, (heard_at - left.taken_at).total_seconds())}
 
 
 def live_trials(storage: Storage, study_id: str) -> set[int]:

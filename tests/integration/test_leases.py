@@ -271,12 +271,19 @@ def test_a_unit_lost_three_times_fails_with_the_reason(storage: Storage) -> None
         lease = take_over(storage, study, lease, owner)
         trials.begin(storage, lease, DISTRIBUTIONS)
         assert lease.attempt == attempt
+    assert trials.report(storage, lease, 3, 0.5) and trials.report(storage, lease, 9, 0.6)
     let_expire(storage, lease.id)
+    with storage.transaction() as connection:
+        connection.exec_driver_sql(
+            "UPDATE topo_lease SET taken_at = renewed_at - interval '40 s' WHERE ended_at IS NULL"
+        )
     assert claimed(storage, study, "d").unit == 1
     trial = optuna_trials(storage, study)[0]
     assert trial.state.name == "FAIL"
     assert trial.user_attrs["reason"] == "gave up after 3 attempts: its worker c vanished"
     assert trial.user_attrs["attempts"] == 3
+    assert trial.user_attrs["epochs"] == 9
+    assert trial.user_attrs["seconds"] == pytest.approx(40.0, abs=0.001)
     assert ended_leases(storage, study) == [(0, "failed")]
     assert not trials.end(storage, lease, state="complete", value=1.0)
 

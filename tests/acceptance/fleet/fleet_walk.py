@@ -1,10 +1,10 @@
 """A walk through a worker's life that breaks it at its first step, then at its second, and so on.
 
-A program: `fleet_walk.py URL KIND`. A life is that of the real `Worker`, with an objective that is
-called in its own process instead of in a slot, so that a life takes a moment. It takes over a trial
-left behind by another, and one that was lost before it was drawn, claims the third and last, and
-finishes the study. Each of its trials gives weights, which are to be kept. A step is a statement or
-a COMMIT. KIND says what breaks, and when:
+A program: `fleet_walk.py URL KIND LIFE`. A life is that of the real `Worker`, with slots that have
+no processes, so that it takes a moment. It takes over a trial left behind by another, or gives it
+up, takes over one that was lost before it was drawn, claims the third and last, and finishes the
+study; fleet_lives.py has two of them. A step is a statement or a COMMIT. KIND says what breaks, and
+when:
 
     killed-before    the process ends at once, before a statement or COMMIT of a change
     killed-after     the process ends at once, when a COMMIT has come through
@@ -23,12 +23,9 @@ import json
 import os
 import sys
 import tempfile
-import threading
 import traceback
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,73 +33,18 @@ from typing import Any
 
 import psycopg2
 import sqlalchemy as sa
-from fleet_checks import essence, exact, make_study
+from fleet_checks import essence, exact
 from fleet_harness import LEASE, TREE
-from fleet_objectives import score
+from fleet_lives import LIVES, InlinePool, Life, let_leases_run_out
 
-from objectives.objective import Assignment, Outcome
-from storage import artifacts, claiming, tables, trials
 from storage.connection import Storage, connect
-from storage.rows import StudyRow, Taker, peek
+from storage.rows import StudyRow
 from topo_search import retries, worker
-from topo_search.serving import ServedStudy
-from topo_search.slot import Ended, Reported
 
 PRODUCT = tuple(str(TREE / package) for package in ("storage", "topo_search"))
-TRIALS = 3
 Lines = tuple[tuple[str, int], ...]  # Each a file and a number.
 KILLED = 9  # The exit code of a life that was ended at its step.
 TIMEOUTS = "SET LOCAL"  # At the beginning of each transaction: a step that changes nothing.
-
-
-class InlineSlot:
-    """A slot without a process."""
-
-    def __init__(self) -> None:
-        self.assignment: Assignment | None = None
-        self.step, self.value, self.seconds = 0, float("nan"), 0.0
-        self.process = threading.current_thread()
-
-    @property
-    def idle(self) -> bool:
-        return self.assignment is None
-
-    def give(self, assignment: Assignment) -> None:
-        self.assignment = assignment
-
-    def stop_trial(self) -> None:
-        pass
-
-
-class InlinePool:
-    """A pool of one slot, which trains in the worker's process when it is listened to."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        self.slots = [InlineSlot()]
-
-    def __enter__(self) -> InlinePool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def idle(self) -> list[InlineSlot]:
-        return [slot for slot in self.slots if slot.idle]
-
-    def watch_memory(self) -> None:
-        pass
-
-    def messages(
-        self, seconds: float, others: object = ()
-    ) -> Iterator[tuple[InlineSlot, Reported | Ended]]:
-        (slot,) = self.slots
-        if slot.assignment is None:
-            threading.Event().wait(0.005)
-            return
-        trial, given = slot.assignment.trial, slot.assignment
-        value = score(given.parameters, given.seed)
-        yield slot, Reported(trial=trial, step=1, value=value)
-        yield slot, Ended(trial=trial, result=Outcome(value=value, weights=b"weights"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,33 +144,6 @@ def live(storage: Storage, study: StudyRow, home: Path) -> None:
     one.run()
 
 
-def left_behind(storage: Storage) -> StudyRow:
-    """Make a study of which workers that vanished have begun one trial and taken one undrawn."""
-    study = make_study(storage, trials=TRIALS, pruner="asha", sampler="tpe")
-    served = ServedStudy(storage=storage, row=study, cache=Path())
-    with storage.transaction() as connection:
-        at_first = peek(connection, study.id)
-    lease = claiming.claim(storage, study.id, "gone", served.draw, look=served.look_to_draw)
-    assert lease is not None
-    trials.begin(storage, lease, served.space.distributions())
-    late = Taker(owner="late", token=uuid.uuid4(), lease=LEASE)
-    undrawn = claiming._take_unit(storage, at_first, served.draw, served.look_to_draw, late)
-    assert undrawn is not None and claiming._is_undrawn(undrawn)
-    let_leases_run_out(storage, study)
-    return study
-
-
-def let_leases_run_out(storage: Storage, study: StudyRow) -> None:
-    """Let everybody have been silent for longer than a lease."""
-    now, second = sa.func.now(), timedelta(seconds=1)
-    with storage.transaction() as connection:
-        connection.execute(
-            sa.update(tables.lease)
-            .where(tables.lease.c.study == study.id, tables.lease.c.ended_at.is_(None))
-            .values(renewed_at=now - 2 * second, expires_at=now - second)
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class Broken:
     """What came of a life that broke at a step."""
@@ -243,17 +158,18 @@ class Broken:
     wrong: str | None  # What of the promises does not hold.
 
 
-def walk(url: str, kind: str, home: Path) -> Iterator[Broken]:
+def walk(url: str, kind: str, life: Life, home: Path) -> Iterator[Broken]:
     """Break a life at every one of its steps."""
     storage = connect(url)
     steps = Steps(storage.engine, kind)
-    study = left_behind(storage)
+    live(storage, life.prepare(storage), home)  # The first fetches what later ones have.
+    study = life.prepare(storage)
     steps.begin()
     live(storage, study, home)
     whole, chosen = steps.taken, steps.worth_breaking()
-    yield _outcome(storage, study, None, None, True)
+    yield _outcome(storage, study, life, None, None, True)
     for at in chosen:
-        study = left_behind(storage)
+        study = life.prepare(storage)
         if steps.happens == "killed":
             broke = not _in_a_fork(storage, partial(steps.begin, at), study, home)
             steps.begin()
@@ -264,7 +180,7 @@ def walk(url: str, kind: str, home: Path) -> Iterator[Broken]:
             live(storage, study, home)
             broke = len(steps.taken) > at
             steps.begin()
-        yield _outcome(storage, study, at, whole[at], broke)
+        yield _outcome(storage, study, life, at, whole[at], broke)
 
 
 def _in_a_fork(storage: Storage, begin: Callable[[], None], study: StudyRow, home: Path) -> bool:
@@ -286,15 +202,16 @@ def _in_a_fork(storage: Storage, begin: Callable[[], None], study: StudyRow, hom
 
 
 def _outcome(
-    storage: Storage, study: StudyRow, at: int | None, step: Step | None, broke: bool
+    storage: Storage, study: StudyRow, life: Life, at: int | None, step: Step | None, broke: bool
 ) -> Broken:
     wrong, attempts, as_drawn = None, [], False
     common: list[tuple[Any, ...]] = []
     try:
         seen = exact(storage, study.id)
         attempts, common = [trial.attempts for trial in seen], essence(seen)
-        as_drawn = all(trial.value == score(trial.parameters, trial.seed) for trial in seen)
-        assert weights(storage, study) == {f"weights/{trial.number}" for trial in seen}
+        complete = [trial for trial in seen if trial.state == "COMPLETE"]
+        as_drawn = all(one.value == life.score(one.parameters, one.seed) for one in complete)
+        wrong = life.wrong(storage, study, seen)
     except AssertionError as error:
         wrong = f"{error}\n{traceback.format_exc()}"
     return Broken(
@@ -309,12 +226,7 @@ def _outcome(
     )
 
 
-def weights(storage: Storage, study: StudyRow) -> set[str]:
-    """Return what is kept of a study's trials, all of which are among its best."""
-    return {kept.name for kept in artifacts.list_artifacts(storage, study.id)}
-
-
-def main(url: str, kind: str) -> None:
+def main(url: str, kind: str, life: str) -> None:
     """Walk, and print."""
     pool_of_a_worker: Any = worker
     pool_of_a_worker.Pool = InlinePool
@@ -322,7 +234,7 @@ def main(url: str, kind: str) -> None:
     without_pauses: Any = retries
     without_pauses.random = SimpleNamespace(uniform=lambda low, high: 0.0)
     with tempfile.TemporaryDirectory() as home:
-        for broken in walk(url, kind, Path(home)):
+        for broken in walk(url, kind, LIVES[life], Path(home)):
             print(json.dumps(asdict(broken)), flush=True)
 
 
