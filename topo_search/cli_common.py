@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,8 @@ def open_storage(
     from storage import hanging
 
     hanging.hear_signals()
+    # A study's trials are very many objects, and no garbage: looking for some takes as long again.
+    gc.set_threshold(10_000)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if is_for_machines():
         optuna.logging.disable_default_handler()
