@@ -80,6 +80,10 @@ RULES = {
                  WHERE l.study = s.id AND l.kind = 'finish' AND l.outcome = 'done') AS done
               FROM topo_study s) s
         WHERE s.looks > s.done""",
+    "a look for what was scored on the test rows": """
+        SELECT id AS study, 'scored ' || coalesce(outcome #>> '{test,value}', '') AS what
+        FROM topo_study s WHERE outcome ->> 'test' IS NOT NULL
+        AND NOT EXISTS (SELECT FROM topo_look k WHERE k.study = s.id)""",
 }
 
 

@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 TICK = 0.25  # Seconds between looks at the clock while slots are silent.
 POLL = 1.0  # Seconds between looks for work while there is none.
 REFUSED = 60.0  # Seconds until a study is tried again that this machine could not serve.
+LEAVING = 5.0  # Seconds that a worker asked to end, which holds nothing, waits for the database.
 TIDY = 3600.0  # Seconds between looks for datasets that were deleted.
 WATCH = 2.0  # Seconds between looks at memory, at time limits and at budgets in time.
 
@@ -135,6 +136,8 @@ class Worker:
         """Take nothing new and let running trials end; called again, stop at once."""
         if self.draining:
             self.retry.give_up_at(0.0)
+        elif not (self.runner.holds or self.ahead):
+            self.retry.give_up_at(time.monotonic() + LEAVING)
         elif self.longest_drain is not None:
             self.retry.give_up_at(time.monotonic() + self.longest_drain)
         self.draining = True

@@ -127,6 +127,9 @@ class Outage:
         self.tries += 1  # The worker shows its state before every new try.
         return self.tries > 3
 
-    def ends(self, _: Worker) -> bool:
+    def end(self) -> None:
         execute(self.server_url, f"ALTER DATABASE {self.database} ALLOW_CONNECTIONS true")
+
+    def ends(self, _: Worker) -> bool:
+        self.end()
         return True

@@ -37,6 +37,10 @@ BREAKS = {
     "one look for each finishing that scored": (
         "INSERT INTO topo_look (study, purpose) SELECT id, 'peep' FROM topo_study LIMIT 1"
     ),
+    "a look for what was scored on the test rows": (
+        """UPDATE topo_study SET outcome = '{"test": {"value": 0.5}}' WHERE state = 'finished'; """
+        "DELETE FROM topo_look"
+    ),
 }
 
 

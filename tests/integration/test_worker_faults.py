@@ -254,6 +254,22 @@ def test_what_is_left_behind_is_taken_over_once_its_owner_had_time_to_come_back(
     assert fates(storage, study) == ["COMPLETE"] * 2
 
 
+def test_a_worker_that_holds_nothing_waits_for_no_database_when_it_is_to_end(
+    storage: Storage, folder: Path, serve: Serve, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "LEAVING", 0.5)
+    study = make_study(storage, folder, trials=1)
+
+    def is_idle(one: Worker) -> bool:
+        return one.delivered == 1 and not one.runner.holds
+
+    steps = (is_idle, outage.begins, outage.is_waited_out, sends(signal.SIGTERM))
+    with pytest.raises(StorageError):
+        serve(*steps, until_idle=False, drain=2 * DEADLINE)
+    outage.end()
+    assert fates(storage, study) == ["COMPLETE"]
+
+
 @pytest.mark.parametrize("step", ["begin", "end"])
 def test_a_trial_that_ends_its_worker_is_given_up_after_three_of_them(
     storage: Storage,
