@@ -394,6 +394,15 @@ def test_a_name_is_given_once(quick: Machine) -> None:
     assert "'the only one'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("position", "target"), [("-1", "species"), ("1", "sepal_length"), ("-2", "petal_width")]
+)
+def test_a_target_is_given_by_its_position(quick: Machine, position: str, target: str) -> None:
+    created = quick.run("create", IRIS, "--target", position, "--json").stdout
+    shown = quick.run("results", json.loads(created)["study"], "--json").stdout
+    assert json.loads(shown)["target"] == target
+
+
 def test_a_file_that_is_no_table_is_refused(machine: Machine, tmp_path: Path) -> None:
     page = tmp_path / "page.csv"
     page.write_text("<!doctype html><html><body>Not found</body></html>\n")
