@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from storage.connection import Storage
@@ -15,6 +16,7 @@ from storage.leases import LEASE
 
 logger = logging.getLogger(__name__)
 
+LOOK = 0.25  # Seconds between looks at what cannot wait while a long call goes on.
 LONGEST_PAUSE = 5.0  # Seconds between two tries to reach the database.
 TELL = 60.0  # Seconds until it is told again that the database is away.
 LONGEST_OUTAGE = 3600.0  # Seconds until a worker gives up; its service manager starts it again.
@@ -96,6 +98,14 @@ class Retries:
                 # Up to twice as long for some as for others: a fleet does not come back as one.
                 threading.Event().wait(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    def beside(self, call: Callable[[], Value]) -> Value:
+        """Return what `call` returns, which may take long: what cannot wait goes on meanwhile."""
+        with ThreadPoolExecutor(1, "long call") as threads:
+            calling = threads.submit(call)
+            while not wait([calling], timeout=LOOK).done:
+                self.attend()
+        return calling.result()
 
     def attend(self) -> None:
         """Do what cannot wait for the end of a long call; what then fails is tried later."""

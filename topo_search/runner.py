@@ -170,7 +170,8 @@ class TrialRunner:
     ) -> bool:
         """Deliver how a trial ended; the first end stands. Returns whether this one does."""
         end = partial(trials.end, self.storage, held.lease, state=state, value=value)
-        stands = self.retry(partial(end, attributes=attributes, files=files))
+        end = partial(end, attributes=attributes, files=files)
+        stands = self.retry(partial(self.retry.beside, end) if files else end)
         if stands:
             self.outcomes[state] += 1
             what = attributes.get("reason") or (value if value is None else f"{value:.6g}")
@@ -224,7 +225,8 @@ class TrialRunner:
     def _finish(self, held: Held, final: Final) -> None:
         """Keep what finishing gave; what is too large to be kept pauses the study."""
         try:
-            self.retry(partial(finish.keep, held.served, held.lease, final))
+            keep = partial(finish.keep, held.served, held.lease, final)
+            self.retry(partial(self.retry.beside, keep))
         except ValueError as error:
             self._fail(held, str(error), None, {})
         self.drop(held)

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from uuid import UUID
 import pytest
 from rich.console import Console
 from stored_studies import ended_leases, let_expire, open_leases, optuna_trials
-from stories import Serve, Step, appears, fates, go, make_study
+from stories import DEADLINE, Serve, Step, appears, fates, go, make_study
 
 from objectives.objective import Finish
 from objectives.space import Space
@@ -302,3 +303,41 @@ def test_a_network_too_large_to_be_kept_pauses_the_study_with_the_reason(
     assert row.state == "paused" and row.reason is not None
     assert row.reason.startswith("finishing failed: Expected artifacts of at most")
     assert not finishing.looks(storage, study.id)
+
+
+@pytest.mark.parametrize("of", ["a trial", "a study"])
+def test_leases_are_renewed_while_files_are_on_their_way(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """Over a slow network they may take longer than a lease: nobody is to take that over."""
+    renewed = threading.Event()
+    renew = leases.renew
+    sending = threading.Event()
+
+    def noted(*given: Any, **more: Any) -> Any:
+        kept = renew(*given, **more)
+        if sending.is_set() and kept:
+            renewed.set()
+        return kept
+
+    def slow(really: Callable[..., bool]) -> Callable[..., bool]:
+        def send(*given: Any, **more: Any) -> bool:
+            if of == "a study" or more.get("files"):
+                sending.set()
+                assert renewed.wait(DEADLINE), "waited in vain for a renewal"
+            return really(*given, **more)
+
+        return send
+
+    monkeypatch.setattr(leases, "renew", noted)
+    if of == "a trial":
+        monkeypatch.setattr(trials, "end", slow(trials.end))
+        study = make_study(storage, folder, trials=1, fates={"rest": "weighs"})
+    else:
+        monkeypatch.setattr(finish, "keep", slow(finish.keep))
+        study = small_study(storage)
+    serve(lease=3.0)
+    assert renewed.is_set()
+    row = studies.get(storage, study.id)
+    assert (row.state, fates(storage, study)) == ("finished", ["COMPLETE"])
+    assert violations(storage) == []
