@@ -21,5 +21,5 @@ def insert(connection: sa.Connection, statement: postgresql.Insert) -> int:
     session: Any = connection.connection.driver_connection
     # Back with the INSERT, which locks: who froze meanwhile would send no word of his own.
     back = sa.func.set_config(_LIMIT, usual, True)
-    with hanging.unhurried(session):
+    with hanging.sending(session):
         return len(connection.execute(statement.returning(back)).all())

@@ -83,7 +83,8 @@ RULES = {
     "a look for what was scored on the test rows": """
         SELECT id AS study, 'scored ' || coalesce(outcome #>> '{test,value}', '') AS what
         FROM topo_study s WHERE outcome ->> 'test' IS NOT NULL
-        AND NOT EXISTS (SELECT FROM topo_look k WHERE k.study = s.id)""",
+        AND NOT EXISTS (SELECT FROM topo_look k WHERE k.study = s.id
+                        AND k.trial_number = (outcome #>> '{best,trial}')::int)""",
 }
 
 

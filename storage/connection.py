@@ -187,6 +187,11 @@ def connect(
     return Storage(url=url, engine=backend.engine, backend=backend, optuna=cached)
 
 
+def schema_needed() -> str:
+    """Return the version of our tables that this topo-search needs, and has where it is open."""
+    return str(ScriptDirectory.from_config(_alembic(None)).get_current_head())
+
+
 def schema(storage: Storage) -> str:
     """Return the version of our tables."""
     with storage.transaction() as connection:

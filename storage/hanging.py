@@ -19,6 +19,7 @@ import psycopg2  # type: ignore[import-untyped]
 from psycopg2 import extensions
 
 LONGEST = 330.0  # Seconds; PostgreSQL that does not hang has given up on a statement by then.
+LONGEST_SENDING = 3600.0  # Seconds that a statement with very many bytes in it may take.
 PROMPT = 3.0  # Seconds that a statement has yet when a signal asks the process to end.
 LOOK = 1.0  # Seconds between looks.
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -28,17 +29,23 @@ class _Watch:
     """Looks after all connections of the process."""
 
     def __init__(self) -> None:
-        self._changing = threading.Lock()  # Who holds it keeps connections from being given up.
+        self._signals: socket.socket | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Look after nothing yet: also in a child that was forked from who had connections."""
+        # Who holds it keeps connections from being given up. What is collected as garbage while it
+        # is held may be a connection, which is then rolled back: the thread that has it may go on.
+        self._changing = threading.RLock()
         self._waiting: dict[Any, float] = {}  # Since when, on this machine's monotonic clock.
         self._thread: threading.Thread | None = None
-        self._signals: socket.socket | None = None
 
     @contextmanager
     def over(self, connection: Any) -> Iterator[None]:
         """Look after a connection while the block waits for its server."""
         with self._changing:
             self._waiting[connection] = time.monotonic()
-            if self._thread is None or not self._thread.is_alive():  # As after a fork.
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._go_round, name="hanging", daemon=True)
                 self._thread.start()
         try:
@@ -57,17 +64,19 @@ class _Watch:
         signal.set_wakeup_fd(written.detach(), warn_on_full_buffer=False)
 
     def _go_round(self) -> None:
-        asked_at = math.inf
+        asked_at = again_at = math.inf
         while True:
             if self._asked():
-                asked_at = time.monotonic()
+                asked_at, again_at = time.monotonic(), asked_at
             now = time.monotonic()
             with self._changing:
                 for connection, since in [*self._waiting.items()]:
-                    asked = since <= asked_at <= now - PROMPT
-                    if asked or now - since > connection.longest:
+                    # What is on its way may come through while others drain: it is asked twice.
+                    asked = again_at < math.inf if connection.sends else True
+                    cut = asked and since <= asked_at <= now - PROMPT
+                    if cut or now - since > connection.longest:
                         _shut(connection)
-                        del self._waiting[connection]
+                        self._waiting.pop(connection, None)
 
     def _asked(self) -> bool:
         """Wait a while; tell whether a signal meanwhile asked the process to end."""
@@ -80,6 +89,7 @@ class _Watch:
 
 
 _WATCH = _Watch()
+os.register_at_fork(after_in_child=_WATCH.begin)
 hear_signals = _WATCH.hear_signals
 
 
@@ -100,7 +110,7 @@ class Cursor(extensions.cursor):  # type: ignore[misc]
 class Connection(extensions.connection):  # type: ignore[misc]
     """A connection that waits for some time at most; then the server has closed it."""
 
-    longest = LONGEST
+    longest, sends = LONGEST, False
 
     def __init__(self, *given: Any, **more: Any) -> None:
         """Connect."""
@@ -119,17 +129,17 @@ class Connection(extensions.connection):  # type: ignore[misc]
 
 
 @contextmanager
-def unhurried(connection: Connection) -> Iterator[None]:
-    """Let statements take any time while the block runs, unless the process is to end."""
-    connection.longest = math.inf
+def sending(connection: Connection) -> Iterator[None]:
+    """Let statements take as long as it takes to send very many bytes while the block runs."""
+    connection.longest, connection.sends = LONGEST_SENDING, True
     try:
         yield
     finally:
-        del connection.longest
+        del connection.longest, connection.sends
 
 
 class UnhurriedConnection(Connection):
-    """A connection whose statements may take any time, unless the process is to end."""
+    """A connection whose statements may take any time, as those that make tables."""
 
     longest = math.inf
 

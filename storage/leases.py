@@ -94,7 +94,7 @@ def release(
 
 
 def spent(connection: sa.Connection, left: sa.Row[Any]) -> dict[str, Any]:
-    """Return the epochs and seconds of the last attempt at what was left, as far as was heard.
+    """Return the furthest epoch that any attempt at what was left told of, and the last's seconds.
 
     Args:
         connection: To the database.

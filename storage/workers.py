@@ -169,9 +169,15 @@ def known(storage: Storage) -> list[Known]:
 
 
 def refuse(storage: Storage, worker: str, study: str, reason: str) -> None:
-    """Keep that a worker will never serve a study, and why."""
+    """Keep that a worker will never serve a study, and why; once, and not of one deleted by now."""
+    event = tables.event.c
+    told = sa.exists().where(
+        event.study == study, event.worker == worker, event.kind == "study refused"
+    )
+    there = sa.select(sa.true()).where(tables.study.c.id == study, ~told)
     with storage.transaction() as connection:
-        events.record(connection, "study refused", worker=worker, study=study, text=reason)
+        if connection.scalar(there):
+            events.record(connection, "study refused", worker=worker, study=study, text=reason)
 
 
 def refusals(storage: Storage, study: str | None = None) -> dict[str, dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,20 +89,27 @@ def results(storage: Storage, row: StudyRow) -> Results:
 
 
 def status(storage: Storage, row: StudyRow) -> dict[str, Any]:
-    """Return how far a study is, as JSON, and by worker why any that is there never serves it."""
-    refused = workers.refusals(storage, row.id).get(row.id, {})
-    found = _status(row, progress_of(storage, row.id), best_of(storage, row))
-    return {**found, "refused": refused}
+    """Return how far a study is, as JSON."""
+    refused = workers.refusals(storage, row.id)
+    return _status(row, progress_of(storage, row.id), best_of(storage, row), refused)
 
 
 def statuses(storage: Storage, rows: Sequence[StudyRow]) -> list[dict[str, Any]]:
     """Return what `status` does of each study, in a few statements however many there are."""
     progress, best = progress_of_all(storage), best_of_each(storage, rows)
+    refused = workers.refusals(storage)
     # One that was deleted meanwhile is left out.
-    return [_status(row, progress[row.id], best[row.id]) for row in rows if row.id in progress]
+    return [
+        _status(row, progress[row.id], best[row.id], refused) for row in rows if row.id in progress
+    ]
 
 
-def _status(row: StudyRow, progress: Progress, best: dict[str, Any] | None) -> dict[str, Any]:
+def _status(
+    row: StudyRow,
+    progress: Progress,
+    best: dict[str, Any] | None,
+    refused: Mapping[str, Mapping[str, str]],
+) -> dict[str, Any]:
     names = ("finished", "running", "waiting", "complete", "pruned", "failed")
     return {
         "study": row.id,
@@ -111,6 +118,7 @@ def _status(row: StudyRow, progress: Progress, best: dict[str, Any] | None) -> d
         "reason": row.reason,
         "trials": {name: getattr(progress, name) for name in names},
         "best": best,
+        "refused": dict(refused.get(row.id, {})),  # Why, by the workers that never serve it.
     }
 
 

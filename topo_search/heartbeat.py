@@ -40,7 +40,7 @@ class Heartbeat:
             tags: Tags, one of which a study must have to be served; any where there are none.
         """
         self.retry, self.lease_seconds = retry, lease
-        self._schema: str | None = None  # Of the tables when it was first heard.
+        self._schema = connection.schema_needed()
         host = socket.gethostname()
         self.worker = workers.Worker(
             name=f"{host}-{os.getpid()}-{secrets.token_hex(4)}",
@@ -70,7 +70,6 @@ class Heartbeat:
 
     def _heard(self, state: workers.State) -> None:
         schema = connection.schema(self.retry.storage)
-        self._schema = self._schema or schema
         if schema != self._schema:
             raise OutdatedError(
                 f"The database's tables were upgraded (schema {schema}, this worker needs "

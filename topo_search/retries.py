@@ -105,7 +105,10 @@ class Retries:
             calling = threads.submit(call)
             while not wait([calling], timeout=LOOK).done:
                 self.attend()
-        return calling.result()
+        try:
+            return calling.result()
+        finally:
+            del calling  # Else its error, with all that was sent, waits for garbage collection.
 
     def attend(self) -> None:
         """Do what cannot wait for the end of a long call; what then fails is tried later."""

@@ -106,7 +106,7 @@ class Worker:
             failure: Exception | None = None
             try:
                 self._serve()
-            except (StorageError, OutdatedError):
+            except StorageError:
                 raise  # What it was at is not to blame.
             except Exception as error:
                 failure = error
@@ -168,6 +168,9 @@ class Worker:
         for slot in self.pool.idle():
             held, self.ahead = self.ahead or self._claim(), None
             if held is None:
+                return
+            if self.draining:  # Since it was claimed: others may have it.
+                self.ahead = held
                 return
             self.runner.start(slot, held)
         if self.ahead is None and not self.pool.idle():
@@ -268,6 +271,10 @@ class Worker:
 
         What it had begun counts as an attempt where it ends by a failure: it may be due to that.
         """
+        if isinstance(failure, OutdatedError):  # What it would write may not fit the tables.
+            self.liveness.leave(owing=True)
+            self.listener.close()
+            return
         reason = "its worker was stopped"
         if failure is not None:
             reason = f"its worker failed: {in_a_line(failure)}"

@@ -215,6 +215,7 @@ def test_a_tab_that_was_away_when_its_study_was_deleted_says_so_and_asks_no_more
 ) -> None:
     row, address = new(storage)
     page = visitors.open()
+    page.clock.install()
     page.route("**/events?*", lambda route: route.abort())
     page.goto(address)
     expect(page.locator("#offline")).to_be_visible()
@@ -226,6 +227,10 @@ def test_a_tab_that_was_away_when_its_study_was_deleted_says_so_and_asks_no_more
     expect(page.locator("#offline")).to_be_hidden()
     expect(page.locator("#controls button")).to_have_count(0)
     assert asked[-1].endswith(f"/v1/studies/{address.rpartition('/')[2]}")
+    last = len(asked)
+    page.clock.fast_forward(600_000)
+    page.evaluate("() => 0")
+    assert len(asked) == last
 
 
 def test_a_name_is_seen_at_once(visitors: Visitors, storage: Storage) -> None:

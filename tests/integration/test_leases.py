@@ -267,11 +267,12 @@ def test_a_lease_handed_back_is_claimed_at_once(
 def test_a_unit_lost_three_times_fails_with_the_reason(storage: Storage) -> None:
     study = make_study(storage, trials=2)
     lease = begun(storage, study, "a")
+    assert trials.report(storage, lease, 3, 0.5) and trials.report(storage, lease, 9, 0.6)
     for attempt, owner in ((2, "b"), (3, "c")):
         lease = take_over(storage, study, lease, owner)
         trials.begin(storage, lease, DISTRIBUTIONS)
         assert lease.attempt == attempt
-    assert trials.report(storage, lease, 3, 0.5) and trials.report(storage, lease, 9, 0.6)
+    assert trials.report(storage, lease, 1, 0.4)
     let_expire(storage, lease.id)
     with storage.transaction() as connection:
         connection.exec_driver_sql(

@@ -100,9 +100,10 @@ def test_a_drain_that_takes_too_long_hands_back_what_runs(
     assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
 
 
-def test_a_worker_asked_to_end_while_it_hands_out_claims_no_more(
+def test_a_worker_asked_to_end_while_it_claims_begins_nothing_more(
     storage: Storage, folder: Path, serve: Serve
 ) -> None:
+    """It would not have the time that draining gives: nothing was held when that began."""
     study = make_study(storage, folder, trials=4)
 
     def claim_and_be_asked(one: Worker) -> bool:
@@ -110,14 +111,18 @@ def test_a_worker_asked_to_end_while_it_hands_out_claims_no_more(
 
         def next_(**how: Any) -> Held | None:
             held = claim(**how)
-            one.draining = one.draining or held is not None
+            one.drain()
             return held
 
         one.scheduler.next = next_  # type: ignore[method-assign]
         return True
 
     serve(slots=2, prepared=claim_and_be_asked)
-    assert fates(storage, study) == ["COMPLETE"]
+    (lease,) = open_leases(storage, study.id)
+    assert (lease.owner, lease.attempt, fates(storage, study)) == (None, 0, [])
+    serve()
+    assert fates(storage, study) == ["COMPLETE"] * 4
+    assert {trial.user_attrs["attempts"] for trial in optuna_trials(storage, study)} == {1}
 
 
 def test_the_fleet_knows_who_is_there_and_what_it_trains(
@@ -309,7 +314,8 @@ def test_a_worker_that_was_away_while_the_tables_were_upgraded_goes_and_says_why
     with pytest.raises(OutdatedError, match=r"schema 9999, this worker needs \d{4}\)"):
         serve(appears(folder / "began-0-1"), the_tables_are_upgraded)
     (lease,) = open_leases(storage)
-    assert (lease.owner, lease.attempt) == (None, 0), "handed back, and not counted against it"
+    (known,) = workers.known(storage)
+    assert lease.owner == known.worker.name, "it writes nothing into tables that are others"
     assert studies.get(storage, study.id).drawn == 1
 
 

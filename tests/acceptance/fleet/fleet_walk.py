@@ -34,7 +34,7 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 from fleet_checks import essence, exact
-from fleet_harness import LEASE, TREE
+from fleet_harness import DEADLINE, LEASE, TREE
 from fleet_lives import LIVES, InlinePool, Life, let_leases_run_out
 
 from storage.connection import Storage, connect
@@ -231,6 +231,7 @@ def main(url: str, kind: str, life: str) -> None:
     pool_of_a_worker: Any = worker
     pool_of_a_worker.Pool = InlinePool
     worker.POLL, worker.TICK = 0.005, 0.0
+    retries.LOOK = DEADLINE  # What is sent ends before: else it would renew leases meanwhile.
     without_pauses: Any = retries
     without_pauses.random = SimpleNamespace(uniform=lambda low, high: 0.0)
     with tempfile.TemporaryDirectory() as home:

@@ -279,7 +279,7 @@ async function listenAgain() {
     listen();
   } catch (error) {
     if (error.status !== 404) setTimeout(listenAgain, 10000);
-    else end(error.message);
+    else end(isOperators ? "You are not logged in any more, or the study was deleted. Reload the page." : error.message);
   }
 }
 
