@@ -82,6 +82,8 @@ def test_a_command_that_waits_for_a_server_that_hangs_can_be_ended(
 ) -> None:
     """What is being sent may come through while the process drains: it is asked twice."""
     waiting = (
+        # Where the tests run in the background, SIGINT is ignored, and would be here.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; from storage import connection, hanging; hanging.hear_signals()\n"
         "with connection.connect(sys.argv[1]).transaction() as opened:\n"
         f"    opened.connection.driver_connection.sends = {sends}\n"
