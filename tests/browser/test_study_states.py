@@ -26,7 +26,7 @@ from sites import (
 from storage import embedded, studies, trials, workers
 from storage.connection import Storage, connect
 from storage.failures import pause_failing
-from storage.leases import release
+from storage.leases import LEASE, release
 from storage.workers import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +208,23 @@ def test_a_connection_that_is_lost_and_comes_back_is_told(
     page.unroute("**/events?*")
     expect(page.locator("#announced")).to_have_text("The connection is there again.")
     expect(page.locator("#offline")).to_be_hidden()
+
+
+def test_a_study_that_is_refused_where_somebody_is_says_why(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    there = Worker(name="w", host="h", version="0", device="2 cores", slots=2)
+    workers.heard(storage, there, lease=LEASE)
+    page = visitors.open(address)
+    expect(page.locator("#unserved")).to_be_hidden()
+    why = "runs <b>mine</b>, which this worker may not. Allow it here: --allow-objective mine"
+    workers.refuse(storage, "w", row.id, why)
+    expect(page.locator("#unserved")).to_be_visible()
+    expect(page.locator("#refusal")).to_have_text(f"One that is there does not: {why}")
+    looked_at(page, "study-refused")
+    workers.heard(storage, there, lease=LEASE, state="left")
+    expect(page.locator("#refusal")).to_be_hidden()
 
 
 def test_a_tab_that_was_away_when_its_study_was_deleted_says_so_and_asks_no_more(
