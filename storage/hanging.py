@@ -30,9 +30,9 @@ class _Watch:
 
     def __init__(self) -> None:
         self._signals: socket.socket | None = None
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Look after nothing yet: also in a child that was forked from who had connections."""
         # Who holds it keeps connections from being given up. What is collected as garbage while it
         # is held may be a connection, which is then rolled back: the thread that has it may go on.
@@ -72,7 +72,7 @@ class _Watch:
             with self._changing:
                 for connection, since in [*self._waiting.items()]:
                     # What is on its way may come through while others drain: it is asked twice.
-                    asked = again_at < math.inf if connection.sends else True
+                    asked = again_at < math.inf or not connection.sends
                     cut = asked and since <= asked_at <= now - PROMPT
                     if cut or now - since > connection.longest:
                         _shut(connection)
@@ -89,7 +89,7 @@ class _Watch:
 
 
 _WATCH = _Watch()
-os.register_at_fork(after_in_child=_WATCH.begin)
+os.register_at_fork(after_in_child=_WATCH.reset)
 hear_signals = _WATCH.hear_signals
 
 

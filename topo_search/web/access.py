@@ -60,7 +60,7 @@ def seconds_until_allowed() -> int:
 
 
 def in_some_time() -> str:
-    """Say so."""
+    """Return in words, as a sentence, when that is."""
     return f"Try again in {format_seconds(seconds_until_allowed())}."
 
 
