@@ -44,7 +44,7 @@ from topo_search.web.access import (
     csrf,
     in_some_time,
     is_operator,
-    limiter,
+    limited,
     log_in,
     log_out,
     service,
@@ -115,13 +115,13 @@ def _often() -> str:
 
 
 @operators.route("/login", methods=["GET", "POST"])
-@limiter.limit(LOGINS, methods=["POST"], error_message=_often)
-@limiter.limit(
+@limited(LOGINS, _often, methods=["POST"])
+@limited(
     ALL_LOGINS,
+    _often,
     key_func=lambda: "everybody",
     methods=["POST"],
     deduct_when=lambda response: response.status_code == 403,
-    error_message=_often,
 )
 def login() -> Answer | tuple[str, int]:
     """Let the operator in."""

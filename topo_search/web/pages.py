@@ -6,8 +6,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
-from apiflask import APIFlask
-from flask import Blueprint, current_app, render_template, request
+from apiflask import APIBlueprint, APIFlask
+from flask import current_app, render_template, request
 
 from storage import studies
 from storage.rows import StudyRow
@@ -24,7 +24,7 @@ from topo_search.web.views import View
 
 QUICK = 0.5  # Seconds in which a page waits for what a study found.
 
-pages = Blueprint("pages", __name__, template_folder="templates")
+pages = APIBlueprint("pages", __name__, template_folder="templates", enable_openapi=False)
 pages.add_app_template_filter(rest.code, "code")
 guarded(pages)
 

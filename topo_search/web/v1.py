@@ -51,9 +51,9 @@ def create(json_data: dict[str, Any]) -> tuple[dict[str, str], int]:
 
 @v1.get("/studies/<string:study>")
 @v1.doc(summary="How far a study is")
-def read(study: str) -> dict[str, Any]:
+def read(study: str) -> Response:
     """Answer with the state, the progress and the best network so far."""
-    return watch_of(study).current().state
+    return Response(watch_of(study).current().state_json, mimetype=JSON)
 
 
 @v1.post("/studies/<string:study>/choices")
@@ -77,9 +77,9 @@ def results(study: str) -> Response:
 @v1.get("/studies/<string:study>/trials")
 @v1.input(schemas.TrialsQuery, location="query")
 @v1.doc(summary="A page of the trials")
-def trials(study: str, query_data: dict[str, Any]) -> dict[str, Any]:
+def trials(study: str, query_data: dict[str, Any]) -> Response:
     """Answer with some of the trials, sorted and filtered."""
-    return watch_of(study).current().trials(**query_data)
+    return Response(watch_of(study).current().trials_json(**query_data), mimetype=JSON)
 
 
 @v1.get("/studies/<string:study>/figures")

@@ -52,6 +52,11 @@ class View:
             "best_value": format_value(metric, best["value"]) if best else None,
         }
 
+    @cached_property
+    def state_json(self) -> str:
+        """`state` as JSON."""
+        return _json(self.state)
+
     def as_of(self, mark: str, standing: StudyState) -> View:
         """Return the view with how far the study is at a later mark, and what it had found here."""
         later = replace(self, mark=mark, standing=standing, _told={}, _telling=threading.Lock())
@@ -132,9 +137,7 @@ class View:
         mark = "" if before is None else before.mark
         with self._telling:
             if mark not in self._told:
-                self._told[mark] = json.dumps(
-                    self.since(before), allow_nan=False, separators=(",", ":"), ensure_ascii=False
-                )
+                self._told[mark] = _json(self.since(before))
             return self._told[mark]
 
     def file(self, name: str) -> bytes:
@@ -159,10 +162,18 @@ class View:
         """
         return self._page(page, size, sort, order, state, search)
 
+    def trials_json(self, **asked: Any) -> str:
+        """Return a page of the trials, asked for as of `trials`, as JSON."""
+        return self._page_json(*(asked[name] for name in _PAGE))
+
     @cached_property
     def _page(self) -> Callable[..., dict[str, Any]]:
         """`_page_of`, once for all viewers: most look at the same few pages."""
         return lru_cache(maxsize=16)(self._page_of)
+
+    @cached_property
+    def _page_json(self) -> Callable[..., str]:
+        return lru_cache(maxsize=16)(lambda *asked: _json(self._page(*asked)))
 
     def _page_of(
         self, page: int, size: int, sort: str, order: str, state: str, search: str
@@ -223,7 +234,10 @@ class View:
         }
 
 
-_OF_RESULTS = ("fragments", "_figures", "_page", "_ranked", "_parameters", "_space")
+_PAGE = ("page", "size", "sort", "order", "state", "search")
+_OF_RESULTS = (
+    "fragments", "_figures", "_page", "_page_json", "_ranked", "_parameters", "_space",
+)  # fmt: skip
 
 FILES: Mapping[str, Callable[[Results], bytes]] = {
     "report.html": lambda results: report_html(results, commands={}).encode(),
@@ -244,3 +258,7 @@ def view_of(storage: Storage, row: StudyRow, mark: str, before: View | None) -> 
         results = delivery.results(storage, row)
     earlier = () if before is None else (before.figures, *before.earlier[: EARLIER - 1])
     return View(mark=mark, gathered=mark, standing=standing, results=results, earlier=earlier)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
