@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +18,18 @@ from objectives import metrics, network
 from objectives.baselines import baselines
 from objectives.encoder import encode, free_name, typed_columns
 from objectives.network import Weights
-from objectives.objective import Diverged, Final, Finish
+from objectives.objective import Final, Finish
 from objectives.preprocessing import Preprocessor, TargetScaler
+from objectives.refitting import Refitted, outputs, refit
 from objectives.sizes import count_weights
 from objectives.space import Space
-from objectives.splits import Split
 from objectives.table import Feature
-from objectives.tabular import Prepared, fitted, prepared, trainer
-from objectives.topology import Recipe, Topology
-from objectives.training import resident
-
-logger = logging.getLogger(__name__)
+from objectives.tabular import Prepared, prepared
+from objectives.topology import Topology
 
 CHECKED_ROWS = 512  # Rows on which the exported network is held against the trained one.
 TOLERANCE = 1e-4  # Largest difference allowed: of a probability, or in target deviations.
 CONFUSED_CLASSES = 100  # With more of them their matrix is neither kept nor drawn.
-REFITS = 3  # Beginnings of which one must not diverge.
 SHOWN_POINTS = 2_000  # Test rows kept for the chart of predicted against true values.
 PREDICTED_ROWS = 4_096  # Rows predicted at a time.
 
@@ -65,52 +59,11 @@ def finish(assignment: Finish) -> Final:
             "topology": str(topology),
             "weights": count_weights(topology, data.layout.sizes, data.outputs),
         },
-        "refit_seed": refitted.seed,  # The trial's, unless it diverged with that.
+        "refit_seed": refitted.seed,  # The trial's, unless it diverged or collapsed with that.
         **_scored(data, predicted, assignment.looks, int(assignment.plan["seed"])),
         "rows": data.rows,
     }
     return Final(outcome=outcome, files={"network.keras": network_file})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refitted:
-    """The winner, trained once more."""
-
-    preprocessor: Preprocessor
-    scaler: TargetScaler | None  # Of a regression's target.
-    weights: Weights
-    seed: int
-
-
-def refit(data: Prepared, topology: Topology, recipe: Recipe, winner: Any) -> Refitted:
-    """Train the winner once on all rows that are not test rows, for its best number of epochs.
-
-    The learning rate falls to 0 within them: where the schedule goes on beyond, the score after
-    its best epoch was in part luck of that epoch, which another training does not have. With other
-    rows and another schedule than the trial's it may diverge: then it begins with other weights.
-
-    Raises:
-        Diverged: Where it does so from every beginning tried.
-    """
-    recipe = replace(recipe, epochs=winner["epochs"])
-    others = np.random.SeedSequence(winner["seed"]).generate_state(REFITS - 1) >> 1
-    seeds = [int(winner["seed"]), *others.tolist()]
-    for seed in seeds[:-1]:
-        try:
-            return _refitted(data, topology, recipe, seed)
-        except Diverged as error:
-            logger.warning("The refit with seed %d: %s", seed, error)
-    return _refitted(data, topology, recipe, seeds[-1])
-
-
-def _refitted(data: Prepared, topology: Topology, recipe: Recipe, seed: int) -> Refitted:
-    everything = np.arange(len(data.rest))
-    preprocessor = fitted(data.rest, everything, data.layout, recipe)
-    tensors = resident(preprocessor.transform(data.rest))
-    split = Split(train=everything, held_out=everything[:0])
-    fold, scaler = data.fold(tensors, data.rest_y, split, recipe)
-    (weights,) = trainer().fit(topology, recipe, data.problem([fold]), seed=seed)
-    return Refitted(preprocessor=preprocessor, scaler=scaler, weights=weights, seed=seed)
 
 
 def exported(
@@ -182,13 +135,9 @@ def _any_keys() -> Iterator[None]:
 
 def _check(network_file: bytes, data: Prepared, topology: Topology, refitted: Refitted) -> None:
     """Load the network that will be handed over, and hold it against the one that was trained."""
-    frame = data.rest.iloc[:CHECKED_ROWS]
-    sizes, scaler = refitted.preprocessor.sizes, refitted.scaler
-    trained = network.trainable(topology, sizes, data.outputs, dropout=False)
-    network.set_weights(trained, refitted.weights)
-    arrays = refitted.preprocessor.transform(frame)
-    given = {name: getattr(arrays, name) for name in trained.input}
-    expected = keras.ops.convert_to_numpy(trained(given))
+    frame, scaler = data.rest.iloc[:CHECKED_ROWS], refitted.scaler
+    rows = np.arange(len(frame))
+    expected = outputs(data, topology, refitted.preprocessor, refitted.weights, rows)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.keras"
         path.write_bytes(network_file)

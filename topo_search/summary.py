@@ -131,10 +131,19 @@ def verdict(results: Results) -> Verdict | None:
         return Verdict(text=text, result="close" if close else "wins")
     guess = next((name for name in GUESSES if name in ahead), None)
     if guess:
-        text = (
-            f"It does not beat {_baseline(results, guess)}. Either the other columns say little "
-            f"about {_target(results)}, or the search was too short."
-        )
+        text = f"It does not beat {_baseline(results, guess)}. "
+        validated = (results.best or {}).get("value")
+        if validated is not None and sign * (validated - baselines[guess]) > 0:
+            score = format_value(results.metric, validated)
+            text += (
+                f"In validation it scored {score}: either that was luck, or the test rows are "
+                "unlike the others."
+            )
+        else:
+            text += (
+                f"Either the other columns say little about {_target(results)}, or the search was "
+                "too short."
+            )
         return Verdict(text=text, result="loses")
     text = f"It does not beat {_baseline(results, rival)}."
     if close:

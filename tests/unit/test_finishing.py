@@ -15,13 +15,14 @@ import pytest
 import tensorflow as tf
 from small_tables import mixed, plan_of, point
 
-from objectives import finishing, network
+from objectives import finishing, network, refitting
 from objectives.baselines import Baselines
 from objectives.encoder import typed_columns
-from objectives.finishing import Refitted, exported, finish, predictions, refit, saved
+from objectives.finishing import exported, finish, predictions, saved
 from objectives.frames import csv_bytes
 from objectives.objective import Diverged, Final, Finish
 from objectives.preprocessing import Preprocessor, TargetScaler, Variant
+from objectives.refitting import Refitted, refit
 from objectives.space import Space
 from objectives.stack import Stack
 from objectives.tabular import Prepared, prepared
@@ -32,6 +33,7 @@ from objectives.training import Trainer
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 TARGETS = ("class", "price")
+WINNER = {"seed": 4, "epochs": 1, "value": 0.3}  # No better than guessing: nothing to lose.
 VALUES = {"depth": 2, "width": 8, "normalisation": "batch", "dropout": 0.1}
 
 
@@ -56,7 +58,14 @@ class Finished:
 def finishing_of(
     plan: dict[str, Any], dataset: Path, test: Path | None = None, **winner: Any
 ) -> Finish:
-    known = {"trial": 7, "value": 0.5, "parameters": point(plan, **VALUES), "seed": 4, "epochs": 2}
+    value = 1e9 if plan["task"] == "regression" else 0.0  # No better than guessing.
+    known = {
+        "trial": 7,
+        "value": value,
+        "parameters": point(plan, **VALUES),
+        "seed": 4,
+        "epochs": 2,
+    }
     return Finish(
         trial="finish",
         plan=plan,
@@ -242,7 +251,7 @@ def test_the_preprocessing_handed_over_is_fitted_on_all_rows_but_the_test_rows(
     of = finished["price"]
     parameters = point(of.plan, **VALUES)
     topology, recipe = Space.from_json(of.plan["space"]).decode(parameters)
-    refitted = refit(of.data, topology, recipe, {"seed": 4, "epochs": 1})
+    refitted = refit(of.data, topology, recipe, WINNER)
     variant = Variant(scaling=recipe.scaling, rare_levels=recipe.rare_levels)  # type: ignore[arg-type]
     whole = Preprocessor.fit(of.data.rest, of.data.layout, variant)
     np.testing.assert_array_equal(refitted.preprocessor.centre, whole.centre)
@@ -264,14 +273,46 @@ def test_a_refit_that_diverges_begins_anew_with_other_weights(
         return fit(*problem, seed=seed)
 
     monkeypatch.setattr(Trainer, "fit", diverging)
-    times = finishing.REFITS
-    assert refit(of.data, topology, recipe, {"seed": 4, "epochs": 1}).seed == seeds[-1]
+    times = refitting.REFITS
+    assert refit(of.data, topology, recipe, WINNER).seed == seeds[-1]
     assert seeds[0] == 4 and len(set(seeds)) == times
     first, times = list(seeds), 99
     seeds.clear()
     with pytest.raises(Diverged):
-        refit(of.data, topology, recipe, {"seed": 4, "epochs": 1})
+        refit(of.data, topology, recipe, WINNER)
     assert seeds == first
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_refit_that_collapses_begins_anew_and_the_best_of_them_stands(
+    target: str, finished: dict[str, Finished], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = finished[target]
+    topology, recipe = Space.from_json(of.plan["space"]).decode(
+        point(of.plan, **VALUES | {"dropout": 0.0, "learning_rate": 0.01})
+    )
+    recipe = replace(recipe, epochs=60)
+    value = refitting._refitted(of.data, topology, recipe, 4).value
+    winner = {"seed": 4, "epochs": 60, "value": value}
+    fit, seeds = Trainer.fit, []
+
+    def collapsing(*problem: Any, seed: int) -> Any:
+        seeds.append(seed)
+        (weights,) = fit(*problem, seed=seed)
+        if len(seeds) in dead:  # It says the same of every row.
+            weights = {name: weight * (name == "head/bias") for name, weight in weights.items()}
+        return [weights]
+
+    monkeypatch.setattr(Trainer, "fit", collapsing)
+    dead: range = range(1, 3)
+    healthy = refit(of.data, topology, recipe, winner)
+    assert len(seeds) == 3 and healthy.seed == seeds[2]
+    seeds.clear()
+    dead = range(1, 99)
+    best = refit(of.data, topology, recipe, winner)
+    assert len(set(seeds)) == refitting.REFITS and best.seed in seeds
+    values = [refitting._refitted(of.data, topology, recipe, seed).value for seed in seeds.copy()]
+    assert best.value == (max if target == "class" else min)(values)
 
 
 @pytest.mark.usefixtures("no_baselines")
@@ -307,7 +348,7 @@ def test_the_refit_trains_for_the_winners_best_number_of_epochs_as_if_planned_so
     def refitted(planned: int, epochs: int) -> network.Weights:
         plan = plan_of(mixed(), epochs=planned)
         topology, recipe = Space.from_json(plan["space"]).decode(point(plan, **VALUES))
-        return refit(of.data, topology, recipe, {"seed": 4, "epochs": epochs}).weights
+        return refit(of.data, topology, recipe, WINNER | {"epochs": epochs}).weights
 
     planned, cut, longer = refitted(2, 2), refitted(30, 2), refitted(30, 3)
     for name, weight in planned.items():
@@ -473,7 +514,9 @@ def test_a_network_that_differs_from_the_trained_one_is_not_handed_over(
     name: str, exports: dict[str, Export]
 ) -> None:
     of, topology = exports[name], EXPORTS[name][1]
-    refitted = Refitted(preprocessor=of.preprocessor, scaler=of.scaler, weights=of.weights, seed=0)
+    refitted = Refitted(
+        preprocessor=of.preprocessor, scaler=of.scaler, weights=of.weights, seed=0, value=0.5
+    )
     given = (of.data, topology, refitted)
     finishing._check(saved(of.model), *given)
     for name, change in (("hidden_1/kernel", 0.5), ("head/bias", np.nan)):
@@ -526,6 +569,8 @@ def test_columns_may_have_any_names(
     weights = network.initial_weights(trained, topology, 0)
     scaler = None if data.target.classes else TargetScaler.fit(data.rest_y)
     model = exported(preprocessor, topology, weights, data.outputs, scaler)
-    refitted = Refitted(preprocessor=preprocessor, scaler=scaler, weights=weights, seed=0)
+    refitted = Refitted(
+        preprocessor=preprocessor, scaler=scaler, weights=weights, seed=0, value=0.5
+    )
     finishing._check(saved(model), named, topology, refitted)
     assert set(model.input) == {feature.name for feature in features}
