@@ -116,7 +116,9 @@ def heard(
 
 
 def known(storage: Storage) -> list[Known]:
-    """Return the workers that serve, and those gone lately; by host, then by age.
+    """Return the workers that serve, then those lost and those that left lately.
+
+    Each by host, then by age.
 
     Who has been silent for two leases is lost, also where no other worker is left to note it.
     """
@@ -129,6 +131,7 @@ def known(storage: Storage) -> list[Known]:
     )
     silence = sa.func.extract("epoch", NOW - worker.seen_at)
     state = sa.case((is_lost(LEASE), "lost"), else_=worker.state)
+    gone = sa.case((state.in_(HERE), 0), (state == "lost", 1), else_=2)
     query: sa.Select[Any] = (
         sa.select(
             *(column for column in worker if column is not worker.state),
@@ -138,7 +141,7 @@ def known(storage: Storage) -> list[Known]:
         )
         .outerjoin(ended, ended.c.owner == worker.name)
         .where(sa.or_(state.in_(HERE), worker.seen_at > NOW - SHOWN))
-        .order_by(worker.host, worker.joined_at, worker.name)
+        .order_by(gone, worker.host, worker.joined_at, worker.name)
     )
     with storage.transaction() as connection:
         rows = connection.execute(query).all()

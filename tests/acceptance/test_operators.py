@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from machines import COLUMNS, DEADLINE, Machine, wait_until
 
-from storage import studies, tokens
+from storage import leases, studies, tokens, workers
 from storage.connection import Storage
 
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
@@ -103,13 +103,25 @@ def test_a_drained_worker_ends_well(bench: Machine, number: int, code: int) -> N
     assert (told["running"], told["waiting"]) == (0, 2)
 
 
-def test_the_fleet_is_watched_until_ctrl_c(bench: Machine) -> None:
-    made(bench, "--trials", 2)
-    with bench.terminal("fleet", "--watch") as terminal:
-        wait_until(lambda: "trials waiting" in " ".join(terminal.shown.split()), "it is shown")
-        terminal.press_ctrl_c()
-        assert terminal.wait() == 0
-    assert "Traceback" not in terminal.shown
+def test_the_fleet_is_watched_until_ctrl_c(bench: Machine, storage: Storage) -> None:
+    def heard(name: str, state: workers.State) -> None:
+        one = workers.Worker(name=name, host="h", version="1", device="2 cores", slots=2)
+        workers.heard(storage, one, lease=leases.LEASE, state=state)
+
+    for number in range(8):
+        heard(f"gone-{number}", "left")
+    heard("here", "serving")
+    try:
+        with bench.terminal("fleet", "--watch") as terminal:
+            wait_until(lambda: "waiting" in terminal.shown, "it is shown")
+            assert "here" in terminal.shown and "left in the last hour" in terminal.shown
+            study = made(bench, "--trials", 2)
+            wait_until(lambda: study in terminal.shown, "what happens later is shown")
+            terminal.press_ctrl_c()
+            assert terminal.wait() == 0
+        assert "Traceback" not in terminal.shown
+    finally:
+        heard("here", "left")
 
 
 def test_a_token_is_made_listed_used_and_revoked(bench: Machine, storage: Storage) -> None:
