@@ -188,9 +188,24 @@ def hand_over(
 
 
 def go_on(row: StudyRow, asked: Asked) -> str:
-    """Return in words how to go on with a study that is open or paused."""
+    """Return in words how to go on with a study, or with the trials of a cancelled one."""
     go = "With TOPO_SEARCH_STORAGE set to the same URL, go" if asked.secret else "Go"
+    if row.state == "cancelled":
+        where = asked.where
+        return f"{go} on with its trials in a new study: topo-search create --from {row.id}{where}"
     return f"{go} on with: {_resume(row, asked)}"
+
+
+def not_open(row: StudyRow, where: str | None) -> str:
+    """Return in words why no worker has anything to do for a study, and how to change that.
+
+    Args:
+        row: A study that is not open.
+        where: The storage's URL, where one was named.
+    """
+    reason = f": {row.reason}" if row.reason else ""
+    then = go_on(row, Asked(storage=where, serving=" --no-serve"))
+    return f"Study {row.id} is {row.state}{reason}. Workers have nothing to do for it. {then}"
 
 
 def commands(row: StudyRow, asked: Asked | None = None) -> dict[str, str]:

@@ -29,6 +29,9 @@ def test_a_study_is_paused_resumed_cancelled_and_deleted(bench: Machine, storage
     assert "cancelled" in bench.run("cancel", study, "--reason", "wrong data").stdout
     assert bench.json("status", study)["reason"] == "wrong data"
     assert "cancelled: wrong data" in bench.run("resume", study, *ALLOW, code=1).stderr
+    anew = f"in a new study: topo-search create --from {study}"
+    assert anew in bench.run("export", study, code=1).stderr
+    assert "Nothing was trained: the study was cancelled" in bench.run("results", study).stdout
     refused = bench.run("delete", study, code=2).stderr
     assert f"topo-search delete {study} --yes" in refused
     bench.run("delete", study, "--yes")
@@ -42,6 +45,35 @@ def test_a_study_is_paused_resumed_cancelled_and_deleted(bench: Machine, storage
         "study cancelled",
         "study deleted",
     ]
+
+
+def test_a_worker_says_which_of_the_studies_it_is_for_are_not_open(bench: Machine) -> None:
+    paused, cancelled, done = (made(bench, "--trials", 1) for _ in range(3))
+    (bench.folder / "go").touch()
+    bench.run("worker", "--study", done, "--until-idle", *ALLOW)
+    bench.run("pause", paused, "--reason", "for the night")
+    bench.run("cancel", cancelled, "--reason", "wrong data")
+    named = [word for study in (paused, cancelled, done) for word in ("--study", study)]
+    lines = bench.run("worker", *named, "--until-idle", *ALLOW).stderr.splitlines()
+    told = [line.partition(" W ")[2] for line in lines if " W " in line]
+    nothing = "Workers have nothing to do for it."
+    assert told == [
+        f"Study {paused} is paused: for the night. {nothing} "
+        f"Go on with: topo-search resume {paused} --no-serve",
+        f"Study {cancelled} is cancelled: wrong data. {nothing} "
+        f"Go on with its trials in a new study: topo-search create --from {cancelled}",
+        f"Study {done} is finished: the only trial done. {nothing} "
+        f"Go on with: topo-search resume {done} --trials +20 --no-serve",
+    ]
+
+
+def test_a_worker_that_may_serve_nothing_it_is_for_ends_with_a_failure(bench: Machine) -> None:
+    (bench.folder / "go").touch()
+    study, other = (made(bench, "--trials", 1) for _ in range(2))
+    refused = bench.run("worker", "--study", study, "--until-idle", code=1).stderr
+    assert "Allow it here: topo-search worker --allow-objective toy_objectives:gated" in refused
+    bench.run("pause", other)
+    bench.run("worker", "--study", study, "--study", other, "--until-idle")  # Nothing is open.
 
 
 def test_the_fleet_shows_who_trains_what(bench: Machine) -> None:
