@@ -223,7 +223,7 @@ def _serve(
     given: dict[str, Any],
 ) -> None:
     """Serve a study here, then say what came of it, or how to go on with it."""
-    from topo_search import delivery
+    from topo_search import delivery, fleet
     from topo_search.terminal import show_end
 
     asked = asked_again(row, given, report)
@@ -232,8 +232,9 @@ def _serve(
     if json_:
         echo_json(delivery.to_json(storage, row, key, written))
     else:
-        next_ = delivery.commands(row, asked)
-        show_end(console(), delivery.results(storage, row), row, written, network, next_)
+        next_, found = delivery.commands(row, asked), delivery.results(storage, row)
+        served = row.id not in fleet.unserved(storage)
+        show_end(console(), found, row, written, network, next_, served=served)
     exit_unless_finished(row, asked)
 
 

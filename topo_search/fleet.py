@@ -70,23 +70,32 @@ class Fleet:
 def look(storage: Storage, count: int) -> Fleet:
     """Look at the fleet and its last `count` events."""
     totals, known = listing.totals(storage), workers.known(storage)
-    here = [one.worker for one in known if one.state in workers.HERE]
-    refused = workers.refusals(storage)
-    tags = listing.open_tags(storage)
     return Fleet(
         workers=known,
         events=events.latest(storage, count=count) if count else (),
         open_studies=totals.open,
         waiting=totals.waiting,
-        unserved=[
-            study
-            for study in tags
-            if not any(
-                one.may_serve(study, tags[study]) and one.name not in refused.get(study, {})
-                for one in here
-            )
-        ],
+        unserved=_unserved_by(storage, known),
     )
+
+
+def unserved(storage: Storage) -> list[str]:
+    """Return the open studies that none of the workers who are here may serve, oldest first."""
+    return _unserved_by(storage, workers.known(storage))
+
+
+def _unserved_by(storage: Storage, known: Sequence[Known]) -> list[str]:
+    here = [one.worker for one in known if one.state in workers.HERE]
+    refused = workers.refusals(storage)
+    tags = listing.open_tags(storage)
+    return [
+        study
+        for study in tags
+        if not any(
+            one.may_serve(study, tags[study]) and one.name not in refused.get(study, {})
+            for one in here
+        )
+    ]
 
 
 def watch(console: Console, storage: Storage, count: int) -> None:
@@ -165,7 +174,7 @@ def _laid_out(
     if besides:
         parts.append(Text(f" {besides}", style="dim"))
     if fleet.unserved:
-        parts.append(Text(f"Nobody serves {_unserved(fleet)}: start a worker with: {START}"))
+        parts.append(nobody_serves(fleet.unserved if fleet.here else None))
     if happened or before:
         parts.append(Text())
     if before:
@@ -175,12 +184,13 @@ def _laid_out(
     return Group(*parts)
 
 
-def _unserved(fleet: Fleet) -> str:
-    if not fleet.here:
-        return "them"
-    named = ", ".join(fleet.unserved[:NAMED])
-    more = len(fleet.unserved) - NAMED
-    return f"{named} and {more:,} more" if more > 0 else named
+def nobody_serves(unserved: Sequence[str] | None) -> Text:
+    """Return that nobody serves some studies; None are those just spoken of."""
+    named = "them"
+    if unserved is not None:
+        more = len(unserved) - NAMED
+        named = ", ".join(unserved[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return Text(f"Nobody serves {named}: start a worker with: {START}")
 
 
 def limits(worker: Worker) -> str:

@@ -6,6 +6,7 @@ import signal
 
 import psycopg2
 import pytest
+from light_commands import Commands
 from machines import COLUMNS, DEADLINE, Machine, wait_until
 
 from storage import leases, studies, tokens, workers
@@ -133,6 +134,19 @@ def test_a_drained_worker_ends_well(bench: Machine, number: int, code: int) -> N
         assert process.wait(100) == code
     told = bench.json("status", study)["trials"]
     assert (told["running"], told["waiting"]) == (0, 2)
+
+
+def test_a_search_that_is_interrupted_says_that_nobody_serves_it(
+    machine_of_its_own: Machine, commands: Commands
+) -> None:
+    own = machine_of_its_own.light(machine_of_its_own.folder, commands)
+    (own.folder / "space.toml").write_text("[parameters]\nx = {low = 0, high = 99999}\n")
+    with own.terminal("search", *GATED, "--trials", 2, "--slots", 1) as terminal:
+        wait_until(lambda: bool(list(own.folder.glob("began-*"))), "a trial begins")
+        terminal.press_ctrl_c()
+        (own.folder / "go").touch()
+        assert terminal.wait() == 130
+    assert "The study is running; nobody serves it." in terminal.shown
 
 
 def test_the_fleet_is_watched_until_ctrl_c(bench: Machine, storage: Storage) -> None:

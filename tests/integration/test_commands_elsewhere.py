@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from stored_studies import make_study
 
-from storage import studies
+from storage import studies, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from topo_search.cli import cli
@@ -83,6 +83,30 @@ def test_an_error_before_anything_was_asked_for_says_nothing_of_that(
     lose_the_answer(monkeypatch, "SELECT")
     done = run(database_url, tmp_path, "resume", "abc", "--trials", "+20", "--no-serve")
     assert str(done.exception) == "PostgreSQL is away."
+
+
+def test_whoever_looks_at_an_open_study_is_told_that_nobody_serves_it(
+    storage: Storage, database_url: str, tmp_path: Path
+) -> None:
+    plan = {"objective": "none", "direction": "maximize", "metric": "value"}
+    study, paused = (make_study(storage, plan=plan) for _ in range(2))
+    studies.pause(storage, paused.id)
+
+    def shown(*words: str) -> str:
+        done = run(database_url, tmp_path, *words)
+        assert done.exit_code == 0
+        return done.output
+
+    one = workers.Worker(name="a", host="h", version="1", device="2 cores", slots=2)
+    workers.heard(storage, one, lease=60.0)
+    assert "nobody" not in (shown("status", study.id) + shown("studies")).lower()
+    workers.heard(storage, one, lease=60.0, state="left")
+    assert shown("status", study.id).startswith(f"Study {study.id} is created; nobody serves it\n")
+    told = shown("studies")
+    assert f"Nobody serves {study.id}: start a worker with: topo-search worker\n" in told
+    assert shown("status", paused.id).startswith(f"Study {paused.id} is paused\n")
+    assert json.loads(shown("status", study.id, "--json"))["state"] == "created"
+    assert {one["state"] for one in json.loads(shown("studies", "--json"))} == {"created", "paused"}
 
 
 @pytest.mark.parametrize("as_json", [False, True])
