@@ -118,7 +118,7 @@ def _status(
         "reason": row.reason,
         "trials": {name: getattr(progress, name) for name in names},
         "best": best,
-        "refused": dict(refused.get(row.id, {})),  # Why, by the workers that never serve it.
+        "refused": dict(refused.get(row.id, {})),  # Why, by the workers that do not serve it.
     }
 
 

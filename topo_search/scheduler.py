@@ -123,8 +123,13 @@ class Scheduler:
         logger.error("Study %s %s", study, reason, extra={"study": study})
         self.refused[study] = time.monotonic() + seconds
         self.serving.pop(study, None)
-        if seconds == math.inf:
-            self.retry(partial(workers.refuse, self.storage, self.worker.name, study, reason))
+        self.retry(partial(workers.refuse, self.storage, self.worker.name, study, reason))
+
+    def serves(self, study: str) -> None:
+        """Know that a study is served, and say so where it was not for a while."""
+        if study in self.refused and not self.never_serves(study):
+            del self.refused[study]
+            self.retry(partial(workers.serve_again, self.storage, self.worker.name, study))
 
     def never_serves(self, study: str) -> bool:
         """Tell whether a study was refused for good."""

@@ -348,19 +348,39 @@ def test_each_slot_sees_one_gpu_alone(storage: Storage, folder: Path, serve: Ser
 def test_a_study_that_cannot_be_served_now_is_tried_again_later(
     storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = make_study(storage, folder, trials=1)
+    study = make_study(storage, folder, trials=2)
     monkeypatch.setattr(worker, "REFUSED", 0.5)
     described = ServedStudy.assignment
-    tried = []
+    tried: list[int] = []
+    marks: list[object] = []
 
     def assignment(served: ServedStudy, lease: Lease) -> object:
         tried.append(lease.unit)
-        if len(tried) == 1:
+        marks.append(changes.mark(storage, study.id))
+        if len(tried) > 1:  # It was refused already: that is known while it lasts, and told once.
+            assert "No space left" in str(StudyState.of(storage, study).refusal)
+            (why,) = delivery.status(storage, study)["refused"].values()
+            assert why == "cannot be served here now: [Errno 28] No space left on device"
+            assert fleet.look(storage, 0).unserved == [study.id]
+        if len(tried) < 3:
             raise OSError(28, "No space left on device")
+        monkeypatch.setattr(ServedStudy, "assignment", described)
         return described(served, lease)
 
+    def it_is_served_again(one: Worker) -> bool:
+        if not one.held:
+            return False
+        told = StudyState.of(storage, study)
+        assert (told.serving, told.refusal) == (1, None)
+        assert fleet.look(storage, 0).unserved == []
+        return True
+
     monkeypatch.setattr(ServedStudy, "assignment", assignment)
-    serve()  # Though it is to end when idle.
-    assert tried == [0, 0]
-    assert fates(storage, study) == ["COMPLETE"]
+    serve(it_is_served_again, slots=1)  # Though it is to end when idle.
+    assert tried == [0, 0, 0]
+    assert fates(storage, study) == ["COMPLETE"] * 2
     assert optuna_trials(storage, study)[0].user_attrs["attempts"] == 1
+    kinds: tuple[events.Kind, ...] = ("study refused", "study served")
+    told = [event.kind for event in events.latest(storage, study=study.id, kinds=kinds)]
+    assert told == [*kinds]
+    assert marks[0] != marks[1] != changes.mark(storage, study.id)
