@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import signal
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -211,6 +212,9 @@ def test_metrics_and_health_are_told_on_a_port(
             told["metrics"] = asked(server, "/metrics")
             told["health"] = asked(server, "/healthz")
             told["other"] = asked(server, "/nothing")
+            with monkeypatch.context() as patched:
+                patched.setattr(one, "turned_at", time.monotonic() - 61.0)
+                told["stuck"] = asked(server, "/healthz")
             monkeypatch.setattr(monitoring, "LONGEST_SILENCE", -1.0)
             told["sick"] = asked(server, "/healthz")
         return True
@@ -232,6 +236,7 @@ def test_metrics_and_health_are_told_on_a_port(
         assert line in lines
     assert told["health"] == (200, "ok\n")
     assert told["other"][0] == 404
+    assert told["stuck"] == (503, "The worker has not taken a turn for 61 s.\n")
     assert told["sick"][0] == 503 and "has not answered" in told["sick"][1]
 
 
