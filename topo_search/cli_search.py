@@ -6,6 +6,7 @@ import logging
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,17 +224,21 @@ def _serve(
     given: dict[str, Any],
 ) -> None:
     """Serve a study here, then say what came of it, or how to go on with it."""
+    from storage.rows import OPEN
     from topo_search import delivery, fleet
     from topo_search.terminal import show_end
 
     asked = asked_again(row, given, report)
     row = serve_shown(settings, storage, row, json_, given, asked)
-    written, network = delivery.hand_over(storage, row, _report_path(csv, row, report), asked)
+    retry, path = delivery.patient(storage), _report_path(csv, row, report)
+    if row.state in OPEN:  # It was interrupted, and whoever did so waits.
+        retry.give_up_at(0.0)
+    written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
     if json_:
-        echo_json(delivery.to_json(storage, row, key, written))
+        echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
     else:
-        next_, found = delivery.commands(row, asked), delivery.results(storage, row)
-        served = row.id not in fleet.unserved(storage)
+        next_, found = delivery.commands(row, asked), retry(partial(delivery.results, storage, row))
+        served = row.id not in retry(partial(fleet.unserved, storage))
         show_end(console(), found, row, written, network, next_, served=served)
     exit_unless_finished(row, asked)
 

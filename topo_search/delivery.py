@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from topo_search.finish import best_of, best_of_each
 from topo_search.plain import plain
 from topo_search.report import write_report
 from topo_search.results import Results, results_of
+from topo_search.retries import Retries
 from topo_search.worker import Worker
+
+PATIENCE = 30.0  # Seconds that what follows a search waits for a database that is away.
 
 
 def serve(
@@ -37,7 +41,7 @@ def serve(
         PermissionError: Its objective is its own, and not among `objectives`.
     """
     check_allowed(studies.get(storage, study_id), objectives)
-    Worker(
+    worker = Worker(
         storage,
         home,
         slots=slots,
@@ -47,8 +51,21 @@ def serve(
         objectives=objectives,
         trial_timeout=trial_timeout,
         on_tick=on_tick,
-    ).run()
-    return studies.get(storage, study_id)
+    )
+    worker.run()
+    if worker.draining:  # Whoever interrupted it waits.
+        return studies.get(storage, study_id)
+    return patient(storage)(lambda: studies.get(storage, study_id))
+
+
+def patient(storage: Storage) -> Retries:
+    """Return what asks again, for `PATIENCE` from now, where the database is away.
+
+    A server that starts anew just as a search is through does not cost its report.
+    """
+    retry = Retries(storage, lambda: None)
+    retry.give_up_at(time.monotonic() + PATIENCE)
+    return retry
 
 
 def check_allowed(row: StudyRow, objectives: Collection[str]) -> None:
