@@ -7,7 +7,7 @@ from storage import tables
 from storage.connection import Storage
 from storage.leases import LEASE
 from storage.rows import is_free
-from storage.workers import HERE, is_lost
+from storage.workers import HERE, REFUSAL, is_lost
 
 
 def mark(storage: Storage, study_id: str) -> str | None:
@@ -56,7 +56,7 @@ def _marks() -> sa.Select[str]:
     event = tables.event.c
     refused = (
         sa.select(sa.func.count())
-        .where(event.study == study.id, event.kind == "study refused")
+        .where(event.study == study.id, event.kind.in_(REFUSAL))
         .correlate(tables.study)
         .scalar_subquery()
     )

@@ -136,13 +136,24 @@ def normalise(url: str) -> str:
     try:
         parsed = sa.make_url(url)
         psycopg2.dialect().create_connect_args(parsed)  # type: ignore[no-untyped-call]
+        if _may_be_cut_in_a_password(url, parsed):
+            raise ValueError
     except (sa.exc.ArgumentError, ValueError):
         raise ValueError(
             "Expected a PostgreSQL URL such as postgresql://user:password@host:5432/database. "
             "Received one whose parts cannot be told apart (not shown: it may hold a password). "
-            "Write special characters of the password as %XX."
+            "Write special characters of the password as %XX, an @ as %40."
         ) from None
     return parsed.set(drivername=_DRIVER).render_as_string(hide_password=False)
+
+
+def _may_be_cut_in_a_password(url: str, parsed: sa.URL) -> bool:
+    """Tell whether an @ may be of a password: what follows it would be shown as the host."""
+    return (
+        url.count("@") > 1
+        or "@" in (parsed.database or "")  # Of a user's name with a slash.
+        or re.search(r"password=[^&]*@", url) is not None
+    )
 
 
 def hidden(url: str) -> str:

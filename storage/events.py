@@ -19,6 +19,7 @@ Kind = Literal[
     "study paused",
     "study resumed",
     "study refused",
+    "study served",
     "study cancelled",
     "study finished",
     "study deleted",

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storage import tables
 from storage.connection import Storage
 from storage.progress import COUNTS, Progress, to_progress
-from storage.rows import EXPIRES_AT, OPEN, State
+from storage.rows import EXPIRES_AT, OPEN, State, is_free
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class Totals:
     """All studies in a few numbers."""
 
     studies: Mapping[State, int]  # how many are in each state, 0 not left out
-    waiting: int  # units of open studies that nobody has had yet
+    waiting: int  # units of open studies still to be run, as each one's `Progress` counts them
 
     @property
     def open(self) -> int:
@@ -97,8 +97,14 @@ def page(
 
 def totals(storage: Storage) -> Totals:
     """Count the studies in each state, and what waits for workers."""
-    study = tables.study.c
-    waiting = sa.func.sum(study.trials - study.drawn).filter(study.state.in_(OPEN))
+    study, lease = tables.study.c, tables.lease.c
+    handed_back = (
+        sa.select(sa.func.count())
+        .where(lease.study == study.id, lease.kind == "trial")
+        .where(lease.ended_at.is_(None), is_free())
+        .scalar_subquery()
+    )
+    waiting = sa.func.sum(study.trials - study.drawn + handed_back).filter(study.state.in_(OPEN))
     with storage.transaction() as connection:
         rows = connection.execute(
             sa.select(

@@ -18,6 +18,8 @@ State = Literal["serving", "draining", "left", "lost"]
 HERE: tuple[State, ...] = ("serving", "draining")
 NAMED = 5
 """How many are named where they are in the way."""
+REFUSAL: tuple[events.Kind, ...] = ("study refused", "study served")
+"""Events of which the last says whether a worker refuses a study."""
 SHOWN = timedelta(hours=1)
 """How long a worker that is gone is still shown."""
 
@@ -116,7 +118,9 @@ def heard(
 
 
 def known(storage: Storage) -> list[Known]:
-    """Return the workers that serve, and those gone lately; by host, then by age.
+    """Return the workers that serve, then those lost and those that left lately.
+
+    Each by host, then by age.
 
     Who has been silent for two leases is lost, also where no other worker is left to note it.
     """
@@ -129,6 +133,7 @@ def known(storage: Storage) -> list[Known]:
     )
     silence = sa.func.extract("epoch", NOW - worker.seen_at)
     state = sa.case((is_lost(LEASE), "lost"), else_=worker.state)
+    gone = sa.case((state.in_(HERE), 0), (state == "lost", 1), else_=2)
     query: sa.Select[Any] = (
         sa.select(
             *(column for column in worker if column is not worker.state),
@@ -138,7 +143,7 @@ def known(storage: Storage) -> list[Known]:
         )
         .outerjoin(ended, ended.c.owner == worker.name)
         .where(sa.or_(state.in_(HERE), worker.seen_at > NOW - SHOWN))
-        .order_by(worker.host, worker.joined_at, worker.name)
+        .order_by(gone, worker.host, worker.joined_at, worker.name)
     )
     with storage.transaction() as connection:
         rows = connection.execute(query).all()
@@ -169,19 +174,33 @@ def known(storage: Storage) -> list[Known]:
 
 
 def refuse(storage: Storage, worker: str, study: str, reason: str) -> None:
-    """Keep that a worker will never serve a study, and why; once, and not of one deleted by now."""
-    event = tables.event.c
-    told = sa.exists().where(
-        event.study == study, event.worker == worker, event.kind == "study refused"
-    )
-    there = sa.select(sa.true()).where(tables.study.c.id == study, ~told)
+    """Keep that a worker does not serve a study, and why; once, and not of one deleted by now."""
     with storage.transaction() as connection:
-        if connection.scalar(there):
+        there = connection.scalar(sa.select(tables.study.c.id).where(tables.study.c.id == study))
+        if there is not None and not _refuses(connection, worker, study):
             events.record(connection, "study refused", worker=worker, study=study, text=reason)
 
 
+def serve_again(storage: Storage, worker: str, study: str) -> None:
+    """Keep that a worker serves a study that it refused."""
+    with storage.transaction() as connection:
+        if _refuses(connection, worker, study):
+            events.record(connection, "study served", worker=worker, study=study, text="again")
+
+
+def _refuses(connection: sa.Connection, worker: str, study: str) -> bool:
+    event = tables.event.c
+    last = (
+        sa.select(event.kind)
+        .where(event.study == study, event.worker == worker, event.kind.in_(REFUSAL))
+        .order_by(event.id.desc())
+        .limit(1)
+    )
+    return connection.scalar(last) == "study refused"
+
+
 def refusals(storage: Storage, study: str | None = None) -> dict[str, dict[str, str]]:
-    """Return why workers that are here never serve a study, by study and worker.
+    """Return why workers that are here do not serve a study, by study and worker.
 
     Args:
         storage: Where they are.
@@ -189,9 +208,9 @@ def refusals(storage: Storage, study: str | None = None) -> dict[str, dict[str, 
     """
     event, worker = tables.event.c, tables.worker.c
     query = (
-        sa.select(event.study, event.worker, event.text)
+        sa.select(event.study, event.worker, event.kind, event.text)
         .join(tables.worker, worker.name == event.worker)
-        .where(event.kind == "study refused", worker.state.in_(HERE), ~is_lost(LEASE))
+        .where(event.kind.in_(REFUSAL), worker.state.in_(HERE), ~is_lost(LEASE))
         .order_by(event.id)
     )
     if study is not None:
@@ -199,7 +218,10 @@ def refusals(storage: Storage, study: str | None = None) -> dict[str, dict[str, 
     found: dict[str, dict[str, str]] = {}
     with storage.transaction() as connection:
         for row in connection.execute(query):
-            found.setdefault(row.study, {})[row.worker] = row.text
+            of_study = found.setdefault(row.study, {})
+            of_study.pop(row.worker, None)  # The last to refuse comes last.
+            if row.kind == "study refused":
+                of_study[row.worker] = row.text
     return found
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from storage.rows import StudyRow
     from topo_search.delivery import Asked
     from topo_search.settings import Settings
+
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -117,15 +122,18 @@ def worker(
         log_to_stderr(None, as_json=True)
     with open_storage(given, warm=True) as (settings, storage):
         from storage import studies
+        from storage.rows import OPEN
+        from topo_search.delivery import not_open
         from topo_search.monitoring import monitored
         from topo_search.worker import Worker
 
+        named = [studies.get(storage, name) for name in wanted]
         serving = Worker(
             storage,
             settings.home,
             slots=given["slots"],
             slots_per_gpu=given["slots_per_gpu"],
-            only=[studies.get(storage, name).id for name in wanted],
+            only=[row.id for row in named],
             tags=tags,
             until_idle=until_idle,
             drain=drain,
@@ -133,12 +141,17 @@ def worker(
             trial_timeout=given["trial_timeout"],
         )
         log_to_stderr(serving.name, as_json=log_json)
+        for row in named:
+            if row.state not in OPEN:
+                logger.warning(not_open(row, given["where"]), extra={"study": row.id})
         with monitored(serving, metrics_port):
             serving.run()
         if json_:
             echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.delivered})
         if serving.draining and (until_idle or signal.SIGINT in serving.asked):
             sys.exit(INTERRUPTED)
+        if until_idle and named and all(serving.scheduler.never_serves(row.id) for row in named):
+            sys.exit(FAILED)  # Its log has said why.
 
 
 @click.command()
@@ -211,17 +224,22 @@ def _serve(
     given: dict[str, Any],
 ) -> None:
     """Serve a study here, then say what came of it, or how to go on with it."""
-    from topo_search import delivery
+    from storage.rows import OPEN
+    from topo_search import delivery, fleet
     from topo_search.terminal import show_end
 
     asked = asked_again(row, given, report)
     row = serve_shown(settings, storage, row, json_, given, asked)
-    written, network = delivery.hand_over(storage, row, _report_path(csv, row, report), asked)
+    retry, path = delivery.patient(storage), _report_path(csv, row, report)
+    if row.state in OPEN:  # It was interrupted, and whoever did so waits.
+        retry.give_up_at(0.0)
+    written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
     if json_:
-        echo_json(delivery.to_json(storage, row, key, written))
+        echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
     else:
-        next_ = delivery.commands(row, asked)
-        show_end(console(), delivery.results(storage, row), row, written, network, next_)
+        next_, found = delivery.commands(row, asked), retry(partial(delivery.results, storage, row))
+        served = row.id not in retry(partial(fleet.unserved, storage))
+        show_end(console(), found, row, written, network, next_, served=served)
     exit_unless_finished(row, asked)
 
 
@@ -277,7 +295,7 @@ def exit_unless_finished(row: StudyRow, asked: Asked) -> None:
         click.echo(f"Interrupted. {go_on}", err=True)
         sys.exit(INTERRUPTED)
     if row.state != "finished" or row.outcome is None:
-        remedy = f" {go_on}" if row.state == "paused" else ""
+        remedy = "" if row.state == "finished" else f" {go_on}"
         click.echo(f"Error: the study is {row.state}: {row.reason}.{remedy}", err=True)
         sys.exit(FAILED)
 

@@ -40,16 +40,17 @@ def studies(json_: bool, **given: Any) -> None:
     """List all studies."""
     with open_storage(given) as (_, storage):
         from storage import studies as stored
-        from topo_search import delivery
+        from topo_search import delivery, fleet
 
         rows = {row.id: row for row in stored.list_studies(storage)}
         found = delivery.statuses(storage, [*rows.values()])
+        unserved = fleet.unserved(storage)
     if json_:
         echo_json(found)
         return
     from topo_search.terminal import show_studies
 
-    show_studies(console(), found, rows)
+    show_studies(console(), found, rows, unserved)
 
 
 @click.command()
@@ -59,15 +60,16 @@ def studies(json_: bool, **given: Any) -> None:
 def status(study_id: str, json_: bool, **given: Any) -> None:
     """Show how far a study is."""
     with open_study(study_id, given) as (_, storage, row):
-        from topo_search import delivery
+        from topo_search import delivery, fleet
 
         found = delivery.status(storage, row)
+        served = row.id not in fleet.unserved(storage)
     if json_:
         echo_json(found)
         return
     from topo_search.terminal import show_status
 
-    show_status(console(), found, row)
+    show_status(console(), found, row, served=served)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,10 @@ from topo_search.finish import best_of, best_of_each
 from topo_search.plain import plain
 from topo_search.report import write_report
 from topo_search.results import Results, results_of
+from topo_search.retries import Retries
 from topo_search.worker import Worker
+
+PATIENCE = 30.0  # Seconds that what follows a search waits for a database that is away.
 
 
 def serve(
@@ -37,7 +41,7 @@ def serve(
         PermissionError: Its objective is its own, and not among `objectives`.
     """
     check_allowed(studies.get(storage, study_id), objectives)
-    Worker(
+    worker = Worker(
         storage,
         home,
         slots=slots,
@@ -47,8 +51,21 @@ def serve(
         objectives=objectives,
         trial_timeout=trial_timeout,
         on_tick=on_tick,
-    ).run()
-    return studies.get(storage, study_id)
+    )
+    worker.run()
+    if worker.draining:  # Whoever interrupted it waits.
+        return studies.get(storage, study_id)
+    return patient(storage)(lambda: studies.get(storage, study_id))
+
+
+def patient(storage: Storage) -> Retries:
+    """Return what asks again, for `PATIENCE` from now, where the database is away.
+
+    A server that starts anew just as a search is through does not cost its report.
+    """
+    retry = Retries(storage, lambda: None)
+    retry.give_up_at(time.monotonic() + PATIENCE)
+    return retry
 
 
 def check_allowed(row: StudyRow, objectives: Collection[str]) -> None:
@@ -118,7 +135,7 @@ def _status(
         "reason": row.reason,
         "trials": {name: getattr(progress, name) for name in names},
         "best": best,
-        "refused": dict(refused.get(row.id, {})),  # Why, by the workers that never serve it.
+        "refused": dict(refused.get(row.id, {})),  # Why, by the workers that do not serve it.
     }
 
 
@@ -188,9 +205,24 @@ def hand_over(
 
 
 def go_on(row: StudyRow, asked: Asked) -> str:
-    """Return in words how to go on with a study that is open or paused."""
+    """Return in words how to go on with a study, or with the trials of a cancelled one."""
     go = "With TOPO_SEARCH_STORAGE set to the same URL, go" if asked.secret else "Go"
+    if row.state == "cancelled":
+        where = asked.where
+        return f"{go} on with its trials in a new study: topo-search create --from {row.id}{where}"
     return f"{go} on with: {_resume(row, asked)}"
+
+
+def not_open(row: StudyRow, where: str | None) -> str:
+    """Return in words why no worker has anything to do for a study, and how to change that.
+
+    Args:
+        row: A study that is not open.
+        where: The storage's URL, where one was named.
+    """
+    reason = f": {row.reason}" if row.reason else ""
+    then = go_on(row, Asked(storage=where, serving=" --no-serve"))
+    return f"Study {row.id} is {row.state}{reason}. Workers have nothing to do for it. {then}"
 
 
 def commands(row: StudyRow, asked: Asked | None = None) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -36,7 +37,7 @@ class Fleet:
     workers: Sequence[Known]
     events: Sequence[Event]  # The latest, oldest first.
     open_studies: int
-    waiting: int  # Units of open studies that nobody has had yet.
+    waiting: int  # Units of open studies still to be run.
     unserved: Sequence[str]  # Open studies that none of those who are here may serve.
 
     @property
@@ -69,23 +70,32 @@ class Fleet:
 def look(storage: Storage, count: int) -> Fleet:
     """Look at the fleet and its last `count` events."""
     totals, known = listing.totals(storage), workers.known(storage)
-    here = [one.worker for one in known if one.state in workers.HERE]
-    refused = workers.refusals(storage)
-    tags = listing.open_tags(storage)
     return Fleet(
         workers=known,
         events=events.latest(storage, count=count) if count else (),
         open_studies=totals.open,
         waiting=totals.waiting,
-        unserved=[
-            study
-            for study in tags
-            if not any(
-                one.may_serve(study, tags[study]) and one.name not in refused.get(study, {})
-                for one in here
-            )
-        ],
+        unserved=_unserved_by(storage, known),
     )
+
+
+def unserved(storage: Storage) -> list[str]:
+    """Return the open studies that none of the workers who are here may serve, oldest first."""
+    return _unserved_by(storage, workers.known(storage))
+
+
+def _unserved_by(storage: Storage, known: Sequence[Known]) -> list[str]:
+    here = [one.worker for one in known if one.state in workers.HERE]
+    refused = workers.refusals(storage)
+    tags = listing.open_tags(storage)
+    return [
+        study
+        for study in tags
+        if not any(
+            one.may_serve(study, tags[study]) and one.name not in refused.get(study, {})
+            for one in here
+        )
+    ]
 
 
 def watch(console: Console, storage: Storage, count: int) -> None:
@@ -94,7 +104,7 @@ def watch(console: Console, storage: Storage, count: int) -> None:
     with asked_to_end() as asked, live:
         while not asked:
             try:
-                live.update(shown(look(storage, count)), refresh=True)
+                live.update(fitted(console, look(storage, count)), refresh=True)
             except StorageError as error:
                 live.update(Text(str(error), style="red"), refresh=True)
             until = time.monotonic() + REFRESH
@@ -104,6 +114,52 @@ def watch(console: Console, storage: Storage, count: int) -> None:
 
 def shown(fleet: Fleet) -> RenderableType:
     """Return the fleet for a terminal."""
+    return _laid_out(fleet, fleet.workers, fleet.events)
+
+
+def fitted(console: Console, fleet: Fleet) -> RenderableType:
+    """Return as much of the fleet as fits a terminal's height, who left in one line."""
+    stayed = [known for known in fleet.workers if known.state != "left"]
+    # Of more than there are lines no more need be laid out.
+    rows = [_height(console, _workers([known])) - 1 for known in stayed[: console.height]]
+    latest = fleet.events[::-1][: console.height]
+    lines = [_height(console, _events([event])) for event in latest]
+    # Besides: the workers' heading, two empty lines, and two that say what else there is.
+    room = console.height - _height(console, _laid_out(fleet, (), ())) - 5
+    workers_fit = _how_many_fit(rows, room - min(sum(lines), room // 2))
+    events_fit = _how_many_fit(lines, room - sum(rows[:workers_fit]))
+    more, left = len(stayed) - workers_fit, len(fleet.workers) - len(stayed)
+    besides = [
+        *([f"{format_count(more, 'more worker')}"] if more else []),
+        *([f"{format_count(left, 'worker')} left in the last hour"] if left else []),
+    ]
+    earlier = len(fleet.events) - events_fit
+    return _laid_out(
+        fleet,
+        stayed[:workers_fit],
+        fleet.events[earlier:],
+        besides=", ".join(besides),
+        before=format_count(earlier, "earlier event") if earlier else "",
+    )
+
+
+def _how_many_fit(heights: Iterable[int], room: int) -> int:
+    return sum(total <= room for total in accumulate(heights))
+
+
+def _height(console: Console, part: RenderableType) -> int:
+    return len(console.render_lines(part))
+
+
+def _laid_out(
+    fleet: Fleet,
+    known: Sequence[Known],
+    happened: Sequence[Event],
+    *,
+    besides: str = "",
+    before: str = "",
+) -> RenderableType:
+    """Return a fleet with these workers and events, and lines on what else there is of both."""
     slots = sum(known.worker.slots for known in fleet.here)
     rate = sum(known.trials_last_hour for known in fleet.workers)
     head = Text.assemble(
@@ -113,21 +169,28 @@ def shown(fleet: Fleet) -> RenderableType:
         f"{format_count(fleet.waiting, 'trial')} waiting",
     )
     parts: list[RenderableType] = [head]
-    if fleet.workers:
-        parts += [Text(), _workers(fleet.workers)]
+    if known:
+        parts += [Text(), _workers(known)]
+    if besides:
+        parts.append(Text(f" {besides}", style="dim"))
     if fleet.unserved:
-        parts.append(Text(f"Nobody serves {_unserved(fleet)}: start a worker with: {START}"))
-    if fleet.events:
-        parts += [Text(), _events(fleet.events)]
+        parts.append(nobody_serves(fleet.unserved if fleet.here else None))
+    if happened or before:
+        parts.append(Text())
+    if before:
+        parts.append(Text(f" {before}", style="dim"))
+    if happened:
+        parts.append(_events(happened))
     return Group(*parts)
 
 
-def _unserved(fleet: Fleet) -> str:
-    if not fleet.here:
-        return "them"
-    named = ", ".join(fleet.unserved[:NAMED])
-    more = len(fleet.unserved) - NAMED
-    return f"{named} and {more:,} more" if more > 0 else named
+def nobody_serves(unserved: Sequence[str] | None) -> Text:
+    """Return that nobody serves some studies; None are those just spoken of."""
+    named = "them"
+    if unserved is not None:
+        more = len(unserved) - NAMED
+        named = ", ".join(unserved[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+    return Text(f"Nobody serves {named}: start a worker with: {START}")
 
 
 def limits(worker: Worker) -> str:
@@ -143,7 +206,7 @@ def _workers(known: Sequence[Known]) -> Table:
     table.add_column("slots", width=12, overflow="fold")
     table.add_column("trains", ratio=3, overflow="fold")
     table.add_column("trials/h", justify="right", width=8)
-    table.add_column("seen", justify="right", width=9, no_wrap=True)
+    table.add_column("seen", justify="right", width=11, no_wrap=True)
     for one in known:
         table.add_row(
             "\n".join(filter(None, (format_name(one.worker.name), limits(one.worker)))),

@@ -142,7 +142,7 @@ def _slots(worker: Worker, metric: str) -> Table:
     table.add_column("trains", ratio=1, no_wrap=True, overflow="ellipsis")
     table.add_column("epoch", justify="right", width=5)
     table.add_column(format_metric(metric), justify="right", min_width=8, no_wrap=True)
-    table.add_column("for", justify="right", width=9, no_wrap=True)
+    table.add_column("for", justify="right", width=11, no_wrap=True)
     for slot in worker.pool.slots:
         number, what = _assigned(worker, slot)
         table.add_row(

@@ -59,10 +59,12 @@ def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
     if row.plan["space"]["name"] == "own" and row.outcome is not None:
         return _export_own(storage, row, folder)
     if row.outcome is None or not row.outcome.get("test"):
-        raise LookupError(
-            f"Study {row.id} has no network to hand over: it is {row.state}. "
-            f"Let it finish with: topo-search resume {row.id}"
-        )
+        then = f"Let it finish with: topo-search resume {row.id}"
+        if row.state == "cancelled":
+            then = f"Go on with its trials in a new study: topo-search create --from {row.id}"
+        elif row.state == "finished":
+            then = f"Add to its budget with: topo-search resume {row.id} --trials +20"
+        raise LookupError(f"Study {row.id} has no network to hand over: it is {row.state}. {then}")
     files = {name: artifacts.get(storage, row.id, name) for name in (NETWORK, READING)}
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():

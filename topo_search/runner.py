@@ -26,14 +26,18 @@ logger = logging.getLogger(__name__)
 class TrialRunner:
     """What a worker has leases of and its slots train."""
 
-    def __init__(self, retry: Retries, refuse: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, retry: Retries, refuse: Callable[[str, str], None], serves: Callable[[str], None]
+    ) -> None:
         """Make a runner that has no trials yet.
 
         Args:
             retry: How to reach the database.
             refuse: Given a study and why it cannot be served here now.
+            serves: Given a study that is.
         """
-        self.retry, self.storage, self.refuse = retry, retry.storage, refuse
+        self.retry, self.storage = retry, retry.storage
+        self.refuse, self.serves = refuse, serves
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
         # What is being handed out, or delivered; what the worker ends by stays here.
         self._at_hand: Held | None = None
@@ -74,6 +78,8 @@ class TrialRunner:
             self.retry(partial(leases.release, self.storage, held.lease, reason=str(error)))
             reason = f"cannot be served here now: {error}"
             self.refuse(held.lease.study, reason)
+        else:
+            self.serves(held.lease.study)
         self._at_hand = None
 
     def _start_trial(self, slot: Slot, held: Held) -> None:

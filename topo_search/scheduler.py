@@ -87,7 +87,7 @@ class Scheduler:
         self._know({offer.study for offer in found})
         found = [one for one in found if one.study in self._rows and self._may_serve(one.study)]
         now = time.monotonic()
-        self.idle = all(self.refused.get(one.study, 0.0) == math.inf for one in found)
+        self.idle = all(self.never_serves(one.study) for one in found)
         found = [one for one in found if self.refused.get(one.study, 0.0) <= now]
         self._forget({one.study for one in found})
         if self.retry.others_may_be_back:
@@ -123,8 +123,17 @@ class Scheduler:
         logger.error("Study %s %s", study, reason, extra={"study": study})
         self.refused[study] = time.monotonic() + seconds
         self.serving.pop(study, None)
-        if seconds == math.inf:
-            self.retry(partial(workers.refuse, self.storage, self.worker.name, study, reason))
+        self.retry(partial(workers.refuse, self.storage, self.worker.name, study, reason))
+
+    def serves(self, study: str) -> None:
+        """Know that a study is served, and say so where it was not for a while."""
+        if study in self.refused and not self.never_serves(study):
+            del self.refused[study]
+            self.retry(partial(workers.serve_again, self.storage, self.worker.name, study))
+
+    def never_serves(self, study: str) -> bool:
+        """Tell whether a study was refused for good."""
+        return self.refused.get(study) == math.inf
 
     def _claim(self, offer: Offer) -> Held | None:
         served = self._serve(self._rows[offer.study])
@@ -169,7 +178,7 @@ class Scheduler:
     def _may_serve(self, study: str) -> bool:
         """Tell whether a study is for this worker; refuse those that no time will make so."""
         row = self._rows[study]
-        if self.refused.get(row.id) == math.inf:
+        if self.never_serves(study):
             return False
         if not self.worker.may_serve(row.id, row.tags):
             return False

@@ -33,7 +33,7 @@ class Settings:
 
         Raises:
             OSError: That file cannot be read.
-            ValueError: It is empty.
+            ValueError: It is empty, or not UTF-8.
         """
         home = os.environ.get("TOPO_SEARCH_HOME")
         if not home:
@@ -56,7 +56,13 @@ def _in_file() -> str | None:
     if not path:
         return None
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"Expected the storage's URL in UTF-8 in {path}, which TOPO_SEARCH_STORAGE_FILE names. "
+            "Received another encoding, such as the UTF-16 of PowerShell's >. Save it as UTF-8: "
+            "Set-Content -Encoding utf8"
+        ) from None
     except OSError as error:
         raise OSError(
             f"Expected a file with the storage's URL. TOPO_SEARCH_STORAGE_FILE names {path}, "

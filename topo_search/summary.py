@@ -238,6 +238,8 @@ def reasons(results: Results) -> list[tuple[str, str, int]]:
 def _nothing(results: Results) -> str:
     counts = results.counts
     if not len(results.trials):
+        if results.state == "cancelled":
+            return "Nothing was trained: the study was cancelled before a worker took it up."
         return "Nothing has been trained yet: no worker has taken up this study."
     if counts["failed"] == len(results.trials):
         failed = format_count(counts["failed"], "trial")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.rows import OPEN, StudyRow
+from topo_search.fleet import nobody_serves
 from topo_search.formats import (
     NOTHING,
     format_count,
@@ -102,8 +103,10 @@ def show_end(
     report: Path,
     network: Path | None,
     commands: Mapping[str, str],
+    *,
+    served: bool,
 ) -> None:
-    """Say what a search came to and where it lies."""
+    """Say what a search came to and where it lies, and if it goes on whether anybody serves it."""
     show_results(console, results)
     lines = Table.grid(padding=(0, 2))
     lines.add_row("Report", _path(report))
@@ -115,7 +118,8 @@ def show_end(
         if "storage" in commands:
             lines.add_row("", Text("with TOPO_SEARCH_STORAGE set to the same URL"))
     if row.state != "finished":
-        console.print(Text(f"The study is {row.state}. {row.reason or ''}".rstrip()))
+        state = _state(row, served)
+        console.print(Text(f"The study is {state}. {row.reason or ''}".rstrip()))
     console.print(lines)
 
 
@@ -160,9 +164,12 @@ def show_findings(console: Console, results: Results, commands: Mapping[str, str
 
 
 def show_studies(
-    console: Console, found: list[dict[str, Any]], rows: Mapping[str, StudyRow]
+    console: Console,
+    found: list[dict[str, Any]],
+    rows: Mapping[str, StudyRow],
+    unserved: Sequence[str],
 ) -> None:
-    """List studies, a line each."""
+    """List studies, a line each, and say which of them nobody serves."""
     if not found:
         console.print("No studies yet. Start one: topo-search search TABLE.csv --target COLUMN")
         return
@@ -184,13 +191,15 @@ def show_studies(
             f"{row.created_at.astimezone():%Y-%m-%d %H:%M}",
         )
     console.print(table)
+    if unserved:
+        console.print(nobody_serves(unserved))
 
 
-def show_status(console: Console, found: Mapping[str, Any], row: StudyRow) -> None:
-    """Show how far a study is."""
+def show_status(console: Console, found: Mapping[str, Any], row: StudyRow, *, served: bool) -> None:
+    """Show how far a study is, and whether anybody serves it."""
     trials = found["trials"]
     reason = f": {row.reason}" if row.reason else ""
-    console.print(Text(f"Study {row.id} is {row.state}{reason}", style="bold"))
+    console.print(Text(f"Study {row.id} is {_state(row, served)}{reason}", style="bold"))
     counted = ", ".join(
         f"{trials[name]:,} {name}"
         for name in ("complete", "pruned", "failed", "running", "waiting")
@@ -206,6 +215,10 @@ def show_status(console: Console, found: Mapping[str, Any], row: StudyRow) -> No
         console.print(
             Text(f"Best: {metric} {value}, {best['topology'] or ''} (trial {best['trial']})")
         )
+
+
+def _state(row: StudyRow, served: bool) -> str:
+    return row.state if served or row.state not in OPEN else f"{row.state}; nobody serves it"
 
 
 def _scores(results: Results, test: Mapping[str, Any]) -> Table:

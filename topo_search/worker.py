@@ -89,7 +89,8 @@ class Worker:
             objectives={"tabular", *objectives},
             lease=lease,
         )
-        self.runner = TrialRunner(self.retry, partial(self.scheduler.refuse, seconds=REFUSED))
+        refuse = partial(self.scheduler.refuse, seconds=REFUSED)
+        self.runner = TrialRunner(self.retry, refuse, self.scheduler.serves)
         self.listener = notices.Listener(storage)
         self.ahead: Held | None = None  # Claimed while all slots train.
         self.turned_at = time.monotonic()

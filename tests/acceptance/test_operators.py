@@ -6,9 +6,10 @@ import signal
 
 import psycopg2
 import pytest
+from light_commands import Commands
 from machines import COLUMNS, DEADLINE, Machine, wait_until
 
-from storage import studies, tokens
+from storage import leases, studies, tokens, workers
 from storage.connection import Storage
 
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
@@ -29,6 +30,9 @@ def test_a_study_is_paused_resumed_cancelled_and_deleted(bench: Machine, storage
     assert "cancelled" in bench.run("cancel", study, "--reason", "wrong data").stdout
     assert bench.json("status", study)["reason"] == "wrong data"
     assert "cancelled: wrong data" in bench.run("resume", study, *ALLOW, code=1).stderr
+    anew = f"in a new study: topo-search create --from {study}"
+    assert anew in bench.run("export", study, code=1).stderr
+    assert "Nothing was trained: the study was cancelled" in bench.run("results", study).stdout
     refused = bench.run("delete", study, code=2).stderr
     assert f"topo-search delete {study} --yes" in refused
     bench.run("delete", study, "--yes")
@@ -42,6 +46,35 @@ def test_a_study_is_paused_resumed_cancelled_and_deleted(bench: Machine, storage
         "study cancelled",
         "study deleted",
     ]
+
+
+def test_a_worker_says_which_of_the_studies_it_is_for_are_not_open(bench: Machine) -> None:
+    paused, cancelled, done = (made(bench, "--trials", 1) for _ in range(3))
+    (bench.folder / "go").touch()
+    bench.run("worker", "--study", done, "--until-idle", *ALLOW)
+    bench.run("pause", paused, "--reason", "for the night")
+    bench.run("cancel", cancelled, "--reason", "wrong data")
+    named = [word for study in (paused, cancelled, done) for word in ("--study", study)]
+    lines = bench.run("worker", *named, "--until-idle", *ALLOW).stderr.splitlines()
+    told = [line.partition(" W ")[2] for line in lines if " W " in line]
+    nothing = "Workers have nothing to do for it."
+    assert told == [
+        f"Study {paused} is paused: for the night. {nothing} "
+        f"Go on with: topo-search resume {paused} --no-serve",
+        f"Study {cancelled} is cancelled: wrong data. {nothing} "
+        f"Go on with its trials in a new study: topo-search create --from {cancelled}",
+        f"Study {done} is finished: the only trial done. {nothing} "
+        f"Go on with: topo-search resume {done} --trials +20 --no-serve",
+    ]
+
+
+def test_a_worker_that_may_serve_nothing_it_is_for_ends_with_a_failure(bench: Machine) -> None:
+    (bench.folder / "go").touch()
+    study, other = (made(bench, "--trials", 1) for _ in range(2))
+    refused = bench.run("worker", "--study", study, "--until-idle", code=1).stderr
+    assert "Allow it here: topo-search worker --allow-objective toy_objectives:gated" in refused
+    bench.run("pause", other)
+    bench.run("worker", "--study", study, "--study", other, "--until-idle")  # Nothing is open.
 
 
 def test_the_fleet_shows_who_trains_what(bench: Machine) -> None:
@@ -103,13 +136,38 @@ def test_a_drained_worker_ends_well(bench: Machine, number: int, code: int) -> N
     assert (told["running"], told["waiting"]) == (0, 2)
 
 
-def test_the_fleet_is_watched_until_ctrl_c(bench: Machine) -> None:
-    made(bench, "--trials", 2)
-    with bench.terminal("fleet", "--watch") as terminal:
-        wait_until(lambda: "trials waiting" in " ".join(terminal.shown.split()), "it is shown")
+def test_a_search_that_is_interrupted_says_that_nobody_serves_it(
+    machine_of_its_own: Machine, commands: Commands
+) -> None:
+    own = machine_of_its_own.light(machine_of_its_own.folder, commands)
+    (own.folder / "space.toml").write_text("[parameters]\nx = {low = 0, high = 99999}\n")
+    with own.terminal("search", *GATED, "--trials", 2, "--slots", 1) as terminal:
+        wait_until(lambda: bool(list(own.folder.glob("began-*"))), "a trial begins")
         terminal.press_ctrl_c()
-        assert terminal.wait() == 0
-    assert "Traceback" not in terminal.shown
+        (own.folder / "go").touch()
+        assert terminal.wait() == 130
+    assert "The study is running; nobody serves it." in terminal.shown
+
+
+def test_the_fleet_is_watched_until_ctrl_c(bench: Machine, storage: Storage) -> None:
+    def heard(name: str, state: workers.State) -> None:
+        one = workers.Worker(name=name, host="h", version="1", device="2 cores", slots=2)
+        workers.heard(storage, one, lease=leases.LEASE, state=state)
+
+    for number in range(8):
+        heard(f"gone-{number}", "left")
+    heard("here", "serving")
+    try:
+        with bench.terminal("fleet", "--watch") as terminal:
+            wait_until(lambda: "waiting" in terminal.shown, "it is shown")
+            assert "here" in terminal.shown and "left in the last hour" in terminal.shown
+            study = made(bench, "--trials", 2)
+            wait_until(lambda: study in terminal.shown, "what happens later is shown")
+            terminal.press_ctrl_c()
+            assert terminal.wait() == 0
+        assert "Traceback" not in terminal.shown
+    finally:
+        heard("here", "left")
 
 
 def test_a_token_is_made_listed_used_and_revoked(bench: Machine, storage: Storage) -> None:

@@ -8,16 +8,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
+from finished_studies import finished
 from stored_studies import make_study
+from stories import Outage
 
-from storage import studies
+from storage import studies, tables, workers
 from storage.connection import Storage
 from storage.errors import StorageError
+from topo_search import delivery, predictor, retries
 from topo_search.cli import cli
+from topo_search.report import write_report
+from topo_search.worker import Worker
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 
@@ -83,6 +90,98 @@ def test_an_error_before_anything_was_asked_for_says_nothing_of_that(
     lose_the_answer(monkeypatch, "SELECT")
     done = run(database_url, tmp_path, "resume", "abc", "--trials", "+20", "--no-serve")
     assert str(done.exception) == "PostgreSQL is away."
+
+
+def test_whoever_looks_at_an_open_study_is_told_that_nobody_serves_it(
+    storage: Storage, database_url: str, tmp_path: Path
+) -> None:
+    plan = {"objective": "none", "direction": "maximize", "metric": "value"}
+    study, paused = (make_study(storage, plan=plan) for _ in range(2))
+    studies.pause(storage, paused.id)
+
+    def shown(*words: str) -> str:
+        done = run(database_url, tmp_path, *words)
+        assert done.exit_code == 0
+        return done.output
+
+    one = workers.Worker(name="a", host="h", version="1", device="2 cores", slots=2)
+    workers.heard(storage, one, lease=60.0)
+    assert "nobody" not in (shown("status", study.id) + shown("studies")).lower()
+    workers.heard(storage, one, lease=60.0, state="left")
+    assert shown("status", study.id).startswith(f"Study {study.id} is created; nobody serves it\n")
+    told = shown("studies")
+    assert f"Nobody serves {study.id}: start a worker with: topo-search worker\n" in told
+    assert shown("status", paused.id).startswith(f"Study {paused.id} is paused\n")
+    assert json.loads(shown("status", study.id, "--json"))["state"] == "created"
+    assert {one["state"] for one in json.loads(shown("studies", "--json"))} == {"created", "paused"}
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("moment", ["it is through", "its network is taken", "it has a report"])
+def test_a_database_that_goes_away_as_a_search_ends_is_waited_for(
+    storage: Storage,
+    database_url: str,
+    outage: Outage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    as_json: bool,
+) -> None:
+    row, _ = finished(storage)
+    due = [moment]
+    tries: list[float] = []
+
+    def comes(now: str) -> None:
+        if now in due:
+            due.clear()
+            outage.begin()
+
+    class Through(Worker):
+        """A worker whose last trial was delivered."""
+
+        def run(self) -> None:
+            with storage.transaction() as connection:
+                connection.execute(sa.update(tables.study).values(state="finished"))
+            comes("it is through")
+
+    def export(*given: Any) -> Path:
+        comes("its network is taken")
+        return predictor.export(*given)
+
+    def write(*given: Any, **more: Any) -> Path:
+        path = write_report(*given, **more)
+        comes("it has a report")
+        return path
+
+    def wait(seconds: float) -> None:
+        tries.append(seconds)
+        if len(tries) == 3:
+            outage.end()
+
+    def resumed() -> Result:
+        words = ("resume", row.id, "--trials", "+1", "--report", tmp_path / "found-report.html")
+        return run(database_url, tmp_path, *words, *["--json"] * as_json)
+
+    monkeypatch.setattr("topo_search.forking.warm_up", lambda log: None)
+    monkeypatch.setattr(delivery, "Worker", Through)
+    monkeypatch.setattr(delivery, "predictor", SimpleNamespace(export=export))
+    monkeypatch.setattr(delivery, "write_report", write)
+    waits = SimpleNamespace(Event=lambda: SimpleNamespace(wait=wait))
+    monkeypatch.setattr(retries, "threading", waits)
+    done = resumed()
+    assert done.exit_code == 0, done.output
+    assert (due, len(tries)) == ([], 3)
+    assert (tmp_path / "found-report.html").exists()
+    assert (tmp_path / "found-network" / "network.keras").exists()
+    if as_json:
+        assert json.loads(done.stdout)["test"]["value"] > 0.3
+    monkeypatch.setattr(delivery, "PATIENCE", 0.0)
+    due.append(moment)
+    try:
+        assert isinstance(resumed().exception, StorageError)
+    finally:
+        outage.end()
+    assert len(tries) == 3
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -98,6 +98,39 @@ def test_any_other_url_is_refused_with_what_is_supported_and_without_the_passwor
 
 @pytest.mark.parametrize(
     "url",
+    [
+        "postgresql://u:s3@cret@h:5432/d",
+        "postgresql://u:s3@cret/s3@h/d",
+        "postgresql://u:s3@cret?s3@h/d",
+        "postgresql://u:s3@cret?x=s3@h/d",
+        "postgresql://u:s3@cret#s3@h/d",
+        "postgresql://u:s3@cret:5@h/d",
+        "postgresql://u:@s3cret@h/d",
+        "postgresql://u/v:s3cret@h/d",
+        "postgresql://h/d?user=u&password=s3@cret",
+        "postgresql://h:5432/d?user=u&password=s3@cret",
+        "postgresql://h?password=s3@cret&user=u",
+        "postgresql://u@h/d?sslpassword=s3@cret",
+    ],
+)
+def test_a_url_that_may_be_cut_within_its_password_is_refused_and_none_of_it_shown(
+    url: str,
+) -> None:
+    with pytest.raises(ValueError, match="password as %XX, an @ as %40") as refusal:
+        normalise(url)
+    assert "s3" not in str(refusal.value) and "cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("password", ["a/b", "a?b", "a#b", "a:b", "a?b=c&d", "a%40b"])
+def test_any_other_character_of_a_password_may_stand_as_it_is(password: str) -> None:
+    url = sa.make_url(normalise(f"postgresql://u:{password}@h:5432/d"))
+    assert (url.password, url.host) == (password.replace("%40", "@"), "h")
+    url = sa.make_url(normalise(f"postgresql://h/d?password={password.replace('&', '%26')}"))
+    assert (url.query["password"], url.host) == (password.replace("%40", "@"), "h")
+
+
+@pytest.mark.parametrize(
+    "url",
     ["postgresql://u:s3cret@h/d", "postgresql://u@h/d?password=s3cret&sslpassword=s3cret2"],
 )
 def test_a_url_is_shown_without_its_passwords(url: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from stored_studies import begun, claimed, make_study, run_to_the_end
 
-from storage import artifacts, datasets, events, listing, studies, tables, trials
+from storage import artifacts, datasets, events, leases, listing, studies, tables, trials
 from storage.connection import Storage
 from storage.progress import progress_of
 
@@ -114,6 +114,15 @@ def test_totals_count_each_state_and_what_waits(storage: Storage) -> None:
         "cancelled": 0,
     }
     assert (found.open, found.waiting) == (2, 6)
+
+
+def test_a_trial_that_was_handed_back_waits_again_in_totals_as_in_its_study(
+    storage: Storage,
+) -> None:
+    row = make_study(storage, trials=5)
+    lease, _ = begun(storage, row), begun(storage, row)
+    leases.release(storage, lease)
+    assert listing.totals(storage).waiting == progress_of(storage, row.id).waiting == 4
 
 
 def test_events_of_some_kinds(storage: Storage) -> None:

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import signal
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -211,6 +212,9 @@ def test_metrics_and_health_are_told_on_a_port(
             told["metrics"] = asked(server, "/metrics")
             told["health"] = asked(server, "/healthz")
             told["other"] = asked(server, "/nothing")
+            with monkeypatch.context() as patched:
+                patched.setattr(one, "turned_at", time.monotonic() - 61.0)
+                told["stuck"] = asked(server, "/healthz")
             monkeypatch.setattr(monitoring, "LONGEST_SILENCE", -1.0)
             told["sick"] = asked(server, "/healthz")
         return True
@@ -232,6 +236,7 @@ def test_metrics_and_health_are_told_on_a_port(
         assert line in lines
     assert told["health"] == (200, "ok\n")
     assert told["other"][0] == 404
+    assert told["stuck"] == (503, "The worker has not taken a turn for 61 s.\n")
     assert told["sick"][0] == 503 and "has not answered" in told["sick"][1]
 
 
@@ -348,19 +353,39 @@ def test_each_slot_sees_one_gpu_alone(storage: Storage, folder: Path, serve: Ser
 def test_a_study_that_cannot_be_served_now_is_tried_again_later(
     storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = make_study(storage, folder, trials=1)
+    study = make_study(storage, folder, trials=2)
     monkeypatch.setattr(worker, "REFUSED", 0.5)
     described = ServedStudy.assignment
-    tried = []
+    tried: list[int] = []
+    marks: list[object] = []
 
     def assignment(served: ServedStudy, lease: Lease) -> object:
         tried.append(lease.unit)
-        if len(tried) == 1:
+        marks.append(changes.mark(storage, study.id))
+        if len(tried) > 1:  # It was refused already: that is known while it lasts, and told once.
+            assert "No space left" in str(StudyState.of(storage, study).refusal)
+            (why,) = delivery.status(storage, study)["refused"].values()
+            assert why == "cannot be served here now: [Errno 28] No space left on device"
+            assert fleet.look(storage, 0).unserved == [study.id]
+        if len(tried) < 3:
             raise OSError(28, "No space left on device")
+        monkeypatch.setattr(ServedStudy, "assignment", described)
         return described(served, lease)
 
+    def it_is_served_again(one: Worker) -> bool:
+        if not one.held:
+            return False
+        told = StudyState.of(storage, study)
+        assert (told.serving, told.refusal) == (1, None)
+        assert fleet.look(storage, 0).unserved == []
+        return True
+
     monkeypatch.setattr(ServedStudy, "assignment", assignment)
-    serve()  # Though it is to end when idle.
-    assert tried == [0, 0]
-    assert fates(storage, study) == ["COMPLETE"]
+    serve(it_is_served_again, slots=1)  # Though it is to end when idle.
+    assert tried == [0, 0, 0]
+    assert fates(storage, study) == ["COMPLETE"] * 2
     assert optuna_trials(storage, study)[0].user_attrs["attempts"] == 1
+    kinds: tuple[events.Kind, ...] = ("study refused", "study served")
+    told = [event.kind for event in events.latest(storage, study=study.id, kinds=kinds)]
+    assert told == [*kinds]
+    assert marks[0] != marks[1] != changes.mark(storage, study.id)

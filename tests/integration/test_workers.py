@@ -136,6 +136,48 @@ def test_a_study_that_nobody_here_may_serve_is_known_as_such(storage: Storage) -
     assert "Nobody" not in shown(storage)
 
 
+def test_who_is_here_is_listed_before_who_was_lost_and_who_left(storage: Storage) -> None:
+    for name, state in (("a", "left"), ("b", "lost"), ("c", "draining"), ("d", "serving")):
+        workers.heard(storage, worker(name), lease=LEASE, state=state)  # type: ignore[arg-type]
+    assert [known.worker.name for known in workers.known(storage)] == ["c", "d", "b", "a"]
+
+
+def test_who_watches_sees_as_much_as_fits_the_screen(storage: Storage) -> None:
+    for number in range(6):
+        workers.heard(storage, worker(f"gone-{number}"), lease=LEASE, state="left")
+    serve = [f"a-host-of-a-long-name-1234{number}-deadbeef" for number in range(8)]
+    for name in serve:
+        workers.heard(storage, worker(name), lease=LEASE)
+    console = Console(width=80, height=24, file=io.StringIO())
+
+    def seen() -> list[str]:
+        with console.capture() as captured:
+            console.print(fleet.fitted(console, fleet.look(storage, 10)))
+        return captured.get().splitlines()
+
+    make_study(storage)
+    make_study(storage, tags=["night"])
+    told = "\n".join(seen())
+    assert len(seen()) <= 24
+    assert told.count("serving") == 3 and "5 more workers, 6 workers left in the last hour" in told
+    assert "study created" in seen()[-1] and "earlier events" in told and "gone" not in told
+    workers.heard(storage, worker("late"), lease=LEASE)
+    assert "late" in seen()[-1] and len(seen()) <= 24
+    for name in serve:
+        workers.heard(storage, worker(name), lease=LEASE, state="left")
+    told = "\n".join(seen())
+    assert "late" in told and "14 workers left in the last hour" in told and "more" not in told
+    workers.heard(storage, worker("late"), lease=LEASE, state="left")
+    told = "\n".join(seen())
+    assert "Nobody serves them" in told and "15 workers left in the last hour" in told
+
+
+def test_how_long_a_worker_is_silent_is_told_in_full(storage: Storage) -> None:
+    workers.heard(storage, worker("a"), lease=LEASE)
+    silent_for(storage, "a", 59 * 60 + 50)
+    assert "59\u00a0min 5" in shown(storage) and "…" not in shown(storage)
+
+
 def test_nobody_is_lost_while_others_may_have_been_cut_off_as_well(storage: Storage) -> None:
     workers.heard(storage, worker("a"), lease=LEASE)
     silent_for(storage, "a", 10.0)

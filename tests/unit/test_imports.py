@@ -119,6 +119,18 @@ def test_a_worker_starts_without_what_only_its_slots_need() -> None:
     assert not roots(loaded_after("import topo_search.worker")) & {"pandas", "scipy", "sklearn"}
 
 
+def test_gpus_are_counted_without_tensorflow() -> None:
+    """As if its CUDA libraries were there: else no GPU counts."""
+    code = (
+        "import importlib.util, os\n"
+        "from topo_search.machine import device, usable_gpus\n"
+        "importlib.util.find_spec = lambda name: name\n"
+        "os.environ['CUDA_VISIBLE_DEVICES'] = '0,2'\n"
+        "assert (usable_gpus(), device()) == (['0', '2'], '2 GPUs')"
+    )
+    assert not roots(loaded_after(code)) & NETWORKS
+
+
 def test_the_web_service_loads_no_tensorflow() -> None:
     web = ROOT / "topo_search" / "web"
     paths = [path.relative_to(ROOT).with_suffix("") for path in web.rglob("*.py")]

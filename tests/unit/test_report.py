@@ -269,6 +269,13 @@ def test_a_cancelled_study_says_that_nothing_more_will_come() -> None:
     assert page.has("The study is cancelled: by its owner.")
 
 
+def test_a_study_that_was_cancelled_untouched_waits_for_no_worker() -> None:
+    state = identity(state="cancelled", reason="by its owner")
+    page = page_of(results_of(study=study(0), plan=plan(), identity=state, outcome=None))
+    assert page.has("Nothing was trained: the study was cancelled before a worker took it up.")
+    assert not page.has("no worker has")
+
+
 def test_an_empty_study_says_so_and_needs_no_script() -> None:
     page = page_of(results(0))
     assert page.has("Nothing has been trained yet")

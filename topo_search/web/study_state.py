@@ -20,7 +20,7 @@ class StudyState:
     row: StudyRow
     progress: Progress
     serving: int  # Workers that are there and may serve it.
-    refusal: str | None  # Why one that is there never serves it.
+    refusal: str | None  # Why one that is there does not serve it.
     busy: int  # Slots that train it.
 
     @classmethod

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from fleet_server import Server, free_port
 from storage.connection import Storage, connect
 from storage.notices import Listener
 from storage.system_account import as_account
+from topo_search.predictor import NETWORK
 
 COMMANDS = HERE.parent  # Those of which one is the command without TensorFlow.
+IRIS = Path(__file__).parents[3] / "examples" / "iris.csv"
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 # One session for everybody: whoever held a transaction and began another would wait for itself.
 SETTINGS = """
@@ -65,20 +67,20 @@ def bounced(server: Server, database: str) -> Iterator[str]:
             process.terminate()
 
 
-def test_the_command_and_a_worker_work_behind_pgbouncer(
-    bounced: str, storage: Storage, fleet: Fleet, tmp_path: Path
-) -> None:
-    light = (sys.executable, "-P", COMMANDS / "light_command.py")
-    around = environment()
-    around["PYTHONPATH"] += f"{os.pathsep}{COMMANDS}"
-    space = tmp_path / "space.toml"
-    space.write_text("[parameters]\nx = {low = 0.0, high = 1.0}\nn = {low = 0, high = 9}\n")
+class Commands:
+    """The command, over a database behind PgBouncer, in a folder of its own."""
 
-    def command(*arguments: object) -> Any:
+    def __init__(self, program: Sequence[str | Path], url: str, folder: Path, fleet: Fleet) -> None:
+        self.program, self.url, self.folder, self.fleet = program, url, folder, fleet
+        self.around = environment() | {"TOPO_SEARCH_HOME": str(folder / "home")}
+        self.around["PYTHONPATH"] += f"{os.pathsep}{COMMANDS}"
+
+    def __call__(self, *arguments: object) -> Any:
+        """Return what a command prints with --json."""
         with subprocess.Popen(
-            [*light, *map(str, arguments), "--storage", bounced, "--json"],
-            cwd=tmp_path,
-            env=around | {"TOPO_SEARCH_HOME": str(tmp_path / "home")},
+            [*self.program, *map(str, arguments), "--storage", self.url, "--json"],
+            cwd=self.folder,
+            env=self.around,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -88,9 +90,18 @@ def test_the_command_and_a_worker_work_behind_pgbouncer(
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGABRT)  # Then it says where it was.
                 said, complaints = process.communicate()
-        assert process.returncode == 0, (complaints, [member.log for member in fleet.members])
+        logs = [member.log for member in self.fleet.members]
+        assert process.returncode == 0, (complaints, logs)
         return json.loads(said)
 
+
+def test_the_command_and_a_worker_work_behind_pgbouncer(
+    bounced: str, storage: Storage, fleet: Fleet, tmp_path: Path
+) -> None:
+    light = (sys.executable, "-P", COMMANDS / "light_command.py")
+    command = Commands(light, bounced, tmp_path, fleet)
+    space = tmp_path / "space.toml"
+    space.write_text("[parameters]\nx = {low = 0.0, high = 1.0}\nn = {low = 0, high = 9}\n")
     objective = ("--objective", "fleet_objectives:untimed", "--space-file", space)
     study = command("create", *objective, "--trials", 8)["study"]
     helper = fleet.start(url=bounced, slots=2)
@@ -101,6 +112,24 @@ def test_the_command_and_a_worker_work_behind_pgbouncer(
     assert command("status", study)["trials"]["complete"] == 8
     assert command("storage", "check") == []
     assert len(exact(storage, study)) == 8
+    none_open(storage)
+
+
+def test_a_table_is_searched_and_its_network_exported_behind_pgbouncer(
+    bounced: str, storage: Storage, fleet: Fleet, tmp_path: Path
+) -> None:
+    """Its table, its weights and its network go through as large values."""
+    program = (sys.executable, "-P", "-m", "topo_search.cli")
+    command = Commands(program, bounced, tmp_path, fleet)
+    small = ("--target", "species", "--trials", 3, "--epochs", 3, "--depth", "1:2")
+    study = command("create", IRIS, *small)["study"]
+    assert command("worker", "--study", study, "--until-idle", "--slots", 1)["trials"] == 3
+    found = command("results", study, "--html", "report.html")
+    assert found["test"]["rows"] == 30
+    assert "topo-search" in (tmp_path / "report.html").read_text()
+    folder = tmp_path / command("export", study, "-o", "network")["folder"]
+    assert (folder / NETWORK).stat().st_size > 0
+    assert len(exact(storage, study)) == 3
     none_open(storage)
 
 
