@@ -27,14 +27,13 @@ from topo_search import examples, study
 from topo_search.choices import LIMITS
 from topo_search.plain import plain
 from topo_search.study import Options
+from topo_search.web.target_guess import guess
 
 PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = 100  # Of a very wide table the first are shown.
 BINS = 12
 LONGEST_CELL = 200  # Characters of a cell that a preview shows.
 LEVELS = 100  # Of a categorical column, offered in the form for a prediction.
-TARGET_NAMES = ("target", "class", "label", "species", "outcome", "y", "churn", "price", "quality")
-UNFIT = ("identifier", "constant", "empty", "text", "datetime")  # To be predicted.
 # A name as `repr` writes it.
 _OF_COLUMN = re.compile(r"""Column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
@@ -205,7 +204,7 @@ def _describe(table: Table) -> dict[str, Any]:
         **described,
         "warnings": rest,
         "preview": [[_short(str(text)) for text in row] for row in shown.to_numpy()],
-        "guess": _guess(table),
+        "guess": guess(table),
     }
 
 
@@ -251,14 +250,6 @@ def _levels(table: Table, column: Column) -> list[str]:
     texts = table.labels[column.name]
     counted: pd.Series[int] = texts[texts != ""].value_counts()
     return [str(text) for text in counted.index[:LEVELS]]
-
-
-def _guess(table: Table) -> str | None:
-    """Return the column that most likely is to be predicted."""
-    fit = [column for column in table.columns if column.kind not in UNFIT]
-    named = [column for column in fit if column.name.strip().casefold() in TARGET_NAMES]
-    guessed = named[:1] or fit[-1:]
-    return guessed[0].name if guessed else None
 
 
 def _offered(usual: Parameter | Any) -> dict[str, Any]:
