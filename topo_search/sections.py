@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from topo_search import charts, dialect, summary
+from topo_search.advice import without_advice
 from topo_search.comparison import comparison
 from topo_search.diagram import draw
 from topo_search.formats import (
@@ -144,13 +145,19 @@ def endings(results: Results) -> Markup:
     return section(title, table(title, headings, rows) if rows else EMPTY)
 
 
-def reading(results: Results) -> Markup:
-    """Return what was read of the table, and what was left out."""
+def reading(results: Results, *, advice: bool = True) -> Markup:
+    """Return what was read of the table, and what was left out.
+
+    Args:
+        results: Of the study.
+        advice: Whether the warnings say with which options of a command to read it otherwise.
+    """
     rules, columns = results.plan.get("reading"), results.columns
     if not rules:
         return EMPTY
     used = columns[(columns["why"] == "") & (columns["kind"] != "target")]
     kinds = used["kind"].value_counts().items()
+    warnings = [text if advice else without_advice(text) for text in results.warnings]
     rows = ((name, results.rows.get(name)) for name in ("train", "validation", "test", "dropped"))
     facts = {
         **dialect.described(rules),
@@ -161,7 +168,7 @@ def reading(results: Results) -> Markup:
     return section(
         "What was read, and what was left out",
         pairs(facts),
-        _listing("Warnings", results.warnings),
+        _listing("Warnings", warnings),
         _columns("Left out", results.left_out, "Why"),
         _folded("Columns used", _columns("", used)),
         _folded("Rows left out", _dropped(results)),

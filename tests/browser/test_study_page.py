@@ -135,7 +135,9 @@ def test_the_network_predicts_a_row_and_a_table(
     expect(page.locator("#row-answer tbody tr")).to_have_count(3)
     page.get_by_label("petal_width").fill("wide")
     page.get_by_role("button", name="Predict", exact=True).click()
-    expect(page.locator("#row-answer")).to_contain_text("no numbers")
+    expect(page.locator("#row-answer")).to_contain_text(
+        "Column 'petal_width': 'wide' is no number and counts as missing."
+    )
     page.set_input_files("#table-file", IRIS)
     with page.expect_download() as begun:
         page.get_by_role("button", name="Predict and download").click()

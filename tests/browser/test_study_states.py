@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_studies import begun, complete, new
+from made_studies import IRIS, begun, complete, new
 from playwright.sync_api import Browser, Page, Route, expect
 from sites import (
     PHONE,
@@ -106,6 +106,20 @@ def test_a_study_of_very_many_columns_can_be_used(visitors: Visitors, storage: S
     expect(page.locator("#use")).to_be_hidden()  # There is no network yet.
     assert page.locator("main :is(b, img, script:not([type]), svg a)").count() == 0
     looked_at(page, "study-columns")
+
+
+def test_warnings_name_no_options_of_commands(visitors: Visitors, storage: Storage) -> None:
+    head, *lines = IRIS.read_text().splitlines()
+    rows = [f"K{place:04}," + line for place, line in enumerate(lines)]
+    table = "\n".join(["Measured by hand", f"plant,{head}", *rows]).encode()
+    row, address = new(storage, data=table)
+    assert sum("--" in warning for warning in row.plan["warnings"]) == 2
+    said = visitors.open(address).locator("[data-fragment=reading]")
+    expect(said).to_contain_text(
+        "'plant' only tells rows apart ('K0000' and so on); it is left out."
+    )
+    expect(said).to_contain_text("Line 1 above the table: 'Measured by hand'. Left out.")
+    assert "--" not in said.inner_text()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (PHONE, True)])
