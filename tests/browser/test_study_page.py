@@ -130,8 +130,9 @@ def test_the_network_predicts_a_row_and_a_table(
     page.get_by_label("petal_width").fill("2.2")
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.locator("#row-answer .lead")).to_have_text(
-        re.compile("setosa|versicolor|virginica"), timeout=TRAINED
+        re.compile("^species: (setosa|versicolor|virginica)$"), timeout=TRAINED
     )
+    expect(page.locator("#row-answer thead th")).to_have_text(["species", "Probability"])
     expect(page.locator("#row-answer tbody tr")).to_have_count(3)
     page.get_by_label("petal_width").fill("wide")
     page.get_by_role("button", name="Predict", exact=True).click()
@@ -183,6 +184,38 @@ def test_words_that_a_column_may_hold_are_offered_as_they_are(
         page.get_by_role("button", name="Predict", exact=True).click()
     assert sent.value.post_data_json["rows"] == [{"__proto__": "=1+1"}]
     expect(page.locator("#row-answer")).to_contain_text("Columns are missing")
+
+
+def test_a_column_of_a_few_values_is_chosen_from_and_a_number_is_rounded(
+    visitors: Visitors, finished: str
+) -> None:
+    page = visitors.open()
+    column = {"name": "colour", "kind": "categorical", "example": "red", "all_levels": True}
+    columns = [{**column, "levels": ["red", "<b>green</b>"]}]
+    columns += [
+        {"name": f"n{n}", "kind": "numeric", "example": "1", "levels": []} for n in range(64)
+    ]
+    said = {
+        "predicted": ["prediction"],
+        "rows": [{"prediction": 702.5773756216636}],
+        "warnings": [],
+    }
+    page.route("**/v1/studies/*/columns", lambda route: route.fulfill(json={"columns": columns}))
+    page.route("**/v1/studies/*/predict", lambda route: route.fulfill(json=said))
+    page.goto(finished)
+    chosen = page.get_by_label("colour")
+    expect(chosen).to_have_value("red")
+    expect(chosen.locator("option")).to_have_text(["red", "<b>green</b>", "missing"])
+    chosen.select_option("<b>green</b>")
+    expect(page.locator("#row-form input")).to_have_count(59)
+    expect(page.locator("#row-form")).to_contain_text(
+        "The first 60 of 65 columns; the others count as missing."
+    )
+    with page.expect_request("**/predict") as sent:
+        page.get_by_role("button", name="Predict", exact=True).click()
+    (row,) = sent.value.post_data_json["rows"]
+    assert (row["colour"], row["n58"], row["n59"], len(row)) == ("<b>green</b>", "1", "", 65)
+    expect(page.locator("#row-answer")).to_have_text("species: 702.6")
 
 
 def test_downloads(visitors: Visitors, finished: str) -> None:

@@ -379,6 +379,21 @@ def test_wrong_choices_are_refused_in_words(
 # ---- studies
 
 
+def test_of_columns_of_a_few_values_all_are_known(client: FlaskClient) -> None:
+    lines = [
+        f"{'red green blue'.split()[n % 3]},city {n % 110},{n % 37}.5,{'xy'[n % 2]}" for n in range(660)
+    ]
+    data = "\n".join(["colour,city,size,y", *lines]).encode()
+    sent = upload(client, data).get_json()["upload"]
+    made = known(client.post("/v1/studies", json={"upload": sent, "target": "y"}), 201)
+    path = f"/v1/studies/{made['page'].rpartition('/')[2]}/columns"
+    columns = {column["name"]: column for column in known(client.get(path))["columns"]}
+    assert {*columns["colour"]["levels"]} == {"red", "green", "blue"}
+    assert len(columns["city"]["levels"]) == 100
+    found = {name: column["all_levels"] for name, column in columns.items()}
+    assert found == {"colour": True, "city": False, "size": False}
+
+
 def test_a_study_is_created_with_every_option(
     client: FlaskClient, storage: Storage, iris: str
 ) -> None:

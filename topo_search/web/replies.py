@@ -248,7 +248,14 @@ CONTENT: dict[tuple[str, str], Schema] = {
         _object(
             "",
             columns=_list(
-                _object("", name=STRING, kind=STRING, example=STRING, levels=_list(STRING))
+                _object(
+                    "",
+                    name=STRING,
+                    kind=STRING,
+                    example=STRING,
+                    levels=_said(_list(STRING), "Its commonest values, where it has a few"),
+                    all_levels=_said(BOOLEAN, "Whether it has no others"),
+                )
             ),
         )
     ),

@@ -34,6 +34,7 @@ PREVIEW_COLUMNS = 100  # Of a very wide table the first are shown.
 BINS = 12
 LONGEST_CELL = 200  # Characters of a cell that a preview shows.
 LEVELS = 100  # Of a categorical column, offered in the form for a prediction.
+LEVELLED = ("categorical", "boolean")
 # A name as `repr` writes it.
 _OF_COLUMN = re.compile(r"""Column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
@@ -136,6 +137,7 @@ def columns(where: Where, sha256: str, plan: Mapping[str, Any]) -> list[dict[str
             "kind": column.kind,
             "example": next((text for text in table.labels[column.name] if text), ""),
             "levels": _levels(table, column),
+            "all_levels": 0 < column.distinct <= LEVELS and column.kind in LEVELLED,
         }
         for column in table.columns
         if column.name in used
@@ -245,7 +247,7 @@ def _histogram(table: Table, name: str, features: Sequence[Feature]) -> dict[str
 
 def _levels(table: Table, column: Column) -> list[str]:
     """Return the commonest values of a column that has a few."""
-    if column.kind not in ("categorical", "boolean"):
+    if column.kind not in LEVELLED:
         return []
     texts = table.labels[column.name]
     counted: pd.Series[int] = texts[texts != ""].value_counts()

@@ -68,7 +68,7 @@ function showState() {
   byId("more-time").hidden = state.seconds === null;
   announceState();
   byId("use").hidden = !(state.state !== "cancelled" && state.has_network);
-  if (state.has_network) predictor.show(api);
+  if (state.has_network) predictor.show(api, first.target);
   byId("more-looks").hidden = !state.has_network;
   byId("controls").hidden = false;
   document.title = `${trials.finished}/${state.budget} ${harmless(state.name || first.subject)} · topo-search`;
