@@ -158,10 +158,9 @@ def reading(results: Results, *, advice: bool = True) -> Markup:
     used = columns[(columns["why"] == "") & (columns["kind"] != "target")]
     kinds = used["kind"].value_counts().items()
     warnings = [text if advice else without_advice(text) for text in results.warnings]
-    rows = ((name, results.rows.get(name)) for name in ("train", "validation", "test", "dropped"))
     facts = {
         **dialect.described(rules),
-        "Rows": ", ".join(f"{format_count(count)} {name}" for name, count in rows if count),
+        "Rows": _rows(results),
         "Columns used": ", ".join(f"{count:,} {format_name(kind)}" for kind, count in kinds),
         "Columns left out": format_count(len(results.left_out)),
     }
@@ -173,6 +172,15 @@ def reading(results: Results, *, advice: bool = True) -> Markup:
         _folded("Columns used", _columns("", used)),
         _folded("Rows left out", _dropped(results)),
     )
+
+
+def _rows(results: Results) -> str:
+    """Return how many rows there are of which kind; with folds, all train and validate by turns."""
+    rows = dict(results.rows)
+    if results.plan.get("validation") == "cv":
+        rows["to learn from"] = (rows.pop("train", 0) or 0) + (rows.pop("validation", 0) or 0)
+    named = ("to learn from", "train", "validation", "test", "dropped")
+    return ", ".join(f"{format_count(rows[name])} {name}" for name in named if rows.get(name))
 
 
 def commands(typed: Mapping[str, str]) -> Markup:

@@ -92,6 +92,9 @@ def test_from_a_file_to_a_study(page: Page) -> None:
     expect(page.locator("#target-help")).to_contain_text("This is a guess")
     ready(page)
     expect(page.locator("#task-said")).to_contain_text("3 classes apart: setosa, versicolor")
+    expect(page.locator("#task-said")).to_contain_text(
+        "120 rows to learn from, 30 kept for the final test."
+    )
     expect(page.locator("#estimate")).to_contain_text("No machine is serving now")
     shot(page, "configure")
 
@@ -534,3 +537,20 @@ def assert_harmless(page: Page, *, step: int) -> None:
     assert fits(page)
     ready(page)
     expect(page.locator("#task-said")).to_contain_text("<b>yes</b>")
+
+
+def test_nearly_nothing_is_not_none_and_sums_can_be_removed(page: Page) -> None:
+    lines = [
+        f"{'' if n == 7 else n % 31},{n % 3 if n in (3, 4) else ''},{n % 5 / 2},c{n % 9},{n % 2}"
+        for n in range(3000)
+    ]
+    lines[-1] = "9,,0.5,Total,1"
+    data = "\n".join(["gap,rare,size,place,y", *lines]).encode()
+    page.set_input_files("#file", {"name": "t.csv", "mimeType": "text/csv", "buffer": data})
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    missing = page.locator("#columns td[data-label=Missing]")
+    expect(missing).to_have_text(["0.03 %", "99.9 %", "0", "0", "0"])
+    expect(page.locator("#columns .warning")).to_contain_text(
+        ["If rows are sums of others (1), remove them in the file and upload it again."]
+    )

@@ -132,7 +132,9 @@ def test_a_failed_study_is_searched_again_with_other_networks(
     page = visitors.open(address, width=width, dark=dark)
     page.get_by_role("button", name="Search again").click()
     page.wait_for_url("**/again")  # With no key in it.
-    expect(page.locator("#summary")).to_contain_text("Predicting species: 96 rows to train on")
+    expect(page.locator("#summary")).to_contain_text(
+        "Predicting species: 120 rows to learn from, 30 kept for the final test."
+    )
     expect(page.locator("#estimate")).to_contain_text("No machine is serving now")
     expect(page.get_by_label("Hidden layers, to")).to_have_value("4")
     expect(page.get_by_label("mish")).not_to_be_checked()

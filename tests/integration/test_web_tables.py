@@ -381,7 +381,8 @@ def test_wrong_choices_are_refused_in_words(
 
 def test_of_columns_of_a_few_values_all_are_known(client: FlaskClient) -> None:
     lines = [
-        f"{'red green blue'.split()[n % 3]},city {n % 110},{n % 37}.5,{'xy'[n % 2]}" for n in range(660)
+        f"{'red green blue'.split()[n % 3]},city {n % 110},{n % 37}.5,{'xy'[n % 2]}"
+        for n in range(660)
     ]
     data = "\n".join(["colour,city,size,y", *lines]).encode()
     sent = upload(client, data).get_json()["upload"]

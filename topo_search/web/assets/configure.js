@@ -191,7 +191,7 @@ function showChoices() {
     classes.slice(0, 12).forEach((name, place) => said.append(place ? ", " : "", make("bdi", { class: "class" }, harmless(name.length > 40 ? `${name.slice(0, 39)}…` : name))));
     said.append(classes.length > 12 ? ", …" : ".");
   }
-  said.append(` ${preview.count(choices.rows, "row")} to train on, ${preview.count(choices.inputs, "input")}.`);
+  said.append(` ${preview.split(choices)}`);
   byId("task-said").replaceWith(said);
   byId("metric").replaceChildren(...metrics.map(({ name, label }) => make("option", { value: name }, label)));
   const known = metrics.some(({ name }) => name === kept.metric);

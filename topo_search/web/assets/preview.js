@@ -5,6 +5,8 @@ const preview = (() => {
   const SIGNS = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces", ":": "colons" };
   const count = (number, noun) => `${number.toLocaleString()} ${noun}${number === 1 ? "" : "s"}`;
 
+  const split = ({ rest, test }) => `${count(rest, "row")} to learn from, ${test.toLocaleString()} kept for the final test.`;
+
   function sentence(table) {
     const words = [count(table.rows, "row"), count(table.columns.length, "column")];
     if (table.columns.length > 1) words.push(`separated by ${SIGNS[table.separator] || harmless(table.separator)}`);
@@ -55,5 +57,5 @@ const preview = (() => {
     }
   }
 
-  return { show, warnings, count, found };
+  return { show, warnings, count, split, found };
 })();
