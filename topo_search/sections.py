@@ -25,6 +25,7 @@ from topo_search.markup import EMPTY, Cell, capital, pairs, section, shown, tabl
 from topo_search.plain import plain
 from topo_search.results import Results
 
+UNTOLD = "Which choices mattered, and the score by each of them"  # Charts that there are not yet.
 TOP = 20  # Trials of the leaderboard that are shown.
 MOST_COLUMNS = 200  # Columns listed; the rest are counted.
 PACKAGES = ("topo-search", "optuna", "keras", "tensorflow", "scikit-learn", "numpy")
@@ -128,7 +129,7 @@ def learned(results: Results, figures: Mapping[str, go.Figure]) -> Markup:
             "they show.</p></noscript>"
         ),
         Markup('<div class="charts">{}</div>').format(EMPTY.join(cards)),
-        Markup('<p class="note">Which choices mattered: {}.</p>').format(results.importances_reason)
+        Markup('<p class="note">{}: {}.</p>').format(UNTOLD, results.importances_reason)
         if results.importances_reason
         else EMPTY,
     )

@@ -106,6 +106,10 @@ def test_charts_are_drawn_with_text_beside_them(visitors: Visitors, finished: st
     assert page.locator(".chart").evaluate_all(LAID_OUT) == laid_out
     assert "Score by number of hidden layers" in titles
     assert "Training time by number of hidden layers" in titles
+    expect(page.locator("#importances-reason")).to_have_text(
+        "Which choices mattered, and the score by each of them: needs 15 complete trials, has 8; "
+        "pruned and failed ones do not count, so about 7 more would do."
+    )
     shot(page, "study-finished")
 
 

@@ -290,7 +290,7 @@ function end(why) {
 }
 
 function importances(reason) {
-  byId("importances-reason").textContent = reason ? `Which choices mattered: ${reason}.` : "";
+  byId("importances-reason").textContent = reason ? `Which choices mattered, and the score by each of them: ${reason}.` : "";
 }
 
 byId("kin")?.replaceChildren(...kin.links(state.study));
