@@ -88,6 +88,8 @@ def test_from_a_file_to_a_study(page: Page) -> None:
     )
     expect(page.locator("#preview tbody tr")).to_have_count(8)
     expect(page.locator("#columns tbody tr")).to_have_count(5)
+    distinct = page.locator("#columns td[data-label=Distinct]")
+    expect(distinct).to_have_text(["35", "23", "43", "22", "3"])
     expect(page.locator("#target")).to_have_value("species")
     expect(page.locator("#target-help")).to_contain_text("This is a guess")
     ready(page)
@@ -276,7 +278,9 @@ def test_test_rows_come_from_another_file(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#test_file-error")).not_to_be_visible()
     page.get_by_label("Test rows from another file").set_input_files(right)
     expect(page.locator("#test-table")).to_contain_text("test rows.csv")
-    expect(page.locator("#task-said")).to_contain_text("120 rows to train on")
+    expect(page.locator("#task-said")).to_contain_text(
+        "150 rows to learn from, 22 kept for the final test."
+    )
     expect(page.get_by_label("Test share")).to_be_disabled()
     page.get_by_label("Tags").fill("gpu, big")
     looked_at(page, "configure-test-file")
