@@ -188,7 +188,8 @@ def test_a_table_that_cannot_be_made_out_is_read_as_one_says(page: Page, tmp_pat
     expect(page.locator("#reading-error")).to_contain_text("as with “Separator” ' '.")
     expect(page.get_by_role("button", name="Start the search")).to_be_hidden()
     assert serious_violations(page) == []
-    expect(page.locator("#separator option").first).to_have_text("not found out")
+    expect(page.locator("#separator option").first).to_have_text("–")
+    expect(page.get_by_role("button", name="As it was found")).to_be_hidden()
     shot(page, "configure-unread")
     page.get_by_label("Separator").select_option(" ")
     expect(page.locator("#columns tbody tr")).to_have_count(3)
@@ -558,3 +559,24 @@ def test_nearly_nothing_is_not_none_and_sums_can_be_removed(page: Page) -> None:
     expect(page.locator("#columns .warning")).to_contain_text(
         ["If rows are sums of others (1), remove them in the file and upload it again."]
     )
+
+
+def test_nothing_is_started_for_a_target_that_cannot_be(page: Page) -> None:
+    lines = [f"{n},{n % 7},name {n % 40},{'xy'[n % 2]}" for n in range(60)]
+    data = "\n".join(["n,size,place,y", *lines]).encode()
+    page.set_input_files("#file", {"name": "t.csv", "mimeType": "text/csv", "buffer": data})
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    start = page.get_by_role("button", name="Start the search")
+    expect(start).to_be_enabled()
+    page.locator("#target").select_option("place")
+    expect(page.locator("#target-error")).to_contain_text("too many to be classes")
+    expect(page.locator("#target")).to_have_attribute("aria-invalid", "true")
+    expect(start).to_be_disabled()
+    expect(page.locator("#starting")).to_have_text("Not yet: see the field that is marked.")
+    assert "--" not in page.locator("#target-error").inner_text()
+    looked_at(page, "configure-target-refused")
+    page.locator("#target").select_option("y")
+    expect(page.locator("#target-error")).to_be_hidden()
+    expect(start).to_be_enabled()
+    expect(page.locator("#starting")).to_be_empty()

@@ -373,6 +373,9 @@ def test_a_study_on_a_phone_is_no_wider_and_has_no_serious_fault(
     page = visitors.open(finished, width=PHONE, dark=dark)
     expect(page.locator("#row-form button")).to_be_visible()
     expect(page.locator("#trials tbody tr")).to_have_count(8)
+    heads = page.locator("#trials thead tr")
+    said = "(row) => getComputedStyle(row, '::before').content"
+    assert heads.evaluate(said) == '"Sort by"'
     all_drawn(page)
     assert fits(page)
     assert serious_violations(page) == []

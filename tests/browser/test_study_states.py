@@ -266,6 +266,24 @@ def test_a_tab_that_was_away_when_its_study_was_deleted_says_so_and_asks_no_more
     assert len(asked) == last
 
 
+def test_the_table_of_trials_follows_the_head_within_a_second(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    page = visitors.open()
+    page.clock.install()
+    page.goto(address)
+    expect(page.locator("#trials tbody")).to_have_text("No trial has begun yet.")
+    page.clock.pause_at(time.time() + 60)
+    with page.expect_response("**/trials?*"):
+        page.get_by_label("State").select_option("complete")  # It has looked just now.
+        page.clock.fast_forward(250)
+    complete(storage, row, 0.8)
+    expect(page.locator("header .lead")).to_contain_text("The best network so far")
+    page.clock.fast_forward(1000)
+    expect(page.locator("#trials tbody .state.complete")).to_have_count(1)
+
+
 def test_a_name_is_seen_at_once(visitors: Visitors, storage: Storage) -> None:
     _, address = new(storage)
     page = visitors.open(address)

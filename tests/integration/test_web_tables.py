@@ -108,12 +108,20 @@ def test_a_table_is_uploaded_as_a_body_or_as_a_form(client: FlaskClient) -> None
     }
 
 
-@pytest.mark.parametrize("name", [example.name for example in examples.EXAMPLES])
-def test_examples_are_taken_as_if_uploaded(client: FlaskClient, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("iris", "species"),
+        ("wine", "grower"),
+        ("breast_cancer", "diagnosis"),
+        ("diabetes", "progression"),
+    ],
+)
+def test_examples_are_taken_as_if_uploaded(client: FlaskClient, name: str, target: str) -> None:
     taken = known(client.post(f"/v1/examples/{name}"), 201)
     assert taken["name"] == f"{name}.csv"
-    assert taken["table"]["guess"] == "target"
-    chosen = known(client.post(f"/v1/uploads/{taken['upload']}/choices", json={"target": "target"}))
+    assert taken["table"]["guess"] == target
+    chosen = known(client.post(f"/v1/uploads/{taken['upload']}/choices", json={"target": target}))
     assert (chosen["task"] == "regression") is (name == "diabetes")
 
 

@@ -48,11 +48,11 @@ const preview = (() => {
       if (table && document.getElementById(name).value) continue;
       const value = table && (name === "quote" ? table.quote || "none" : String(table[name]));
       const option = others.find((one) => one.value === value);
-      blank.textContent = option ? `${option.textContent.split(",")[0]} (found)` : table ? "found out" : "not found out";
+      blank.textContent = option ? `${option.textContent.split(",")[0]} (found)` : table ? "found out" : "–";
     }
     for (const name of ["encoding", "skip"]) {
       const field = document.getElementById(name);
-      if (!table) field.placeholder = "not found out";
+      if (!table) field.placeholder = "";
       else if (!field.value.trim()) field.placeholder = `${table[name]} (found)`;
     }
   }
