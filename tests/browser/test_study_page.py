@@ -376,6 +376,8 @@ def test_a_study_on_a_phone_is_no_wider_and_has_no_serious_fault(
     heads = page.locator("#trials thead tr")
     said = "(row) => getComputedStyle(row, '::before').content"
     assert heads.evaluate(said) == '"Sort by"'
+    search, table = page.locator("#search").bounding_box(), page.locator("#trials").bounding_box()
+    assert search and table and search["width"] >= table["width"]  # Its hint is read whole.
     all_drawn(page)
     assert fits(page)
     assert serious_violations(page) == []

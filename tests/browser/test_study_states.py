@@ -266,6 +266,14 @@ def test_a_tab_that_was_away_when_its_study_was_deleted_says_so_and_asks_no_more
     assert len(asked) == last
 
 
+def test_a_login_that_there_is_not_says_what_it_takes(visitors: Visitors) -> None:
+    page = visitors.open("/operator/login")
+    told = page.locator(".login .verdict").bounding_box()
+    after = page.get_by_text("A study needs no login").bounding_box()
+    assert told and after and after["y"] - (told["y"] + told["height"]) > 12
+    looked_at(page, "login-closed")
+
+
 def test_the_table_of_trials_follows_the_head_within_a_second(
     visitors: Visitors, storage: Storage
 ) -> None:
