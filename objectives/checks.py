@@ -60,7 +60,7 @@ def column_warnings(
     cells: Cells,
     rule: ColumnRule,
     unreadable: Flags,
-    lines: Integers,
+    lines: Integers | None,
 ) -> list[str]:
     """Return what is doubtful about one column, in whichever file.
 
@@ -68,7 +68,7 @@ def column_warnings(
         cells: the column's text.
         rule: how it is read.
         unreadable: for each distinct text whether the rule cannot read it.
-        lines: the physical line of each row.
+        lines: the physical line of each row, None where they come from no file.
     """
     if rule.kind in LEFT_OUT:
         example = f" ({cells.values[0]!r} and so on)" if len(cells.values) > 1 else ""
@@ -82,11 +82,16 @@ def column_warnings(
     warnings = []
     if unreadable.any():
         first = int(np.argmax(np.append(unreadable, False)[cells.codes]))
-        what = {"datetime": "dates", "boolean": "truth values"}.get(rule.kind, "numbers")
+        what = {"datetime": "date", "boolean": "truth value"}.get(rule.kind, "number")
+        text = repr(cells.values[cells.codes[first]])
+        if lines is not None:
+            text += f" on line {lines[first]}"
+        count = int(cells.counts[unreadable].sum())
         warnings.append(
-            f"Column {rule.name!r}: {int(cells.counts[unreadable].sum())} cells are no {what} "
-            f"and count as missing, the first of them {cells.values[cells.codes[first]]!r} on "
-            f"line {lines[first]}."
+            f"Column {rule.name!r}: {text} is no {what} and counts as missing."
+            if count == 1
+            else f"Column {rule.name!r}: {count:,} cells are no {what}s and count as missing, the "
+            f"first of them {text}."
         )
     return warnings
 
@@ -145,7 +150,7 @@ def _sums(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
         return []
     return [
         f"Column {rule.name!r} holds {listed(map(repr, cells.values[found]), ODD)}, first on line "
-        f"{lines[rows[0]]}. If rows are sums of others ({len(rows)}), remove them."
+        f"{lines[rows[0]]}. If rows are sums of others ({len(rows)}), remove them from the file."
     ]
 
 

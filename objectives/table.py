@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from objectives.cells import Cells
-from objectives.checks import column_warnings
+from objectives.checks import LEFT_OUT, column_warnings
 from objectives.columns import find_conventions, values_of
 from objectives.description import describe
 from objectives.encoding import without_end_mark
@@ -131,7 +131,8 @@ def apply_reading(
     """Read a file by the rules found for another.
 
     Columns are found by name, in any order, where there is a header; unknown ones are not
-    used, with a warning. Texts that the rules cannot read count as missing, with a warning.
+    used, with a warning. Texts that the rules cannot read count as missing, with a warning, but
+    for those of optional columns.
 
     Args:
         data: the file.
@@ -158,7 +159,7 @@ def apply_reading(
     grid = load(data, shape, limit, most=most[0] if most else None)
     columns = _cells(grid, named, reading.missing_texts())
     warnings += scale_warnings(columns, reading.columns)
-    return _assemble(grid, columns, reading, warnings)
+    return _assemble(grid, columns, reading, warnings, quiet=_unused(reading, optional))
 
 
 def _refuse_wide(names: Sequence[str], most: tuple[int, int] | None) -> None:
@@ -205,7 +206,14 @@ def read_rows(
         dropped=(),
         blank=0,
     )
-    return _assemble(grid, _cells(grid, named, reading.missing_texts()), reading, warnings)
+    columns = _cells(grid, named, reading.missing_texts())
+    quiet = _unused(reading, optional)
+    return _assemble(grid, columns, reading, warnings, quiet=quiet, in_file=False)
+
+
+def _unused(reading: Reading, optional: Collection[str]) -> set[str]:
+    """Return the columns of a later file that need give nothing, and of which nothing is told."""
+    return {*optional, *(rule.name for rule in reading.columns if rule.kind in LEFT_OUT)}
 
 
 def _family(encoding: str) -> str:
@@ -236,8 +244,20 @@ def _assemble(
     warnings: list[str],
     *,
     to_split: bool = False,
+    quiet: Collection[str] = (),
+    in_file: bool = True,
 ) -> Table:
-    """Return the table of a grid's columns, read as the reading says."""
+    """Return the table of a grid's columns, read as the reading says.
+
+    Args:
+        grid: the rows.
+        columns: its columns' text.
+        reading: the rules.
+        warnings: what is told already.
+        to_split: whether the rows are to be split into training and test rows.
+        quiet: columns of which nothing is told.
+        in_file: whether the rows stand on lines of a file.
+    """
     features = features_of(reading)
     own: dict[str, list[str]] = {}
     for feature in features:
@@ -248,7 +268,9 @@ def _assemble(
         parts, unreadable = values_of(cells, rule)
         for name, values in zip(own.get(rule.name, ()), parts.values(), strict=True):
             frame[name] = pd.Series(values, dtype=values.dtype)
-        warnings += column_warnings(cells, rule, unreadable, grid.lines)
+        if rule.name not in quiet:
+            lines = grid.lines if in_file else None
+            warnings += column_warnings(cells, rule, unreadable, lines)
         missing = cells.rows - cells.held + int(cells.counts[unreadable].sum())
         shown.append(
             Column(

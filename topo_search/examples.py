@@ -13,6 +13,7 @@ class Example:
 
     name: str
     text: str  # What it is, in a sentence.
+    target: str  # Its last column.
 
     def read(self) -> bytes:
         """Return it as CSV; its last column is what to predict."""
@@ -23,17 +24,31 @@ class Example:
         names = getattr(loaded, "target_names", None)
         if names is not None and len(names) == frame["target"].nunique():
             frame["target"] = [names[code] for code in frame["target"]]
-        text: str = frame.to_csv(index=False)
+        text: str = frame.rename(columns={"target": self.target}).to_csv(index=False)
         return text.encode()
 
 
 EXAMPLES = (
-    Example(name="iris", text="150 flowers of three species, by the sizes of their leaves."),
-    Example(name="wine", text="178 wines of three growers, by 13 measures of their chemistry."),
     Example(
-        name="breast_cancer", text="569 tumours, benign or not, by 30 measures of their cells."
+        name="iris",
+        text="150 flowers of three species, by the sizes of their petals and sepals.",
+        target="species",
     ),
-    Example(name="diabetes", text="442 patients: how the illness went on in a year, a number."),
+    Example(
+        name="wine",
+        text="178 wines of three growers, by 13 measures of their chemistry.",
+        target="grower",
+    ),
+    Example(
+        name="breast_cancer",
+        text="569 tumours, benign or not, by 30 measures of their cells.",
+        target="diagnosis",
+    ),
+    Example(
+        name="diabetes",
+        text="442 patients: how the illness went on in a year, a number.",
+        target="progression",
+    ),
 )
 
 

@@ -28,7 +28,8 @@ def write_report(results: Results, path: Path, *, commands: Mapping[str, str]) -
     Args:
         results: What to show; a study in any state.
         path: The file to write; folders above it are made.
-        commands: What to type to go on, by purpose: `resume`, `export`, `predict` or others.
+        commands: What to type to go on, by purpose: `resume`, `export`, `predict` or others;
+            without any the page names no options of commands either.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report_html(results, commands=commands), encoding="utf-8")
@@ -45,7 +46,7 @@ def report_html(results: Results, *, commands: Mapping[str, str]) -> str:
         sections.leaderboard(results),
         sections.learned(results, figures),
         sections.endings(results),
-        sections.reading(results),
+        sections.reading(results, advice=bool(commands)),
         sections.commands(commands),
         sections.foot(results),
     )

@@ -157,7 +157,7 @@ def results_of(
         trials.loc[left, "state"] = "waiting"
     leaderboard = _leaderboard(trials, direction)
     best = _best(ended, leaderboard, outcome)
-    importances, importances_reason = _importances(study, leaderboard)
+    importances, importances_reason = _importances(study, leaderboard, _ended(trials))
     created_at = identity.get("created_at") or ""
     return Results(
         study=str(identity.get("id", "")),
@@ -246,14 +246,26 @@ def _curves(trials: list[FrozenTrial], best: Iterable[int]) -> pd.DataFrame:
     return frame.astype({"trial": int, "epoch": int, "value": float, "loss": float})
 
 
-def _importances(study: optuna.Study, leaderboard: pd.DataFrame) -> tuple[pd.Series[float], str]:
+def _ended(trials: pd.DataFrame) -> int:
+    return int(trials["state"].isin(["complete", "pruned", "failed"]).sum())
+
+
+def _importances(
+    study: optuna.Study, leaderboard: pd.DataFrame, ended: int
+) -> tuple[pd.Series[float], str]:
     """Estimate each parameter's share by PED-ANOVA (https://arxiv.org/abs/2304.10255).
 
     Of Optuna's evaluators it is the one that takes milliseconds, also for thousands of trials.
     """
     empty = pd.Series(dtype=float, name="importance")
-    if len(leaderboard) < FEWEST_FOR_IMPORTANCES:
-        return empty, f"needs {FEWEST_FOR_IMPORTANCES} complete trials, has {len(leaderboard)}"
+    complete = len(leaderboard)
+    if complete < FEWEST_FOR_IMPORTANCES:
+        # As many of them as up to now will be complete.
+        more = math.ceil((FEWEST_FOR_IMPORTANCES - complete) * ended / complete) if complete else 0
+        return empty, (
+            f"needs {FEWEST_FOR_IMPORTANCES} complete trials, has {complete}; pruned and failed "
+            f"ones do not count{f', so about {more:,} more would do' if more else ''}"
+        )
     if leaderboard["value"].nunique() == 1:
         return empty, "all complete trials have the same score"
     try:

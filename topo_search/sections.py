@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from topo_search import charts, dialect, summary
+from topo_search.advice import without_advice
 from topo_search.comparison import comparison
 from topo_search.diagram import draw
 from topo_search.formats import (
@@ -24,6 +25,7 @@ from topo_search.markup import EMPTY, Cell, capital, pairs, section, shown, tabl
 from topo_search.plain import plain
 from topo_search.results import Results
 
+UNTOLD = "Which choices mattered, and the score by each of them"  # Charts that there are not yet.
 TOP = 20  # Trials of the leaderboard that are shown.
 MOST_COLUMNS = 200  # Columns listed; the rest are counted.
 PACKAGES = ("topo-search", "optuna", "keras", "tensorflow", "scikit-learn", "numpy")
@@ -127,7 +129,7 @@ def learned(results: Results, figures: Mapping[str, go.Figure]) -> Markup:
             "they show.</p></noscript>"
         ),
         Markup('<div class="charts">{}</div>').format(EMPTY.join(cards)),
-        Markup('<p class="note">Which choices mattered: {}.</p>').format(results.importances_reason)
+        Markup('<p class="note">{}: {}.</p>').format(UNTOLD, results.importances_reason)
         if results.importances_reason
         else EMPTY,
     )
@@ -144,28 +146,42 @@ def endings(results: Results) -> Markup:
     return section(title, table(title, headings, rows) if rows else EMPTY)
 
 
-def reading(results: Results) -> Markup:
-    """Return what was read of the table, and what was left out."""
+def reading(results: Results, *, advice: bool = True) -> Markup:
+    """Return what was read of the table, and what was left out.
+
+    Args:
+        results: Of the study.
+        advice: Whether the warnings say with which options of a command to read it otherwise.
+    """
     rules, columns = results.plan.get("reading"), results.columns
     if not rules:
         return EMPTY
     used = columns[(columns["why"] == "") & (columns["kind"] != "target")]
     kinds = used["kind"].value_counts().items()
-    rows = ((name, results.rows.get(name)) for name in ("train", "validation", "test", "dropped"))
+    warnings = [text if advice else without_advice(text) for text in results.warnings]
     facts = {
         **dialect.described(rules),
-        "Rows": ", ".join(f"{format_count(count)} {name}" for name, count in rows if count),
+        "Rows": _rows(results),
         "Columns used": ", ".join(f"{count:,} {format_name(kind)}" for kind, count in kinds),
         "Columns left out": format_count(len(results.left_out)),
     }
     return section(
         "What was read, and what was left out",
         pairs(facts),
-        _listing("Warnings", results.warnings),
+        _listing("Warnings", warnings),
         _columns("Left out", results.left_out, "Why"),
         _folded("Columns used", _columns("", used)),
         _folded("Rows left out", _dropped(results)),
     )
+
+
+def _rows(results: Results) -> str:
+    """Return how many rows there are of which kind; with folds, all train and validate by turns."""
+    rows = dict(results.rows)
+    if results.plan.get("validation") == "cv":
+        rows["to learn from"] = (rows.pop("train", 0) or 0) + (rows.pop("validation", 0) or 0)
+    named = ("to learn from", "train", "validation", "test", "dropped")
+    return ", ".join(f"{format_count(rows[name])} {name}" for name in named if rows.get(name))
 
 
 def commands(typed: Mapping[str, str]) -> Markup:

@@ -161,13 +161,14 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         else metrics.default_metric(target.task)
     )
     if options.test_data is not None:
-        told = _told_of_test_rows(options, table, target, drop, examples)
+        told, tested = _told_of_test_rows(options, table, target, drop, examples)
         rows, frame = len(examples.y), examples.frame
     else:
         told = split_warnings(table, target, drop)
         if drop:
             told += drop_warnings(table, target, drop)
         rows, frame = _beside_a_share(options, target, examples)
+        tested = len(examples.y) - rows
     if rows < FEWEST_LEFT:
         raise ValueError(
             f"Expected at least {FEWEST_LEFT} rows beside the test rows. Received {rows} of "
@@ -212,6 +213,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         ],
         "drop": list(drop),
         "validation": validation,
+        "split": {"rest": rows, "test": tested},
         "test_share": options.test_share,
     }
 
@@ -244,8 +246,8 @@ def _common(options: Options, space: Space) -> dict[str, Any]:
 
 def _told_of_test_rows(
     options: Options, table: Table, target: Target, drop: tuple[str, ...], examples: Examples
-) -> list[str]:
-    """Return what is doubtful about a table of test rows, which is read as the other is.
+) -> tuple[list[str], int]:
+    """Return what is doubtful about a table of test rows, and how many; it is read as the other is.
 
     Raises:
         ValueError: It cannot be, or has no row with a target that a network could give.
@@ -264,7 +266,7 @@ def _told_of_test_rows(
             f"{shared:,} of its {len(found.y):,} rows are in the table too, with the same target. "
             "They make the test score too good; leave them out of one of the two."
         )
-    return [f"Test file: {warning}" for warning in told]
+    return [f"Test file: {warning}" for warning in told], len(found.y)
 
 
 def _beside_a_share(options: Options, target: Target, examples: Examples) -> tuple[int, Any]:

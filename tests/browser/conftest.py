@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from sites import DEADLINE, SCREENSHOTS, Site, Visitors, shot, started
+from sites import DEADLINE, SCREENSHOTS, Site, Visitors, cleared, shot, started
 
 from storage import embedded
 from storage.connection import Storage, connect
@@ -54,7 +54,7 @@ def storage(site: Site) -> Iterator[Storage]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def browser(testrun_uid: str) -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     given = os.environ.get("CHROMIUM")
     found = given or next(filter(None, map(shutil.which, NAMES)), None)
@@ -62,7 +62,7 @@ def browser() -> Iterator[Browser]:
         "Expected Chromium. Install it (Debian: apt-get install chromium), name it in CHROMIUM, "
         'or leave these tests out with -m "not browser".'
     )
-    SCREENSHOTS.mkdir(exist_ok=True)
+    cleared(SCREENSHOTS, testrun_uid)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield launched

@@ -1,5 +1,6 @@
 """The real web service in a real process, and a real browser's pages on it."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -153,6 +154,20 @@ def shot(page: Page, name: str) -> None:
     """Keep a picture of the whole page for looking at."""
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+
+
+def cleared(folder: Path, run: str) -> None:
+    """Remove an earlier run's pictures; those of this run, also by its other processes, stay."""
+    folder.mkdir(exist_ok=True)
+    with (folder / ".run").open("a+") as last:
+        fcntl.flock(last, fcntl.LOCK_EX)
+        last.seek(0)
+        if last.read() == run:
+            return
+        for picture in folder.glob("*.png"):
+            picture.unlink()
+        last.truncate(0)
+        last.write(run)
 
 
 def all_drawn(page: Page) -> list[str]:

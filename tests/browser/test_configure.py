@@ -88,10 +88,15 @@ def test_from_a_file_to_a_study(page: Page) -> None:
     )
     expect(page.locator("#preview tbody tr")).to_have_count(8)
     expect(page.locator("#columns tbody tr")).to_have_count(5)
+    distinct = page.locator("#columns td[data-label=Distinct]")
+    expect(distinct).to_have_text(["35", "23", "43", "22", "3"])
     expect(page.locator("#target")).to_have_value("species")
     expect(page.locator("#target-help")).to_contain_text("This is a guess")
     ready(page)
     expect(page.locator("#task-said")).to_contain_text("3 classes apart: setosa, versicolor")
+    expect(page.locator("#task-said")).to_contain_text(
+        "120 rows to learn from, 30 kept for the final test."
+    )
     expect(page.locator("#estimate")).to_contain_text("No machine is serving now")
     shot(page, "configure")
 
@@ -183,7 +188,8 @@ def test_a_table_that_cannot_be_made_out_is_read_as_one_says(page: Page, tmp_pat
     expect(page.locator("#reading-error")).to_contain_text("as with “Separator” ' '.")
     expect(page.get_by_role("button", name="Start the search")).to_be_hidden()
     assert serious_violations(page) == []
-    expect(page.locator("#separator option").first).to_have_text("not found out")
+    expect(page.locator("#separator option").first).to_have_text("–")
+    expect(page.get_by_role("button", name="As it was found")).to_be_hidden()
     shot(page, "configure-unread")
     page.get_by_label("Separator").select_option(" ")
     expect(page.locator("#columns tbody tr")).to_have_count(3)
@@ -273,7 +279,9 @@ def test_test_rows_come_from_another_file(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#test_file-error")).not_to_be_visible()
     page.get_by_label("Test rows from another file").set_input_files(right)
     expect(page.locator("#test-table")).to_contain_text("test rows.csv")
-    expect(page.locator("#task-said")).to_contain_text("120 rows to train on")
+    expect(page.locator("#task-said")).to_contain_text(
+        "150 rows to learn from, 22 kept for the final test."
+    )
     expect(page.get_by_label("Test share")).to_be_disabled()
     page.get_by_label("Tags").fill("gpu, big")
     looked_at(page, "configure-test-file")
@@ -534,3 +542,41 @@ def assert_harmless(page: Page, *, step: int) -> None:
     assert fits(page)
     ready(page)
     expect(page.locator("#task-said")).to_contain_text("<b>yes</b>")
+
+
+def test_nearly_nothing_is_not_none_and_sums_can_be_removed(page: Page) -> None:
+    lines = [
+        f"{'' if n == 7 else n % 31},{n % 3 if n in (3, 4) else ''},{n % 5 / 2},c{n % 9},{n % 2}"
+        for n in range(3000)
+    ]
+    lines[-1] = "9,,0.5,Total,1"
+    data = "\n".join(["gap,rare,size,place,y", *lines]).encode()
+    page.set_input_files("#file", {"name": "t.csv", "mimeType": "text/csv", "buffer": data})
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    missing = page.locator("#columns td[data-label=Missing]")
+    expect(missing).to_have_text(["0.03 %", "99.9 %", "0", "0", "0"])
+    expect(page.locator("#columns .warning")).to_contain_text(
+        ["If rows are sums of others (1), remove them in the file and upload it again."]
+    )
+
+
+def test_nothing_is_started_for_a_target_that_cannot_be(page: Page) -> None:
+    lines = [f"{n},{n % 7},name {n % 40},{'xy'[n % 2]}" for n in range(60)]
+    data = "\n".join(["n,size,place,y", *lines]).encode()
+    page.set_input_files("#file", {"name": "t.csv", "mimeType": "text/csv", "buffer": data})
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    start = page.get_by_role("button", name="Start the search")
+    expect(start).to_be_enabled()
+    page.locator("#target").select_option("place")
+    expect(page.locator("#target-error")).to_contain_text("too many to be classes")
+    expect(page.locator("#target")).to_have_attribute("aria-invalid", "true")
+    expect(start).to_be_disabled()
+    expect(page.locator("#starting")).to_have_text("Not yet: see the field that is marked.")
+    assert "--" not in page.locator("#target-error").inner_text()
+    looked_at(page, "configure-target-refused")
+    page.locator("#target").select_option("y")
+    expect(page.locator("#target-error")).to_be_hidden()
+    expect(start).to_be_enabled()
+    expect(page.locator("#starting")).to_be_empty()

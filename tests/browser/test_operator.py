@@ -15,8 +15,9 @@ PASSWORD = "open sesame"
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A service without a worker that an operator can log in to."""
-    with started(tmp_path_factory.mktemp("site") / "home", password=PASSWORD) as site:
+    """A service without a worker, with a password, which keeps studies for a while."""
+    home = tmp_path_factory.mktemp("site") / "home"
+    with started(home, "--retain", "30d", password=PASSWORD) as site:
         yield site
 
 
@@ -24,6 +25,17 @@ def logged_in(page: Page) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     expect(page.locator("h1")).to_have_text("Overview")
+
+
+def test_who_begins_and_who_operates_read_how_long_studies_are_kept(visitors: Visitors) -> None:
+    page = visitors.open()
+    expect(page.locator("footer")).to_contain_text(
+        "Studies and their tables are deleted 30 days after they were last worked at"
+    )
+    page.goto("/operator")
+    logged_in(page)
+    stored = page.get_by_role("region", name="Storage", exact=True)
+    expect(stored).to_contain_text("deleted 30 d after they were last worked at")
 
 
 def test_an_operator_finds_a_way_in_and_what_to_do_first(visitors: Visitors, site: Site) -> None:

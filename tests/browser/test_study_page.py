@@ -85,7 +85,7 @@ def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, pag
     for one in (page, other):
         titles = all_drawn(one)
         assert {"Which choices mattered", "Score by size of the network"} <= set(titles)
-        assert any(re.match("Score by (?!size|number)", title) for title in titles), titles
+        assert any(re.match("Score by (?!size|number|training)", title) for title in titles), titles
         front = one.locator("[data-name=score-by-weights] .legendtext")
         expect(front.filter(has_text="none smaller is better")).to_be_visible()
         assert fits(one)
@@ -104,8 +104,17 @@ def test_charts_are_drawn_with_text_beside_them(visitors: Visitors, finished: st
                 (one) => one.querySelector(".main-svg").clientWidth === one.clientWidth)"""
         )
     assert page.locator(".chart").evaluate_all(LAID_OUT) == laid_out
+    assert titles[:3] == [
+        "Score of each trial, in order",
+        "Which class was taken for which",
+        "Learning curves of the best",
+    ]
     assert "Score by number of hidden layers" in titles
     assert "Training time by number of hidden layers" in titles
+    expect(page.locator("#importances-reason")).to_have_text(
+        "Which choices mattered, and the score by each of them: needs 15 complete trials, has 8; "
+        "pruned and failed ones do not count, so about 7 more would do."
+    )
     shot(page, "study-finished")
 
 
@@ -130,12 +139,15 @@ def test_the_network_predicts_a_row_and_a_table(
     page.get_by_label("petal_width").fill("2.2")
     page.get_by_role("button", name="Predict", exact=True).click()
     expect(page.locator("#row-answer .lead")).to_have_text(
-        re.compile("setosa|versicolor|virginica"), timeout=TRAINED
+        re.compile("^species: (setosa|versicolor|virginica)$"), timeout=TRAINED
     )
+    expect(page.locator("#row-answer thead th")).to_have_text(["species", "Probability"])
     expect(page.locator("#row-answer tbody tr")).to_have_count(3)
     page.get_by_label("petal_width").fill("wide")
     page.get_by_role("button", name="Predict", exact=True).click()
-    expect(page.locator("#row-answer")).to_contain_text("no numbers")
+    expect(page.locator("#row-answer")).to_contain_text(
+        "Column 'petal_width': 'wide' is no number and counts as missing."
+    )
     page.set_input_files("#table-file", IRIS)
     with page.expect_download() as begun:
         page.get_by_role("button", name="Predict and download").click()
@@ -181,6 +193,38 @@ def test_words_that_a_column_may_hold_are_offered_as_they_are(
         page.get_by_role("button", name="Predict", exact=True).click()
     assert sent.value.post_data_json["rows"] == [{"__proto__": "=1+1"}]
     expect(page.locator("#row-answer")).to_contain_text("Columns are missing")
+
+
+def test_a_column_of_a_few_values_is_chosen_from_and_a_number_is_rounded(
+    visitors: Visitors, finished: str
+) -> None:
+    page = visitors.open()
+    column = {"name": "colour", "kind": "categorical", "example": "red", "all_levels": True}
+    columns = [{**column, "levels": ["red", "<b>green</b>"]}]
+    columns += [
+        {"name": f"n{n}", "kind": "numeric", "example": "1", "levels": []} for n in range(64)
+    ]
+    said = {
+        "predicted": ["prediction"],
+        "rows": [{"prediction": 702.5773756216636}],
+        "warnings": [],
+    }
+    page.route("**/v1/studies/*/columns", lambda route: route.fulfill(json={"columns": columns}))
+    page.route("**/v1/studies/*/predict", lambda route: route.fulfill(json=said))
+    page.goto(finished)
+    chosen = page.get_by_label("colour")
+    expect(chosen).to_have_value("red")
+    expect(chosen.locator("option")).to_have_text(["red", "<b>green</b>", "missing"])
+    chosen.select_option("<b>green</b>")
+    expect(page.locator("#row-form input")).to_have_count(59)
+    expect(page.locator("#row-form")).to_contain_text(
+        "The first 60 of 65 columns; the others count as missing."
+    )
+    with page.expect_request("**/predict") as sent:
+        page.get_by_role("button", name="Predict", exact=True).click()
+    (row,) = sent.value.post_data_json["rows"]
+    assert (row["colour"], row["n58"], row["n59"], len(row)) == ("<b>green</b>", "1", "", 65)
+    expect(page.locator("#row-answer")).to_have_text("species: 702.6")
 
 
 def test_downloads(visitors: Visitors, finished: str) -> None:
@@ -329,6 +373,11 @@ def test_a_study_on_a_phone_is_no_wider_and_has_no_serious_fault(
     page = visitors.open(finished, width=PHONE, dark=dark)
     expect(page.locator("#row-form button")).to_be_visible()
     expect(page.locator("#trials tbody tr")).to_have_count(8)
+    heads = page.locator("#trials thead tr")
+    said = "(row) => getComputedStyle(row, '::before').content"
+    assert heads.evaluate(said) == '"Sort by"'
+    search, table = page.locator("#search").bounding_box(), page.locator("#trials").bounding_box()
+    assert search and table and search["width"] >= table["width"]  # Its hint is read whole.
     all_drawn(page)
     assert fits(page)
     assert serious_violations(page) == []
@@ -371,9 +420,15 @@ def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     page.get_by_role("button", name="Log in").click()
     studies = page.get_by_role("region", name="Studies", exact=True)
     expect(studies).to_contain_text("iris.csv")
-    expect(page.get_by_role("region", name="Fleet", exact=True)).to_contain_text(
-        re.compile(r"\d cores?|GPU")
+    fleet = page.get_by_role("region", name="Fleet", exact=True)
+    expect(fleet).to_contain_text(re.compile(r"\d cores?|GPU"))
+    expect(fleet.locator("[data-label='Last seen']")).to_have_text(
+        re.compile(r"^(now|\d+\s(s|min) ago)$")
     )
+    age = studies.locator("tr", has_text="iris.csv").locator("[data-label=Age]").first
+    expect(age).to_have_text(re.compile(r"^\d+\s(s|min|h)$"))
+    stored = page.get_by_role("region", name="Storage", exact=True)
+    expect(stored.locator("p strong")).to_have_text(re.compile(r"^[1-9][\d.]*\s[KM]iB$"))
     assert serious_violations(page) == []
     assert fits(page)
     shot(page, f"operator-{kind}")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_studies import begun, complete, new
+from made_studies import IRIS, begun, complete, new
 from playwright.sync_api import Browser, Page, Route, expect
 from sites import (
     PHONE,
@@ -108,6 +108,20 @@ def test_a_study_of_very_many_columns_can_be_used(visitors: Visitors, storage: S
     looked_at(page, "study-columns")
 
 
+def test_warnings_name_no_options_of_commands(visitors: Visitors, storage: Storage) -> None:
+    head, *lines = IRIS.read_text().splitlines()
+    rows = [f"K{place:04}," + line for place, line in enumerate(lines)]
+    table = "\n".join(["Measured by hand", f"plant,{head}", *rows]).encode()
+    row, address = new(storage, data=table)
+    assert sum("--" in warning for warning in row.plan["warnings"]) == 2
+    said = visitors.open(address).locator("[data-fragment=reading]")
+    expect(said).to_contain_text(
+        "'plant' only tells rows apart ('K0000' and so on); it is left out."
+    )
+    expect(said).to_contain_text("Line 1 above the table: 'Measured by hand'. Left out.")
+    assert "--" not in said.inner_text()
+
+
 @pytest.mark.parametrize(("width", "dark"), [(WIDE, False), (PHONE, True)])
 def test_a_failed_study_is_searched_again_with_other_networks(
     visitors: Visitors, storage: Storage, width: int, dark: bool
@@ -118,7 +132,9 @@ def test_a_failed_study_is_searched_again_with_other_networks(
     page = visitors.open(address, width=width, dark=dark)
     page.get_by_role("button", name="Search again").click()
     page.wait_for_url("**/again")  # With no key in it.
-    expect(page.locator("#summary")).to_contain_text("Predicting species: 96 rows to train on")
+    expect(page.locator("#summary")).to_contain_text(
+        "Predicting species: 120 rows to learn from, 30 kept for the final test."
+    )
     expect(page.locator("#estimate")).to_contain_text("No machine is serving now")
     expect(page.get_by_label("Hidden layers, to")).to_have_value("4")
     expect(page.get_by_label("mish")).not_to_be_checked()
@@ -248,6 +264,32 @@ def test_a_tab_that_was_away_when_its_study_was_deleted_says_so_and_asks_no_more
     page.clock.fast_forward(600_000)
     page.evaluate("() => 0")
     assert len(asked) == last
+
+
+def test_a_login_that_there_is_not_says_what_it_takes(visitors: Visitors) -> None:
+    page = visitors.open("/operator/login")
+    told = page.locator(".login .verdict").bounding_box()
+    after = page.get_by_text("A study needs no login").bounding_box()
+    assert told and after and after["y"] - (told["y"] + told["height"]) > 12
+    looked_at(page, "login-closed")
+
+
+def test_the_table_of_trials_follows_the_head_within_a_second(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage)
+    page = visitors.open()
+    page.clock.install()
+    page.goto(address)
+    expect(page.locator("#trials tbody")).to_have_text("No trial has begun yet.")
+    page.clock.pause_at(time.time() + 60)
+    with page.expect_response("**/trials?*"):
+        page.get_by_label("State").select_option("complete")  # It has looked just now.
+        page.clock.fast_forward(250)
+    complete(storage, row, 0.8)
+    expect(page.locator("header .lead")).to_contain_text("The best network so far")
+    page.clock.fast_forward(1000)
+    expect(page.locator("#trials tbody .state.complete")).to_have_count(1)
 
 
 def test_a_name_is_seen_at_once(visitors: Visitors, storage: Storage) -> None:

@@ -128,7 +128,9 @@ def is_a_row_predicted(answer: TestResponse) -> bool:
 def has_columns(answer: TestResponse) -> bool:
     assert answer.json is not None
     found = {column["name"]: column for column in answer.json["columns"]}
-    return list(found) == list(ROW) and found["petal_width"]["example"] == "0.2"
+    width = found["petal_width"]
+    told = (width["example"], width["levels"], width["all_levels"])
+    return list(found) == list(ROW) and told == ("0.2", [], False)
 
 
 def reads(answer: TestResponse) -> bool:

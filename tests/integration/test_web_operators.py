@@ -474,6 +474,8 @@ def test_what_a_user_ended_is_no_failure(
     assert "diverged" in failures
     assert "enough of it" not in failures
     assert events.count("enough of it") == 2, "the trial's end, and the study's"
+    assert events.count('<th scope="row" class="whole bad">trial failed</th>') == 1
+    assert events.count('<th scope="row" class="whole">trial cancelled</th>') == 1
 
 
 def test_only_studies_that_are_there_are_linked(

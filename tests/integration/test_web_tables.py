@@ -108,12 +108,20 @@ def test_a_table_is_uploaded_as_a_body_or_as_a_form(client: FlaskClient) -> None
     }
 
 
-@pytest.mark.parametrize("name", [example.name for example in examples.EXAMPLES])
-def test_examples_are_taken_as_if_uploaded(client: FlaskClient, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("iris", "species"),
+        ("wine", "grower"),
+        ("breast_cancer", "diagnosis"),
+        ("diabetes", "progression"),
+    ],
+)
+def test_examples_are_taken_as_if_uploaded(client: FlaskClient, name: str, target: str) -> None:
     taken = known(client.post(f"/v1/examples/{name}"), 201)
     assert taken["name"] == f"{name}.csv"
-    assert taken["table"]["guess"] == "target"
-    chosen = known(client.post(f"/v1/uploads/{taken['upload']}/choices", json={"target": "target"}))
+    assert taken["table"]["guess"] == target
+    chosen = known(client.post(f"/v1/uploads/{taken['upload']}/choices", json={"target": target}))
     assert (chosen["task"] == "regression") is (name == "diabetes")
 
 
@@ -377,6 +385,22 @@ def test_wrong_choices_are_refused_in_words(
 
 
 # ---- studies
+
+
+def test_of_columns_of_a_few_values_all_are_known(client: FlaskClient) -> None:
+    lines = [
+        f"{'red green blue'.split()[n % 3]},city {n % 110},{n % 37}.5,{'xy'[n % 2]}"
+        for n in range(660)
+    ]
+    data = "\n".join(["colour,city,size,y", *lines]).encode()
+    sent = upload(client, data).get_json()["upload"]
+    made = known(client.post("/v1/studies", json={"upload": sent, "target": "y"}), 201)
+    path = f"/v1/studies/{made['page'].rpartition('/')[2]}/columns"
+    columns = {column["name"]: column for column in known(client.get(path))["columns"]}
+    assert {*columns["colour"]["levels"]} == {"red", "green", "blue"}
+    assert len(columns["city"]["levels"]) == 100
+    found = {name: column["all_levels"] for name, column in columns.items()}
+    assert found == {"colour": True, "city": False, "size": False}
 
 
 def test_a_study_is_created_with_every_option(

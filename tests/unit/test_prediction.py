@@ -220,6 +220,19 @@ def test_rows_of_a_form_are_read_as_those_of_a_file(
     assert said([one], found) == said(found.rows[:1], found)
 
 
+def test_what_a_network_does_not_use_is_not_told_of(
+    tmp_path: Path, predictions: Predictions
+) -> None:
+    frame = mixed()
+    frame.insert(0, "key", [f"K{number:05}" for number in range(len(frame))])
+    network = trained(frame, frame.to_csv(index=False).encode(), tmp_path, ",", "utf-8")
+    found, _ = asked(predictions, "keyed", files_of(network), network.data)
+    assert [*found.warnings] == []
+    row = network.rows[0] | {"key": "", "size": "huge"}
+    (warning,) = predictions.rows("keyed", "1", not_needed, [row]).warnings
+    assert warning == "Column 'size': 'huge' is no number and counts as missing."
+
+
 def test_a_decimal_comma_of_a_form_is_one(predictions: Predictions, german: Network) -> None:
     first = german.rows[0] | {"größe": "1,5"}
     texts = ["1,5", " 1,50 ", "1.5", "15", "", "€ 1,5"]
@@ -230,7 +243,7 @@ def test_a_decimal_comma_of_a_form_is_one(predictions: Predictions, german: Netw
     assert comma != whole and comma != missing
     assert point == missing  # Where a comma is the decimal sign, 1.5 is no number.
     (warning,) = [text for text in found.warnings if "größe" in text]
-    assert "'1.5'" in warning and "count as missing" in warning
+    assert "'1.5'" in warning and "counts as missing" in warning
 
 
 def test_rows_that_a_file_would_lose_are_predicted_one_by_one(

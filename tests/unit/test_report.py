@@ -220,6 +220,21 @@ def test_what_was_read_and_left_out_is_said() -> None:
         assert page.has(text)
 
 
+def test_only_beside_commands_do_warnings_name_options() -> None:
+    text = "The encoding is taken to be cp1252. If that looks wrong, name it with --encoding"
+    found = scored(own=plan(warnings=[text]))
+    assert page_of(found).has("name it with --encoding")
+    bare = page_of(found, commands={})
+    assert bare.has("The encoding is taken to be cp1252.")
+    assert not bare.has("--encoding")
+
+
+def test_rows_of_a_part_are_counted_only_where_there_are_such_parts() -> None:
+    assert page_of(scored()).has("120 to learn from, 30 test, 2 dropped")
+    held_out = page_of(scored(own=plan(validation="holdout")))
+    assert held_out.has("96 train, 24 validation, 30 test, 2 dropped")
+
+
 def test_rows_left_out_beyond_those_listed_are_counted() -> None:
     part = "a,b,y\n" + "".join(f"{i},{i % 5},{'xy'[i % 2]}\n" for i in range(9))
     made = tabular_plan(Options(data=(part * 151).encode(), target="y"))  # 150 headers amid it.

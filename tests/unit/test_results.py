@@ -135,6 +135,16 @@ def test_importances_that_cannot_be_had_say_why(
     assert reason in found.importances_reason
 
 
+def test_how_many_more_trials_would_do_counts_with_as_many_pruned() -> None:
+    complete = [distributed(0.1 * n, n / 20) for n in range(6)]
+    pruned = [create_trial(state=TrialState.PRUNED) for _ in range(3)]
+    few = "needs 15 complete trials, has "
+    assert made_of([*complete, *pruned]).importances_reason == (
+        f"{few}6; pruned and failed ones do not count, so about 14 more would do"
+    )
+    assert made_of(pruned).importances_reason == f"{few}0; pruned and failed ones do not count"
+
+
 def test_columns_left_out_say_why() -> None:
     left_out = results(5).left_out.set_index("column")["why"]
     assert left_out.to_dict() == {

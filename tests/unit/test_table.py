@@ -30,6 +30,7 @@ from objectives.table import (
     choose_target,
     describe,
     features_of,
+    read_rows,
     read_table,
     split_target,
 )
@@ -158,8 +159,30 @@ def test_texts_the_rules_cannot_read_are_missing_and_counted(table: Table) -> No
     assert np.isnan(again.frame["size"][3])
     assert np.isnan(again.frame["when.day"][5])
     assert np.isnan(again.frame["paid"][7])
-    for text in ("'size': 1 cells are no numbers", "no dates", "no truth values", "on line 9"):
+    for text in (
+        "'huge' on line 5 is no number and counts",
+        "no date",
+        "on line 9 is no truth value",
+    ):
         assert any(text in warning for warning in again.warnings)
+
+
+def test_of_columns_that_are_not_used_nothing_is_told_again(table: Table) -> None:
+    frame = frame_of().astype({"size": object})
+    frame.loc[[3, 4], "size"] = "huge"
+    again = apply_reading(csv_bytes(frame), table.reading)
+    (warning,) = again.warnings
+    assert "'size': 2 cells are no numbers and count as missing, the first of them" in warning
+    assert apply_reading(csv_bytes(frame), table.reading, optional=["size"]).warnings == ()
+
+
+def test_rows_of_no_file_stand_on_no_lines(table: Table) -> None:
+    (row,) = frame_of().astype(str).head(1).to_dict("records")
+    again = read_rows(
+        [{str(name): text for name, text in row.items()} | {"size": "huge"}], table.reading
+    )
+    (warning,) = again.warnings
+    assert warning == "Column 'size': 'huge' is no number and counts as missing."
 
 
 def test_a_moment_and_half_a_number_are_no_cell() -> None:

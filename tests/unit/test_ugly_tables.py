@@ -603,7 +603,7 @@ def test_a_later_file_is_read_by_the_unit_and_what_has_another_counts_as_missing
     again = Reading.from_json(json.loads(json.dumps(reading.to_json())))
     later = apply_reading(b"a;number;label\n7.5 kg;1;x\n8.25;2;x\n9 lb;3;y\n", again)
     np.testing.assert_equal(later.frame["a"].to_list(), [7.5, 8.25, np.nan])
-    assert warned(later, "no numbers", "'9 lb'", "line 4")
+    assert warned(later, "no number", "'9 lb'", "line 4")
 
 
 def test_a_column_of_units_is_names_where_the_user_says_so() -> None:

@@ -254,6 +254,7 @@ def _events() -> dict[str, Any]:
     named = (*(one.study for one in latest), *(one.study for one in failures))
     return {
         "events": latest,
+        "cancelled": overview.cancelled(latest),
         "failures": failures,
         "there": listing.existing(storage, {study for study in named if study is not None}),
     }

@@ -40,9 +40,9 @@ def failures(storage: Storage, count: int) -> list[Failure]:
     found: dict[tuple[str | None, str, str], list[Event]] = {}
     kinds: Sequence[events.Kind] = ("trial failed", "study paused", "study cancelled")
     last = events.latest(storage, kinds=kinds, count=count)[::-1]
-    wished = {(event.study, event.text) for event in last if event.kind == "study cancelled"}
+    wished = cancelled(last)
     for event in last:
-        failed = event.kind == "trial failed" and (event.study, event.text) not in wished
+        failed = event.kind == "trial failed" and event.id not in wished
         if failed or (event.kind == "study paused" and is_failure(event.text)):
             found.setdefault((event.study, event.kind, event.text), []).append(event)
     return [
@@ -56,6 +56,16 @@ def failures(storage: Storage, count: int) -> list[Failure]:
         )
         for (study, kind, text), same in found.items()
     ]
+
+
+def cancelled(found: Sequence[Event]) -> set[int]:
+    """Return the ids of the events of trials that ended as somebody cancelled their study."""
+    whys = {(event.study, event.text) for event in found if event.kind == "study cancelled"}
+    return {
+        event.id
+        for event in found
+        if event.kind == "trial failed" and (event.study, event.text) in whys
+    }
 
 
 def age(seconds: float) -> str:

@@ -140,7 +140,12 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
     subject = f"Predicting {format_name(row.plan.get('target') or row.name or row.id)}"
     return render_template(
         "study.html",
-        first={"api": f"/v1/studies/{reference}", "subject": subject, **found},
+        first={
+            "api": f"/v1/studies/{reference}",
+            "subject": subject,
+            "target": row.plan.get("target") or "",
+            **found,
+        },
         fragments=fragments,
         title=format_name(row.name) if row.name else subject,
         board=_board(view) if view is not None else [],

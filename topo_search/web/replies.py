@@ -100,7 +100,9 @@ SCHEMAS: dict[str, Schema] = {
         task=_one(TASKS),
         classes=_list(STRING),
         rows=_said(INTEGER, "To train on"),
-        inputs=INTEGER,
+        rest=_said(INTEGER, "Rows to learn from: to train on and to validate with"),
+        test=_said(INTEGER, "Rows kept for the final test"),
+        inputs=_said(INTEGER, "Numbers that a network takes in of a row"),
         metric=STRING,
         metrics=_list(_object("", name=STRING, label=STRING)),
         validation=STRING,
@@ -116,6 +118,8 @@ SCHEMAS: dict[str, Schema] = {
         task=_one(TASKS),
         table=STRING,
         rows=INTEGER,
+        rest=_or_null(INTEGER),
+        test=_or_null(INTEGER),
         inputs=INTEGER,
         metric=STRING,
         validation=STRING,
@@ -248,7 +252,14 @@ CONTENT: dict[tuple[str, str], Schema] = {
         _object(
             "",
             columns=_list(
-                _object("", name=STRING, kind=STRING, example=STRING, levels=_list(STRING))
+                _object(
+                    "",
+                    name=STRING,
+                    kind=STRING,
+                    example=STRING,
+                    levels=_said(_list(STRING), "Its commonest values, where it has a few"),
+                    all_levels=_said(BOOLEAN, "Whether it has no others"),
+                )
             ),
         )
     ),

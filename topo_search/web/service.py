@@ -148,8 +148,10 @@ class Service:
             )
         space, facts = given["space"] or plan["space"]["name"], TableFacts(**plan["facts"])
         found = {"rows": facts.rows, "inputs": facts.inputs, "validation": plan["validation"]}
+        split = plan.get("split") or {"rest": None, "test": None}  # Not known of older studies.
         return {
             **found,
+            **split,
             **{name: plan[name] for name in ("target", "task", "metric")},
             "table": plan["dataset_name"],
             "space": space,

@@ -27,14 +27,14 @@ from topo_search import examples, study
 from topo_search.choices import LIMITS
 from topo_search.plain import plain
 from topo_search.study import Options
+from topo_search.web.target_guess import guess
 
 PREVIEW_ROWS = 8
 PREVIEW_COLUMNS = 100  # Of a very wide table the first are shown.
 BINS = 12
 LONGEST_CELL = 200  # Characters of a cell that a preview shows.
 LEVELS = 100  # Of a categorical column, offered in the form for a prediction.
-TARGET_NAMES = ("target", "class", "label", "species", "outcome", "y", "churn", "price", "quality")
-UNFIT = ("identifier", "constant", "empty", "text", "datetime")  # To be predicted.
+LEVELLED = ("categorical", "boolean")
 # A name as `repr` writes it.
 _OF_COLUMN = re.compile(r"""Column ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
@@ -102,6 +102,7 @@ def choices(where: Where, sha256: str, given: Mapping[str, Any]) -> dict[str, An
         "task": plan["task"],
         "classes": plan["classes"],
         "rows": facts.rows,
+        **plan["split"],
         "inputs": facts.inputs,
         "metric": plan["metric"],
         "metrics": [{"name": metric.name, "label": metric.label} for metric in fitting],
@@ -137,6 +138,7 @@ def columns(where: Where, sha256: str, plan: Mapping[str, Any]) -> list[dict[str
             "kind": column.kind,
             "example": next((text for text in table.labels[column.name] if text), ""),
             "levels": _levels(table, column),
+            "all_levels": 0 < column.distinct <= LEVELS and column.kind in LEVELLED,
         }
         for column in table.columns
         if column.name in used
@@ -205,7 +207,7 @@ def _describe(table: Table) -> dict[str, Any]:
         **described,
         "warnings": rest,
         "preview": [[_short(str(text)) for text in row] for row in shown.to_numpy()],
-        "guess": _guess(table),
+        "guess": guess(table),
     }
 
 
@@ -246,19 +248,11 @@ def _histogram(table: Table, name: str, features: Sequence[Feature]) -> dict[str
 
 def _levels(table: Table, column: Column) -> list[str]:
     """Return the commonest values of a column that has a few."""
-    if column.kind not in ("categorical", "boolean"):
+    if column.kind not in LEVELLED:
         return []
     texts = table.labels[column.name]
     counted: pd.Series[int] = texts[texts != ""].value_counts()
     return [str(text) for text in counted.index[:LEVELS]]
-
-
-def _guess(table: Table) -> str | None:
-    """Return the column that most likely is to be predicted."""
-    fit = [column for column in table.columns if column.kind not in UNFIT]
-    named = [column for column in fit if column.name.strip().casefold() in TARGET_NAMES]
-    guessed = named[:1] or fit[-1:]
-    return guessed[0].name if guessed else None
 
 
 def _offered(usual: Parameter | Any) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class View:
             "winner": sections.winner(results),
             "method": sections.method(results),
             "endings": sections.endings(results),
-            "reading": sections.reading(results),
+            "reading": sections.reading(results, advice=False),
             "foot": sections.foot(results),
         }
         return {name: str(html) for name, html in made.items()}

@@ -31,7 +31,7 @@ async function ask() {
   }
   form.hidden = false;
   byId("table").textContent = harmless(choices.table);
-  byId("summary").replaceChildren("Predicting ", make("bdi", {}, harmless(choices.target)), `: ${preview.count(choices.rows, "row")} to train on, ${preview.count(choices.inputs, "input")}.`);
+  byId("summary").replaceChildren("Predicting ", make("bdi", {}, harmless(choices.target)), choices.rest === null ? "." : `: ${preview.split(choices)}`);
   parameters.show(choices.parameters);
   showEstimate();
 }

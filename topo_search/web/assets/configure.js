@@ -170,6 +170,7 @@ const askChoices = latest(async (outdated) => {
     if (outdated()) return;
     choices = answer;
     clearErrors();
+    letStart({ refused: false });
     showChoices();
   } catch (error) {
     if (outdated()) return;
@@ -177,6 +178,7 @@ const askChoices = latest(async (outdated) => {
     byId("target-warnings").replaceChildren();
     clearErrors();
     refuse(error.message, byId("target-error"), false);
+    letStart({ refused: error.status === 422 });
   } finally {
     form.classList.remove("asking");
   }
@@ -191,7 +193,7 @@ function showChoices() {
     classes.slice(0, 12).forEach((name, place) => said.append(place ? ", " : "", make("bdi", { class: "class" }, harmless(name.length > 40 ? `${name.slice(0, 39)}…` : name))));
     said.append(classes.length > 12 ? ", …" : ".");
   }
-  said.append(` ${preview.count(choices.rows, "row")} to train on, ${preview.count(choices.inputs, "input")}.`);
+  said.append(` ${preview.split(choices)}`);
   byId("task-said").replaceWith(said);
   byId("metric").replaceChildren(...metrics.map(({ name, label }) => make("option", { value: name }, label)));
   const known = metrics.some(({ name }) => name === kept.metric);
@@ -211,6 +213,15 @@ function showEstimate() {
 }
 
 // ---- start
+
+const held = { refused: false, making: false };
+
+// Say beside the button why nothing can be started now, if so.
+function letStart(now) {
+  Object.assign(held, now);
+  byId("start").disabled = held.refused || held.making;
+  byId("starting").textContent = held.making ? "Making the study …" : held.refused ? "Not yet: see the field that is marked." : "";
+}
 
 function wanted() {
   const body = { ...asked(), upload: given.upload, metric: byId("metric").value || null, limits: parameters.given() };
@@ -244,16 +255,14 @@ form.addEventListener("submit", async (event) => {
   clearErrors();
   if (!table || invalid()) return;
   keep();
-  byId("start").disabled = true;
-  byId("starting").textContent = "Making the study …";
+  letStart({ making: true });
   try {
     const made = await call("POST", "/v1/studies", wanted());
     window.location.assign(made.page);
   } catch (error) {
     refuse(error.message, byId("start-error"));
     if (!byId("start-error").firstChild) problems(byId("start-error"), "It was not started: see the field that is marked.");
-    byId("start").disabled = false;
-    byId("starting").textContent = "";
+    letStart({ making: false });
   }
 });
 
@@ -309,8 +318,7 @@ columnsTable.start(given.kinds, {
 
 window.addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
-  byId("start").disabled = false;
-  byId("starting").textContent = "";
+  letStart({ making: false });
 });
 
 recall();

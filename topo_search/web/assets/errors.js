@@ -33,8 +33,9 @@ function refuse(message, place, focus = true) {
     return true;
   }
   if (place.classList.contains("field-error")) {
-    place.textContent = rest;
+    place.textContent = inPageWords(rest);
     place.hidden = false;
+    document.getElementById(place.id.replace(/-error$/, "")).setAttribute("aria-invalid", "true");
   } else problems(place, rest);
   return false;
 }

@@ -9,6 +9,13 @@ const predictor = (() => {
     const label = make("label", { class: "form-label", for: id, title: column.name.length > 40 ? harmless(column.name) : null }, make("bdi", {}, harmless(column.name)));
     const attributes = { class: "form-control", id, name: column.name, value: column.example, autocomplete: "off" };
     let input;
+    if (column.all_levels) {
+      const texts = column.levels.includes("") ? column.levels : [...column.levels, ""];
+      const options = texts.map((level) => make("option", { value: level, dir: "auto" }, level === "" ? "missing" : harmless(level)));
+      input = make("select", { class: "form-select", id, name: column.name }, ...options);
+      input.value = column.example;
+      return make("div", {}, label, input);
+    }
     if (column.levels.length) {
       const list = make("datalist", { id: `levels-${place}` }, ...column.levels.map((level) => make("option", { value: level })));
       input = make("input", { ...attributes, list: list.id });
@@ -18,10 +25,16 @@ const predictor = (() => {
     return make("div", {}, label, input);
   }
 
-  function answer(found) {
+  // A number for reading: whole from 1,000, else to four significant digits.
+  function number(value) {
+    return value.toLocaleString(undefined, Math.abs(value) < 1000 ? { maximumSignificantDigits: 4 } : { maximumFractionDigits: 0 });
+  }
+
+  function answer(found, target) {
     const values = found.rows[0];
     const [name, ...classes] = found.predicted;
-    const parts = [make("p", { class: "lead" }, make("bdi", {}, harmless(values[name])))];
+    const told = typeof values[name] === "number" && !classes.length ? number(values[name]) : harmless(values[name]);
+    const parts = [make("p", { class: "lead" }, make("bdi", {}, harmless(target)), ": ", make("bdi", {}, told))];
     if (classes.length) {
       const rows = classes
         .map((column) => [column.replace(/^probability /, ""), Number(values[column])])
@@ -32,20 +45,21 @@ const predictor = (() => {
           bar.style.width = `${100 * share}%`;
           return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, harmless(label))), make("td", { class: "track" }, bar), make("td", { class: "number" }, `${(100 * share).toFixed(1)} %`));
         });
-      parts.push(make("table", { class: "comparison" }, make("tbody", {}, ...rows)));
+      const heads = make("tr", {}, make("th", { scope: "col" }, make("bdi", {}, harmless(target))), make("th", { scope: "col", class: "number", colspan: 2 }, "Probability"));
+      parts.push(make("table", { class: "comparison" }, make("thead", {}, heads), make("tbody", {}, ...rows)));
     }
     if (found.warnings.length) parts.push(make("ul", { class: "plain note" }, ...found.warnings.map((text) => make("li", {}, make("bdi", {}, harmless(text))))));
     return parts;
   }
 
-  function show(api) {
+  function show(api, target) {
     if (shown) return;
     shown = true;
     tables(api);
-    rows(api);
+    rows(api, target);
   }
 
-  async function rows(api) {
+  async function rows(api, target) {
     const form = document.getElementById("row-form");
     const place = document.getElementById("row-answer");
     let columns;
@@ -65,8 +79,8 @@ const predictor = (() => {
       place.replaceChildren(make("p", { class: "soft" }, "Asking the network; the first time it is loaded …"));
       try {
         const row = Object.fromEntries(columns.map((column) => [column.name, ""]));
-        for (const input of form.querySelectorAll("input")) row[input.name] = input.value;
-        place.replaceChildren(...answer(await call("POST", `${api}/predict`, { rows: [row] })));
+        for (const input of form.querySelectorAll("input, select")) row[input.name] = input.value;
+        place.replaceChildren(...answer(await call("POST", `${api}/predict`, { rows: [row] }), target));
       } catch (error) {
         place.replaceChildren(make("p", { class: "verdict loses" }, error.message));
       }

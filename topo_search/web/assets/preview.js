@@ -5,6 +5,8 @@ const preview = (() => {
   const SIGNS = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces", ":": "colons" };
   const count = (number, noun) => `${number.toLocaleString()} ${noun}${number === 1 ? "" : "s"}`;
 
+  const split = ({ rest, test }) => `${count(rest, "row")} to learn from, ${test.toLocaleString()} kept for the final test.`;
+
   function sentence(table) {
     const words = [count(table.rows, "row"), count(table.columns.length, "column")];
     if (table.columns.length > 1) words.push(`separated by ${SIGNS[table.separator] || harmless(table.separator)}`);
@@ -46,14 +48,14 @@ const preview = (() => {
       if (table && document.getElementById(name).value) continue;
       const value = table && (name === "quote" ? table.quote || "none" : String(table[name]));
       const option = others.find((one) => one.value === value);
-      blank.textContent = option ? `${option.textContent.split(",")[0]} (found)` : table ? "found out" : "not found out";
+      blank.textContent = option ? `${option.textContent.split(",")[0]} (found)` : table ? "found out" : "–";
     }
     for (const name of ["encoding", "skip"]) {
       const field = document.getElementById(name);
-      if (!table) field.placeholder = "not found out";
+      if (!table) field.placeholder = "";
       else if (!field.value.trim()) field.placeholder = `${table[name]} (found)`;
     }
   }
 
-  return { show, warnings, count, found };
+  return { show, warnings, count, split, found };
 })();

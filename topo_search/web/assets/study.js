@@ -68,7 +68,7 @@ function showState() {
   byId("more-time").hidden = state.seconds === null;
   announceState();
   byId("use").hidden = !(state.state !== "cancelled" && state.has_network);
-  if (state.has_network) predictor.show(api);
+  if (state.has_network) predictor.show(api, first.target);
   byId("more-looks").hidden = !state.has_network;
   byId("controls").hidden = false;
   document.title = `${trials.finished}/${state.budget} ${harmless(state.name || first.subject)} · topo-search`;
@@ -290,7 +290,7 @@ function end(why) {
 }
 
 function importances(reason) {
-  byId("importances-reason").textContent = reason ? `Which choices mattered: ${reason}.` : "";
+  byId("importances-reason").textContent = reason ? `Which choices mattered, and the score by each of them: ${reason}.` : "";
 }
 
 byId("kin")?.replaceChildren(...kin.links(state.study));

@@ -3,7 +3,7 @@
 
 const trialsTable = (() => {
   const SIZE = 20;
-  const EVERY = 3000; // Milliseconds between two looks while a study runs, at least.
+  const EVERY = 1000; // Milliseconds between two looks, at least; where many watch, news come seldomer.
   const asked = { page: 1, size: SIZE, sort: "rank", order: "asc", state: "", search: "" };
   const table = document.getElementById("trials");
   let api, columns, timer, typing, last = 0, begun = false;

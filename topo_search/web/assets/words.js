@@ -6,6 +6,7 @@ function inPageWords(text) {
     .replace(/--column (?:'(.+?)=(\w+)'|(\S+?)=(\w+))/g, (all, quoted, its, name, kind) => `“Kind of ${quoted || name}”: ${its || kind}`)
     .replace(/--drop (?:'(.+?)'|(\S+))/g, (all, quoted, name) => `“Leave out ${quoted || name}”`)
     .replace(/--(month|day)-first/g, (all, first) => `“Order of dates”: ${first} first`)
+    .replace(/remove them from the file\.$/, "remove them in the file and upload it again.")
     .replace(/--quote ''/g, "“Quotes”: none")
     .replace(/--([a-z][a-z-]+)(=?)/g, (all, option, equals) => {
       const field = document.getElementById(option.replace(/-/g, "_"));
