@@ -75,15 +75,13 @@ def results(storage: Storage, row: StudyRow) -> Results:
         "created_at": row.created_at,
         "parent": row.parent,
         "children": studies.children(storage, row.id),
+        "seconds": row.spent_seconds,
     }
-    outcome = None
-    if row.outcome is not None:
-        outcome = {**row.outcome, "seconds": row.spent_seconds}
     return results_of(
         study=trials.optuna_study(storage, row),
         plan=row.plan,
         identity=identity,
-        outcome=outcome,
+        outcome=row.outcome,
         live=leases.live_trials(storage, row.id),
     )
 
