@@ -67,7 +67,8 @@ def test_what_search_prints_is_true_of_iris(searched: Searched) -> None:
     assert trials["finished"] == 4 == trials["complete"] + trials["pruned"]
     assert trials["failed"] == 0
     test = printed["test"]
-    assert 0.8 <= test["low"] <= test["value"] <= test["high"] <= 1.0 or test["value"] > 0.8
+    assert 0 <= test["low"] <= test["value"] <= test["high"] <= 1
+    assert test["value"] > 0.8
     assert (test["looks"], printed["baselines"]["majority"]) == (1, pytest.approx(1 / 3))
     assert printed["best"]["weights"] > 100
 
