@@ -14,6 +14,7 @@ from topo_search.cli_common import (
     FAILED,
     INTERRUPTED,
     answer_may_be_lost,
+    check_places,
     console,
     creating,
     echo_json,
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 @as_json
 def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
     """Search networks for a table; print the winner, write a report, hand over the network."""
+    path = _report_path(csv, given["name"] or "study", report)
+    check_places(path, network=given["objective"] == "tabular")
     with open_storage(given, warm=True) as (settings, storage):
         if given["parent"] is not None:
             from storage import studies
@@ -78,7 +81,7 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     if asked.secret:
         click.echo("Set TOPO_SEARCH_STORAGE to the same URL where you type what follows.")
     click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{serving}")
-    page = shlex.quote(str(_report_path(csv, row, report)))
+    page = shlex.quote(str(_report_path(csv, row.name or row.id, report)))
     click.echo(f"Then its page: topo-search results {row.id} --html {page}{asked.where}")
 
 
@@ -163,8 +166,12 @@ def resume(
         from storage import studies as stored
         from topo_search.delivery import Asked, check_allowed
 
+        name = str(row.plan.get("dataset_name") or "")
+        csv = Path(name) if name else None
         if not no_serve:
             check_allowed(row, given["allow_objective"])
+            path = _report_path(csv, row.name or row.id, report)
+            check_places(path, network=row.plan["objective"] == "tabular")
         look = f"topo-search status {row.id}{Asked(storage=given['where']).where}"
         with answer_may_be_lost(
             "If the answer alone was lost, the study is open again, with what was added to its "
@@ -177,8 +184,6 @@ def resume(
             else:
                 click.echo(f"Study {row.id} is open again.")
             return
-        name = str(row.plan.get("dataset_name") or "")
-        csv = Path(name) if name else None
         _serve(settings, storage, row, None, csv, report, json_, given)
 
 
@@ -213,16 +218,26 @@ def _serve(
     """Serve a study here, then say what came of it, or how to go on with it."""
     from topo_search import delivery
     from topo_search.terminal import show_end
+    from topo_search.writing import UnwritableError
 
     asked = asked_again(row, given, report)
     row = serve_shown(settings, storage, row, json_, given, asked)
-    written, network = delivery.hand_over(storage, row, _report_path(csv, row, report), asked)
+    written, network, failure = None, None, None
+    try:
+        path = _report_path(csv, row.name or row.id, report)
+        written, network = delivery.hand_over(storage, row, path, asked)
+    except UnwritableError as error:
+        failure = f"Error: {error} {delivery.write_again(row, asked)}"
     if json_:
         echo_json(delivery.to_json(storage, row, key, written))
     else:
         next_ = delivery.commands(row, asked)
         show_end(console(), delivery.results(storage, row), row, written, network, next_)
+    if failure is not None:
+        click.echo(failure, err=True)
     exit_unless_finished(row, asked)
+    if failure is not None:
+        sys.exit(FAILED)
 
 
 def asked_again(row: StudyRow, given: dict[str, Any], report: Path | None = None) -> Asked:
@@ -282,6 +297,6 @@ def exit_unless_finished(row: StudyRow, asked: Asked) -> None:
         sys.exit(FAILED)
 
 
-def _report_path(csv: Path | None, row: StudyRow, report: Path | None) -> Path:
-    named = csv.stem if csv else row.name or row.id
+def _report_path(csv: Path | None, name: str, report: Path | None) -> Path:
+    named = csv.stem if csv else name
     return report or Path(f"{named.replace('/', '-')}-report.html")

@@ -18,6 +18,7 @@ from topo_search.plain import plain
 from topo_search.report import write_report
 from topo_search.results import Results, results_of
 from topo_search.worker import Worker
+from topo_search.writing import network_beside
 
 
 def serve(
@@ -176,13 +177,25 @@ def serving_needed(row: StudyRow) -> str:
 def hand_over(
     storage: Storage, row: StudyRow, report: Path, asked: Asked | None = None
 ) -> tuple[Path, Path | None]:
-    """Write a study's report, and beside it the folder with its network if there is one."""
+    """Write a study's report, and beside it the folder with its network if there is one.
+
+    Raises:
+        UnwritableError: One of the two cannot be written.
+    """
     network = None
     if row.outcome and row.outcome.get("test"):
-        stem = report.stem.removesuffix("-report")
-        network = predictor.export(storage, row, report.with_name(f"{stem}-network"))
+        network = predictor.export(storage, row, network_beside(report))
     page = write_report(results(storage, row), report, commands=commands(row, asked))
     return page, network
+
+
+def write_again(row: StudyRow, asked: Asked) -> str:
+    """Return in words how to write a finished study's report and network once more."""
+    report = f"topo-search results {row.id} --html FILE.html{asked.where}"
+    if not (row.outcome and row.outcome.get("test")):
+        return f"Write the report elsewhere: {report}"
+    network = f"topo-search export {row.id} -o FOLDER{asked.where}"
+    return f"Write them elsewhere: {report} and {network}"
 
 
 def go_on(row: StudyRow, asked: Asked) -> str:

@@ -20,6 +20,7 @@ from storage.datasets import MAX_BYTES
 from storage.rows import StudyRow
 from topo_search.finish import weights_of
 from topo_search.formats import format_metric, format_name, format_value
+from topo_search.writing import writing
 
 if TYPE_CHECKING:
     import keras
@@ -55,6 +56,7 @@ def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
 
     Raises:
         LookupError: Where the study has no network yet; says what to do.
+        UnwritableError: The folder cannot be written.
     """
     if row.plan["space"]["name"] == "own" and row.outcome is not None:
         return _export_own(storage, row, folder)
@@ -64,11 +66,8 @@ def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
             f"Let it finish with: topo-search resume {row.id}"
         )
     files = {name: artifacts.get(storage, row.id, name) for name in (NETWORK, READING)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    (folder / README).write_text(_readme(row), encoding="utf-8")
-    return folder
+    files[README] = _readme(row).encode()
+    return _written(folder, files)
 
 
 def _export_own(storage: Storage, row: StudyRow, folder: Path) -> Path:
@@ -81,8 +80,14 @@ def _export_own(storage: Storage, row: StudyRow, folder: Path) -> Path:
             f"more than {MAX_BYTES // 2**20} MiB. An objective gives bytes, in a form of its own, "
             "as Outcome(weights=…)."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(artifacts.get(storage, row.id, weights_of(number)))
+    return _written(folder, {WEIGHTS: artifacts.get(storage, row.id, weights_of(number))})
+
+
+def _written(folder: Path, files: Mapping[str, bytes]) -> Path:
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
     return folder
 
 

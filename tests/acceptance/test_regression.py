@@ -46,6 +46,18 @@ def test_the_time_of_a_search_is_that_of_its_trials_and_more(flats: Searched) ->
     assert trained <= flats.printed["seconds"] == pytest.approx(results["seconds"])
 
 
+def test_predictions_that_cannot_be_written_are_told_in_one_line(
+    flats: Searched, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "out.csv"
+    table = flats.report.with_name("flats.csv")
+    done = flats.machine.run("predict", flats.network, table, "-o", place, code=1)
+    assert done.stdout == ""
+    told = f"Received {place}: {place.parent} is a file.\n"
+    assert done.stderr.endswith(f"Error: Expected a place that can be written. {told}")
+
+
 def test_the_network_predicts_numbers(flats: Searched, tmp_path: Path) -> None:
     assert flats.machine.json("export", "flats", "-o", tmp_path / "network")["study"] == flats.study
     new = tmp_path / "new.csv"
