@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,10 +165,10 @@ class Predictor:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         rules = Rules.load(folder)
+        with _quiet():
+            from objectives.finishing import loaded
 
-        from objectives.finishing import loaded
-
-        return cls(rules, loaded(folder / NETWORK))
+            return cls(rules, loaded(folder / NETWORK))
 
     def predict(self, data: bytes, most: tuple[int, int] | None = None) -> Prediction:
         """Predict a CSV's rows; takes and raises what `Rules.table` does."""
@@ -203,6 +206,29 @@ class Predictor:
             predicted.append(free_name(name, {str(taken) for taken in frame}))
             frame[predicted[-1]] = column
         return Prediction(frame=frame, predicted=tuple(predicted), line=line, warnings=warnings)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from stderr what libraries print there, unless the block fails.
+
+    TensorFlow greets while it is imported, before it has looked at any level of logging.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as printed:
+        try:
+            os.dup2(printed.fileno(), 2)
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            printed.seek(0)
+            os.write(kept, printed.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _readme(row: StudyRow) -> str:

@@ -1,6 +1,7 @@
 """A search for numbers, as a user types it, and what becomes of its network."""
 
 import csv
+import json
 import random
 from pathlib import Path
 
@@ -63,9 +64,13 @@ def test_the_network_predicts_numbers(flats: Searched, tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
     new.write_text("district,size\na,50\nc,50\na,100\n")
     done = flats.machine.run("predict", tmp_path / "network", new)
+    assert done.stderr == ""
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert [row["district"] for row in rows] == ["a", "c", "a"]
     predicted = [float(row["prediction"]) for row in rows]
     assert predicted[2] > predicted[0]
-    told = flats.machine.json("predict", tmp_path / "network", new)
-    assert told == [{"prediction": pytest.approx(value, rel=1e-4)} for value in predicted]
+    done = flats.machine.run("predict", tmp_path / "network", new, "--json")
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == [
+        {"prediction": pytest.approx(value, rel=1e-4)} for value in predicted
+    ]
