@@ -112,6 +112,7 @@ def test_the_network_predicts_without_the_database(searched: Searched, tmp_path:
         writer.writerows(["x", *(row[name] for name in names)] for row in rows)
     told = nowhere.run("predict", searched.network, new, "-o", tmp_path / "out.csv").stderr
     assert "'note'" in told and not any(name in told for name in names)
+    assert {line.split(" ")[0] for line in told.splitlines()} == {"Note:", "Written:"}
     predicted = read(tmp_path / "out.csv")
     assert {row["note"] for row in predicted} == {"x"}
     assert {row["prediction"] for row in predicted} <= set(CLASSES)
@@ -472,6 +473,18 @@ def test_a_target_is_given_by_its_position(quick: Machine, position: str, target
     created = quick.run("create", IRIS, "--target", position, "--json").stdout
     shown = quick.run("results", json.loads(created)["study"], "--json").stdout
     assert json.loads(shown)["target"] == target
+
+
+def test_a_target_whose_name_two_columns_have_is_refused(quick: Machine) -> None:
+    rows = [f"{'ab'[k % 2]},{k},{'xyz'[k % 3]}" for k in range(60)]
+    (quick.folder / "twice.csv").write_text("\n".join(["y,a,y", *rows]))
+    told = quick.json("inspect", "twice.csv")
+    assert "Two columns are named 'y'; the second is called 'y_2'." in told["warnings"]
+    done = quick.run("create", "twice.csv", "--target", "y", code=2)
+    assert_one_line(done.stderr)
+    assert "Give its position, 1 or 3, or rename one in the file." in done.stderr
+    study = quick.json("create", "twice.csv", "--target", 3)["study"]
+    assert quick.json("results", study)["target"] == "y_2"
 
 
 def test_a_file_that_is_no_table_is_refused(machine: Machine, tmp_path: Path) -> None:
