@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from objectives.dialect import JUNK, Row, find_dialect, first_rows
 from objectives.encoding import (
@@ -23,6 +23,8 @@ from objectives.reading import Overrides, Reading, ReadingError
 
 DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?,*\s*', re.I)  # Excel's own way to name the separator
 
+SHOWN = 10  # Names in a warning, at most.
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -36,6 +38,7 @@ class Shape:
     names: tuple[str, ...]
     units: bool = True  # whether rows of units may stand below the names
     unnamed: bool = False  # whether of all columns the first alone has no name
+    repeated: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # positions, from 1
     warnings: tuple[str, ...] = ()
 
 
@@ -56,18 +59,22 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
     separator, quote = find_dialect(rest, separator, overrides.quote)
     rows = [(skip + line, row) for line, row in first_rows(rest, separator, quote)]
     line, names, header = find_header(rows, _width(rows), overrides)
+    given = uncommented(names) if header else [""] * len(names)
+    named, repeated = unique_names(given), _repeated(given)
     return Shape(
         encoding=encoding,
         separator=separator,
         quote=quote,
         header=header,
         skip=line - 1,
-        names=unique_names(uncommented(names) if header else [""] * len(names)),
+        names=named,
         unnamed=header and not plain_name(names[0]) and all(map(plain_name, names[1:])),
+        repeated=repeated,
         warnings=(
             *(guessed(head, encoding) if overrides.encoding is None else ()),
             *_left_out(head, skip, line - 1),
             *_unnamed(dict(rows)[line], names, line),
+            *_renamed(named, repeated),
         ),
     )
 
@@ -200,3 +207,23 @@ def _unnamed(row: list[str], names: list[str], line: int) -> tuple[str, ...]:
         f"Line {line} has {len(row)} names for {len(names)} columns. The first column is taken to "
         "have none, as row names of R. If that is wrong, repair the line.",
     )
+
+
+def _repeated(cells: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return the names that several columns have, and the positions of these."""
+    places: dict[str, list[int]] = {}
+    for position, cell in enumerate(cells, start=1):
+        places.setdefault(plain_name(cell), []).append(position)
+    return {name: tuple(at) for name, at in places.items() if name and len(at) > 1}
+
+
+def _renamed(names: Sequence[str], repeated: Mapping[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """Return a warning of columns whose names others have, and what they are called."""
+    if not repeated:
+        return ()
+    if [len(at) for at in repeated.values()] == [2]:
+        ((name, (_, second)),) = repeated.items()
+        return (f"Two columns are named {name!r}; the second is called {names[second - 1]!r}.",)
+    called = [", ".join(repr(names[place - 1]) for place in at) for at in repeated.values()]
+    more = f"; and {len(called) - SHOWN} names more" if len(called) > SHOWN else ""
+    return (f"Columns have the same name; they are called {'; '.join(called[:SHOWN])}{more}.",)

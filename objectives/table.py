@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,8 @@ class Table:
     lines: Integers  # physical line of the file on which each row begins, from 1
     dropped: tuple[DroppedRow, ...]
     warnings: tuple[str, ...]
+    # names that several columns of the file have, and the positions of these, from 1
+    repeated: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def read_table(
@@ -302,4 +304,5 @@ def _assemble(
             *warnings,
             *row_warnings(grid, columns, reading.columns, to_split=to_split),
         ),
+        repeated=grid.shape.repeated,
     )

@@ -85,10 +85,10 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
         task: what to predict it as; found out if not given.
 
     Raises:
-        ReadingError: there is no such column, fewer than 20 rows have it, it holds one class
-            or hardly a class twice, or it does not fit the task.
+        ReadingError: there is no such column, or several have its name, fewer than 20 rows have
+            it, it holds one class or hardly a class twice, or it does not fit the task.
     """
-    rule = _rule(table.reading, find_column(tuple(table.labels.columns), target))
+    rule = _rule(table.reading, _named_once(table, target))
     texts = table.labels[rule.name].to_numpy()
     keys, distinct = _keys(texts, rule)
     rows = int((keys >= 0).sum())
@@ -123,6 +123,19 @@ def choose_target(table: Table, target: str | int, task: Task | None = None) -> 
         )
     named: Task = "binary" if len(distinct) == 2 else "multiclass"
     return Target(column=rule.name, task=named, classes=tuple(distinct))
+
+
+def _named_once(table: Table, target: str | int) -> str:
+    """Return the name of the column to predict, which nobody may have taken for another."""
+    name = find_column(tuple(table.labels.columns), target)
+    places = table.repeated.get(name)
+    if places is None or plain_name(str(target)) != name:
+        return name
+    raise NoSuchColumnError(
+        f"Expected a target that is one column. Received {name!r}, which {len(places)} columns are "
+        f"named. Give its position, {' or '.join(map(str, places[:10]))}, or rename one in the "
+        "file."
+    )
 
 
 def _numeric(distinct: Strings, rule: ColumnRule) -> str:

@@ -4,9 +4,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from storage import tables
+from storage.clock import LEASE, is_free
 from storage.connection import Storage
-from storage.leases import LEASE
-from storage.rows import is_free
 from storage.workers import HERE, REFUSAL, is_lost
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import events, tables
+from storage.clock import LEASE, NOW, is_free
 from storage.connection import Storage
 from storage.failures import pause_failing
 from storage.finishing import has_complete
-from storage.leases import LEASE, release, spent
+from storage.leases import release, spent
 from storage.rows import (
     LEASE_COLUMNS,
-    NOW,
     OPEN,
     Drawn,
     Lease,
@@ -25,7 +25,6 @@ from storage.rows import (
     change,
     hand_over,
     insert_lease,
-    is_free,
     lock_if_there,
     peek,
     tick,
@@ -204,7 +203,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
         if not _is_through(study) or _open_trial(connection, study_id):
             return None
     with storage.transaction() as connection:
-        study = lock_if_there(connection, study_id)
+        study = tick(connection, study_id, taker.lease)
         if study is None or not _is_through(study) or _open_trial(connection, study_id):
             return None
         finishing = connection.execute(

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from storage import bulk, tables
+from storage.clock import NOW
 from storage.connection import Storage
-from storage.rows import NOW
 
 MAX_BYTES = 400 * 2**20
 """PostgreSQL takes a value of 1 GB, and on its way there every byte is two hexadecimal digits."""

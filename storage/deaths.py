@@ -7,8 +7,9 @@ does.
 import sqlalchemy as sa
 
 from storage import events, notices, tables
+from storage.clock import NOW
 from storage.connection import Storage
-from storage.rows import NOW, vanished
+from storage.rows import vanished
 from storage.trials import has_begun
 from storage.workers import HERE
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storage import events, tables
 from storage.artifacts import insert_artifacts
 from storage.connection import Storage
-from storage.rows import Lease, Standing, change, lock_if_there, peek
+from storage.rows import Lease, Standing, change, peek, tick
 from storage.trials import end_lease
 
 
@@ -79,7 +79,7 @@ def finish(
     with storage.transaction() as connection:
         # First: nobody should have to wait for the study while they are on their way.
         insert_artifacts(connection, lease.study, files or {})
-        study = lock_if_there(connection, lease.study)
+        study = tick(connection, lease.study)  # Its last moments count, too.
         held = connection.execute(
             sa.select(tables.lease)
             .where(

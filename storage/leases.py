@@ -12,17 +12,9 @@ import sqlalchemy as sa
 from optuna.storages._rdb import models
 
 from storage import notices, tables
+from storage.clock import LEASE, NOW, is_free, seconds_from_now
 from storage.connection import Storage
-from storage.rows import (
-    NOW,
-    Lease,
-    is_free,
-    seconds_from_now,
-    tick,
-)
-
-LEASE = 60.0
-"""Seconds a worker may be silent before another may take over."""
+from storage.rows import Lease, tick
 
 
 def renew(storage: Storage, leases: Iterable[Lease], lease: float = LEASE) -> set[uuid.UUID]:
@@ -73,6 +65,7 @@ def release(
         Whether it was the caller's.
     """
     with storage.transaction() as connection:
+        tick(connection, lease.study)  # First, not to lock a study after a lease.
         released = connection.execute(
             sa.update(tables.lease)
             .where(

@@ -8,9 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import tables
+from storage.clock import is_free
 from storage.connection import Storage
 from storage.progress import COUNTS, Progress, to_progress
-from storage.rows import EXPIRES_AT, OPEN, State, is_free
+from storage.rows import EXPIRES_AT, OPEN, State
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import tables
+from storage.clock import is_free
 from storage.connection import Storage
-from storage.rows import OPEN, STANDING_COLUMNS, Standing, is_free, to_standing
+from storage.rows import OPEN, STANDING_COLUMNS, Standing, to_standing
 
 
 @dataclass(frozen=True, kw_only=True)

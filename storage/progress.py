@@ -6,8 +6,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage import tables
+from storage.clock import is_free
 from storage.connection import Storage
-from storage.rows import is_free
 
 
 @dataclass(frozen=True, kw_only=True)

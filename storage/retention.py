@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields
 import sqlalchemy as sa
 
 from storage import datasets, removal, tables
+from storage.clock import NOW, is_free
 from storage.connection import Storage
 from storage.errors import StorageError
-from storage.rows import EXPIRES_AT, NOW, OPEN, is_free, lock_if_there
+from storage.rows import EXPIRES_AT, OPEN, lock_if_there
 
 logger = logging.getLogger(__name__)
 

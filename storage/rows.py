@@ -11,13 +11,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from storage import tables
+from storage.clock import LEASE, NOW, seconds_at_work, seconds_from_now
 
 State = Literal["created", "running", "paused", "finished", "cancelled"]
 OPEN: tuple[State, ...] = ("created", "running")
 """States in which a study hands out work."""
-
-NOW = sa.func.clock_timestamp()
-SERVER_STARTED = sa.func.pg_postmaster_start_time(type_=sa.DateTime(timezone=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +29,7 @@ class Standing:
     trials: int  # the budget
     seconds: float | None  # the budget in time, None where there is none
     drawn: int  # units handed out so far
-    spent_seconds: float  # of time in which some worker was at it
+    spent_seconds: float  # of time in which some worker was at it, as last counted
 
     @property
     def time_is_spent(self) -> bool:
@@ -60,7 +58,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRow(Standing):
-    """One study as it stood when it was read."""
+    """One study as it stood when it was read, its time counted to that moment."""
 
     name: str | None
     dataset: str | None  # SHA-256
@@ -93,9 +91,12 @@ EXPIRES_AT = (
     )
     + tables.study.c.keep
 )
+# Nor is this, of which the column has what was counted so far.
+SPENT_SECONDS = tables.study.c.spent_seconds + seconds_at_work()
+MADE = {"expires_at": EXPIRES_AT, "spent_seconds": SPENT_SECONDS}
 STUDY_COLUMNS = [
-    *(tables.study.c[column.name] for column in fields(StudyRow) if column.name != "expires_at"),
-    EXPIRES_AT.label("expires_at"),
+    *(tables.study.c[column.name] for column in fields(StudyRow) if column.name not in MADE),
+    *(made.label(name) for name, made in MADE.items()),
 ]
 STANDING_COLUMNS = [tables.study.c[column.name] for column in fields(Standing)]
 
@@ -206,18 +207,13 @@ def peek(connection: sa.Connection, study_id: str) -> Standing | None:
     return None if row is None else to_standing(row)
 
 
-def tick(connection: sa.Connection, study_id: str, lease: float) -> Standing | None:
+def tick(connection: sa.Connection, study_id: str, lease: float = LEASE) -> Standing | None:
     """Count the time in which somebody was at a study since it last was, lock it and return it.
 
-    Without a live lease that is the time until its last one ended. Of a longer silence one lease is
-    counted.
+    What counts is said by `seconds_at_work`.
     """
-    column, of = tables.study.c, tables.lease.c
-    live = sa.exists().where(of.study == study_id, of.ended_at.is_(None), ~is_free())
-    last = sa.select(sa.func.max(of.ended_at)).where(of.study == study_id).scalar_subquery()
-    silence = sa.func.extract("epoch", sa.case((live, NOW), else_=last) - column.last_active_at)
-    # LEAST and GREATEST pass over nulls: the first time there is no silence to count.
-    counted = sa.func.greatest(sa.func.least(sa.func.coalesce(silence, 0), lease), 0)
+    column = tables.study.c
+    counted = seconds_at_work(lease)
     row = connection.execute(
         sa.update(tables.study)
         .where(column.id == study_id)
@@ -287,22 +283,6 @@ def hand_over(connection: sa.Connection, found: sa.Row[Any], taker: Taker, attem
             .returning(*LEASE_COLUMNS)
         ).one()
     )
-
-
-def is_free() -> sa.ColumnElement[bool]:
-    """Whether anybody may take a lease: handed back, or its owner silent for too long."""
-    column = tables.lease.c
-    length = column.expires_at - column.renewed_at
-    # While the server was down nobody could renew: it has to be up for as long as the lease.
-    silent = sa.and_(column.expires_at < NOW, SERVER_STARTED + length < NOW)
-    # Renewed in the future: the clock was set back, and its owner has not renewed since.
-    set_back = column.renewed_at > NOW + length
-    return sa.or_(column.owner.is_(None), silent, set_back)
-
-
-def seconds_from_now(seconds: float) -> sa.ColumnElement[datetime]:
-    """Return that moment of the database's clock."""
-    return NOW + timedelta(seconds=seconds)
 
 
 def to_lease(row: sa.Row[Any]) -> Lease:

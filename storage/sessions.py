@@ -5,8 +5,8 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from storage import keys, tables
+from storage.clock import NOW
 from storage.connection import Storage
-from storage.rows import NOW
 
 LASTS = timedelta(hours=12)
 

@@ -190,7 +190,8 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
             trials=study.trials + trials,
             seconds=time,
             ended_at=None,
-            # The time since it was last worked at is not the study's.
+            # The time since it was last worked at is not the study's, that until then is.
+            spent_seconds=study.spent_seconds,
             last_active_at=sa.func.now() if study.started_at else None,
         )
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from storage import keys, names, tables
+from storage.clock import NOW
 from storage.connection import Storage
-from storage.rows import NOW
 
 PREFIX = "topo_"
 """How every token begins, so that it is known for one where it should not be, as in a commit."""

@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from storage import events, tables
+from storage.clock import LEASE, NOW, SERVER_STARTED
 from storage.connection import Storage
 from storage.errors import StorageError
-from storage.leases import LEASE
-from storage.rows import NOW, SERVER_STARTED
 
 State = Literal["serving", "draining", "left", "lost"]
 HERE: tuple[State, ...] = ("serving", "draining")

@@ -27,6 +27,7 @@ from topo_search.live import View
 from topo_search.report import write_report
 from topo_search.results import Results
 from topo_search.settings import Settings, opened
+from topo_search.writing import check_file
 
 if TYPE_CHECKING:
     import keras
@@ -174,10 +175,13 @@ def search(
             `test` one is a file and the other a DataFrame.
         ValueError: Where the table cannot be read, or an option does not fit.
         ConnectionError: Where the storage cannot be reached.
+        UnwritableError: Where the report cannot be written.
     """
     _refuse_unknown(options)
     settings = Settings.read(storage=storage)
     asked = study.Options(**_tables(table, test, options), target=target)
+    if report is not None:
+        check_file(Path(report))  # Before anything is trained.
     claim_home(settings.home)
     forking.warm_up(settings.log)
     with ExitStack() as stack:

@@ -6,6 +6,7 @@ import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,6 +41,22 @@ def bad_options() -> Iterator[None]:
         if isinstance(error, ReadingError) and not isinstance(error, of_options):
             raise
         raise BadOption(str(error)) from error
+
+
+def check_places(report: Path, *, network: bool) -> None:
+    """Make sure that a report can be written, and a network beside it, before anything is trained.
+
+    Raises:
+        BadOption: It cannot.
+    """
+    from topo_search.writing import UnwritableError, check_file, check_folder, network_beside
+
+    try:
+        check_file(report)
+        if network:
+            check_folder(network_beside(report))
+    except UnwritableError as error:
+        raise BadOption(f"{error} Name another: --report FILE.html") from error
 
 
 @contextmanager

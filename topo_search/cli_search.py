@@ -16,6 +16,7 @@ from topo_search.cli_common import (
     FAILED,
     INTERRUPTED,
     answer_may_be_lost,
+    check_places,
     console,
     creating,
     echo_json,
@@ -49,6 +50,8 @@ logger = logging.getLogger(__name__)
 @as_json
 def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
     """Search networks for a table; print the winner, write a report, hand over the network."""
+    path = _report_path(csv, given["name"] or "study", report)
+    check_places(path, network=given["objective"] == "tabular")
     with open_storage(given, warm=True) as (settings, storage):
         if given["parent"] is not None:
             from storage import studies
@@ -83,7 +86,7 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     if asked.secret:
         click.echo("Set TOPO_SEARCH_STORAGE to the same URL where you type what follows.")
     click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{serving}")
-    page = shlex.quote(str(_report_path(csv, row, report)))
+    page = shlex.quote(str(_report_path(csv, row.name or row.id, report)))
     click.echo(f"Then its page: topo-search results {row.id} --html {page}{asked.where}")
 
 
@@ -176,8 +179,12 @@ def resume(
         from storage import studies as stored
         from topo_search.delivery import Asked, check_allowed
 
+        name = str(row.plan.get("dataset_name") or "")
+        csv = Path(name) if name else None
         if not no_serve:
             check_allowed(row, given["allow_objective"])
+            path = _report_path(csv, row.name or row.id, report)
+            check_places(path, network=row.plan["objective"] == "tabular")
         look = f"topo-search status {row.id}{Asked(storage=given['where']).where}"
         with answer_may_be_lost(
             "If the answer alone was lost, the study is open again, with what was added to its "
@@ -190,8 +197,6 @@ def resume(
             else:
                 click.echo(f"Study {row.id} is open again.")
             return
-        name = str(row.plan.get("dataset_name") or "")
-        csv = Path(name) if name else None
         _serve(settings, storage, row, None, csv, report, json_, given)
 
 
@@ -227,20 +232,29 @@ def _serve(
     from storage.rows import OPEN
     from topo_search import delivery, fleet
     from topo_search.terminal import show_end
+    from topo_search.writing import UnwritableError
 
     asked = asked_again(row, given, report)
     row = serve_shown(settings, storage, row, json_, given, asked)
-    retry, path = delivery.patient(storage), _report_path(csv, row, report)
+    retry, path = delivery.patient(storage), _report_path(csv, row.name or row.id, report)
     if row.state in OPEN:  # It was interrupted, and whoever did so waits.
         retry.give_up_at(0.0)
-    written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
+    written, network, failure = None, None, None
+    try:
+        written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
+    except UnwritableError as error:
+        failure = f"Error: {error} {delivery.write_again(row, asked)}"
     if json_:
         echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
     else:
         next_, found = delivery.commands(row, asked), retry(partial(delivery.results, storage, row))
         served = row.id not in retry(partial(fleet.unserved, storage))
         show_end(console(), found, row, written, network, next_, served=served)
+    if failure is not None:
+        click.echo(failure, err=True)
     exit_unless_finished(row, asked)
+    if failure is not None:
+        sys.exit(FAILED)
 
 
 def asked_again(row: StudyRow, given: dict[str, Any], report: Path | None = None) -> Asked:
@@ -300,6 +314,6 @@ def exit_unless_finished(row: StudyRow, asked: Asked) -> None:
         sys.exit(FAILED)
 
 
-def _report_path(csv: Path | None, row: StudyRow, report: Path | None) -> Path:
-    named = csv.stem if csv else row.name or row.id
+def _report_path(csv: Path | None, name: str, report: Path | None) -> Path:
+    named = csv.stem if csv else name
     return report or Path(f"{named.replace('/', '-')}-report.html")

@@ -9,6 +9,7 @@ import click
 
 from topo_search.cli_common import bad_options, console, echo_json, open_storage, open_study
 from topo_search.cli_options import FILE, as_json, overrides, storage_option, table_options
+from topo_search.writing import writing
 
 
 @click.command()
@@ -86,7 +87,8 @@ def results(study_id: str, csv: Path | None, html: Path | None, json_: bool, **g
         found = delivery.results(storage, row)
         next_ = delivery.commands(row, delivery.Asked(storage=given["where"]))
     if csv is not None:
-        csv.write_text(found.to_csv(), encoding="utf-8", newline="")
+        with writing(csv):
+            csv.write_text(found.to_csv(), encoding="utf-8", newline="")
     if html is not None:
         from topo_search.report import write_report
 
@@ -146,7 +148,8 @@ def predict(folder: Path, csv: Path, output: Path | None, json_: bool) -> None:
     for warning in prediction.warnings:
         click.echo(f"Note: {warning}", err=True)
     if output is not None:
-        prediction.frame.to_csv(output, index=False)
+        with writing(output), output.open("w", encoding="utf-8", newline="") as file:
+            prediction.frame.to_csv(file, index=False)
         click.echo(f"Written: {len(prediction.frame):,} predictions to {output}", err=True)
     if json_:
         names = [*([prediction.line] if prediction.line else []), *prediction.predicted]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from topo_search.cli_common import console, creating, echo_json, open_storage
+from topo_search.cli_common import check_places, console, creating, echo_json, open_storage
 from topo_search.cli_options import (
     FILE,
     as_json,
@@ -89,6 +89,8 @@ def sweep(
     """Learn how deep networks for a table should be: train many depths, write a page."""
     if csv is None and not compare:
         raise click.UsageError("Missing argument 'CSV'.")
+    if csv is not None:
+        check_places(_page_path(csv.name, report), network=False)
     with open_storage(given, warm=csv is not None) as (settings, storage):
         from storage import studies as stored
 
@@ -148,16 +150,17 @@ def _show(
     from topo_search import delivery
     from topo_search.depths import Depths, depths_of
     from topo_search.sweep_page import answer, sweep_html, table_of
+    from topo_search.writing import writing
 
     def found_by(one: StudyRow) -> Depths:
         return depths_of(trials.optuna_study(storage, one), Space.from_json(one.plan["space"]))
 
     results, found = delivery.results(storage, row), found_by(row)
     beside = {table_of(delivery.results(storage, one)): found_by(one) for one in others}
-    name = Path(str(row.plan.get("dataset_name") or row.id)).stem
-    path = report or Path(f"{name}-depth.html")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(sweep_html(results, found, beside), encoding="utf-8")
+    path = _page_path(str(row.plan.get("dataset_name") or row.id), report)
+    page = sweep_html(results, found, beside)
+    with writing(path):
+        path.write_text(page, encoding="utf-8")
     said = answer(results, found)
     if json_:
         counts = {name: results.counts[name] for name in ("finished", "complete", "failed")}
@@ -171,3 +174,7 @@ def _show(
     for sentence in said:
         terminal.print(sentence, markup=False)
     terminal.print(f"\nThe page: {path}", markup=False)
+
+
+def _page_path(table: str, report: Path | None) -> Path:
+    return report or Path(f"{Path(table).stem}-depth.html")

@@ -20,6 +20,7 @@ from topo_search.report import write_report
 from topo_search.results import Results, results_of
 from topo_search.retries import Retries
 from topo_search.worker import Worker
+from topo_search.writing import network_beside
 
 PATIENCE = 30.0  # Seconds that what follows a search waits for a database that is away.
 
@@ -92,15 +93,13 @@ def results(storage: Storage, row: StudyRow) -> Results:
         "created_at": row.created_at,
         "parent": row.parent,
         "children": studies.children(storage, row.id),
+        "seconds": row.spent_seconds,
     }
-    outcome = None
-    if row.outcome is not None:
-        outcome = {**row.outcome, "seconds": row.spent_seconds}
     return results_of(
         study=trials.optuna_study(storage, row),
         plan=row.plan,
         identity=identity,
-        outcome=outcome,
+        outcome=row.outcome,
         live=leases.live_trials(storage, row.id),
     )
 
@@ -195,13 +194,25 @@ def serving_needed(row: StudyRow) -> str:
 def hand_over(
     storage: Storage, row: StudyRow, report: Path, asked: Asked | None = None
 ) -> tuple[Path, Path | None]:
-    """Write a study's report, and beside it the folder with its network if there is one."""
+    """Write a study's report, and beside it the folder with its network if there is one.
+
+    Raises:
+        UnwritableError: One of the two cannot be written.
+    """
     network = None
     if row.outcome and row.outcome.get("test"):
-        stem = report.stem.removesuffix("-report")
-        network = predictor.export(storage, row, report.with_name(f"{stem}-network"))
+        network = predictor.export(storage, row, network_beside(report))
     page = write_report(results(storage, row), report, commands=commands(row, asked))
     return page, network
+
+
+def write_again(row: StudyRow, asked: Asked) -> str:
+    """Return in words how to write a finished study's report and network once more."""
+    report = f"topo-search results {row.id} --html FILE.html{asked.where}"
+    if not (row.outcome and row.outcome.get("test")):
+        return f"Write the report elsewhere: {report}"
+    network = f"topo-search export {row.id} -o FOLDER{asked.where}"
+    return f"Write them elsewhere: {report} and {network}"
 
 
 def go_on(row: StudyRow, asked: Asked) -> str:

@@ -76,7 +76,7 @@ class View:
         best = next(iter(ranked(trials.trials, self.row.plan["direction"])), None)
         self._live.update(
             Group(
-                self._head(progress, now),
+                self._head(progress, now, refits=_refits(worker)),
                 self._best(best),
                 _slots(worker, self.metric),
                 _hint(worker, progress),
@@ -100,7 +100,7 @@ class View:
                 line = _line(trial, self.metric)
                 self.console.print(line, no_wrap=True, overflow="ellipsis", highlight=False)
 
-    def _head(self, progress: Progress, now: float) -> Table:
+    def _head(self, progress: Progress, now: float, *, refits: bool = False) -> Table:
         seconds = now - self._started
         done_here = progress.finished - (self._finished_before or 0)
         left = None
@@ -109,6 +109,11 @@ class View:
         if self.row.seconds is not None:
             remaining = max(0.0, self.row.seconds - self.row.spent_seconds - seconds)
             left = remaining if left is None else min(left, remaining)
+        then = "" if left is None else f", about {format_seconds(left)} left"
+        if refits:
+            then = ", refitting the winner"
+        elif progress.finished == progress.units:
+            then = ""
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(ratio=1)
         grid.add_column(no_wrap=True)
@@ -118,8 +123,7 @@ class View:
                 (f"{progress.finished}/{progress.units}", "bold"),
                 f" trials, {progress.pruned} pruned",
                 f", {progress.failed} failed" if progress.failed else "",
-                (f"  {format_seconds(seconds)}", "dim"),
-                (f", about {format_seconds(left)} left" if left is not None else "", "dim"),
+                (f"  {format_seconds(seconds)}{then}", "dim"),
             ),
         )
         return grid
@@ -145,15 +149,21 @@ def _slots(worker: Worker, metric: str) -> Table:
     table.add_column("for", justify="right", width=11, no_wrap=True)
     for slot in worker.pool.slots:
         number, what = _assigned(worker, slot)
+        step = slot.step if slot.assignment is not None else 0  # Else its last trial's.
         table.add_row(
             str(slot.index + 1),
             number,
             what,
-            str(slot.step) if slot.step else "",
-            format_value(metric, slot.value) if slot.step else "",
+            str(step) if step else "",
+            format_value(metric, slot.value) if step else "",
             "" if slot.idle else format_seconds(slot.seconds),
         )
     return table
+
+
+def _refits(worker: Worker) -> bool:
+    """Tell whether a slot trains the winner once more, after which the study has ended."""
+    return any(isinstance(slot.assignment, Finish) for slot in worker.pool.slots)
 
 
 def _assigned(worker: Worker, slot: Slot) -> tuple[str, str]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ from storage.datasets import MAX_BYTES
 from storage.rows import StudyRow
 from topo_search.finish import weights_of
 from topo_search.formats import format_metric, format_name, format_value
+from topo_search.writing import writing
 
 if TYPE_CHECKING:
     import keras
@@ -55,6 +59,7 @@ def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
 
     Raises:
         LookupError: Where the study has no network yet; says what to do.
+        UnwritableError: The folder cannot be written.
     """
     if row.plan["space"]["name"] == "own" and row.outcome is not None:
         return _export_own(storage, row, folder)
@@ -66,11 +71,8 @@ def export(storage: Storage, row: StudyRow, folder: Path) -> Path:
             then = f"Add to its budget with: topo-search resume {row.id} --trials +20"
         raise LookupError(f"Study {row.id} has no network to hand over: it is {row.state}. {then}")
     files = {name: artifacts.get(storage, row.id, name) for name in (NETWORK, READING)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    (folder / README).write_text(_readme(row), encoding="utf-8")
-    return folder
+    files[README] = _readme(row).encode()
+    return _written(folder, files)
 
 
 def _export_own(storage: Storage, row: StudyRow, folder: Path) -> Path:
@@ -83,8 +85,14 @@ def _export_own(storage: Storage, row: StudyRow, folder: Path) -> Path:
             f"more than {MAX_BYTES // 2**20} MiB. An objective gives bytes, in a form of its own, "
             "as Outcome(weights=…)."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS).write_bytes(artifacts.get(storage, row.id, weights_of(number)))
+    return _written(folder, {WEIGHTS: artifacts.get(storage, row.id, weights_of(number))})
+
+
+def _written(folder: Path, files: Mapping[str, bytes]) -> Path:
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
     return folder
 
 
@@ -159,10 +167,10 @@ class Predictor:
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         rules = Rules.load(folder)
+        with _quiet():
+            from objectives.finishing import loaded
 
-        from objectives.finishing import loaded
-
-        return cls(rules, loaded(folder / NETWORK))
+            return cls(rules, loaded(folder / NETWORK))
 
     def predict(self, data: bytes, most: tuple[int, int] | None = None) -> Prediction:
         """Predict a CSV's rows; takes and raises what `Rules.table` does."""
@@ -200,6 +208,29 @@ class Predictor:
             predicted.append(free_name(name, {str(taken) for taken in frame}))
             frame[predicted[-1]] = column
         return Prediction(frame=frame, predicted=tuple(predicted), line=line, warnings=warnings)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep from stderr what libraries print there, unless the block fails.
+
+    TensorFlow greets while it is imported, before it has looked at any level of logging.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as printed:
+        try:
+            os.dup2(printed.fileno(), 2)
+            yield
+        except BaseException:
+            sys.stderr.flush()
+            printed.seek(0)
+            os.write(kept, printed.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _readme(row: StudyRow) -> str:

@@ -20,6 +20,7 @@ from markupsafe import Markup, escape
 
 from topo_search import charts, sections
 from topo_search.results import Results
+from topo_search.writing import writing
 
 
 def write_report(results: Results, path: Path, *, commands: Mapping[str, str]) -> Path:
@@ -30,9 +31,13 @@ def write_report(results: Results, path: Path, *, commands: Mapping[str, str]) -
         path: The file to write; folders above it are made.
         commands: What to type to go on, by purpose: `resume`, `export`, `predict` or others;
             without any the page names no options of commands either.
+
+    Raises:
+        UnwritableError: The file cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_html(results, commands=commands), encoding="utf-8")
+    page = report_html(results, commands=commands)
+    with writing(path):
+        path.write_text(page, encoding="utf-8")
     return path
 
 

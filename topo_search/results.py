@@ -58,7 +58,7 @@ class Results:
     outcome: Mapping[str, Any] | None  # None until the study has finished.
     metric: str
     direction: str  # "maximize" or "minimize".
-    seconds: float | None  # From the first trial's start to the last one's end.
+    seconds: float | None  # Of time in which some worker was at it; None where unknown.
     best: Mapping[str, Any] | None  # The winner, or the first of the leaderboard so far.
     topology: Topology | None  # Of the best network; None where the objective has none.
     trials: pd.DataFrame  # One row a trial in order of number; parameters as `param.<name>`.
@@ -143,8 +143,8 @@ def results_of(
     Args:
         study: The plain Optuna study; read, never changed.
         plan: The study's plan.
-        identity: Its `id`, `name`, `state`, `reason`, `created_at`, `parent` and `children`, as far
-            as known.
+        identity: Its `id`, `name`, `state`, `reason`, `created_at`, `parent`, `children` and
+            `seconds`, as far as known.
         outcome: The winner's scores; None until the study has finished.
         live: Numbers of the trials that a worker is at. Others that have begun and not ended are
             waiting. By default all of them run.
@@ -171,7 +171,7 @@ def results_of(
         outcome=outcome,
         metric=str(plan.get("metric") or "value"),
         direction=direction,
-        seconds=(outcome or {}).get("seconds") or _seconds(ended),
+        seconds=identity.get("seconds"),
         best=best,
         topology=_topology(plan, best),
         trials=trials,
@@ -284,12 +284,6 @@ def _topology(plan: Mapping[str, Any], best: Mapping[str, Any] | None) -> Topolo
     if not best or plan.get("objective") != "tabular":
         return None
     return Space.from_json(plan["space"]).decode(best["parameters"])[0]
-
-
-def _seconds(trials: list[FrozenTrial]) -> float | None:
-    starts = [trial.datetime_start for trial in trials if trial.datetime_start]
-    ends = [trial.datetime_complete for trial in trials if trial.datetime_complete]
-    return (max(ends) - min(starts)).total_seconds() if starts and ends else None
 
 
 def _table_columns(plan: Mapping[str, Any]) -> pd.DataFrame:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from storage.clock import LEASE
 from storage.connection import Storage
 from storage.errors import StorageError, unavailable_as_storage_error
-from storage.leases import LEASE
 
 logger = logging.getLogger(__name__)
 

@@ -100,7 +100,7 @@ def show_end(
     console: Console,
     results: Results,
     row: StudyRow,
-    report: Path,
+    report: Path | None,
     network: Path | None,
     commands: Mapping[str, str],
     *,
@@ -109,7 +109,8 @@ def show_end(
     """Say what a search came to and where it lies, and if it goes on whether anybody serves it."""
     show_results(console, results)
     lines = Table.grid(padding=(0, 2))
-    lines.add_row("Report", _path(report))
+    if report is not None:
+        lines.add_row("Report", _path(report))
     if network is not None:
         lines.add_row("Network", _path(network))
         lines.add_row("Predict", Text(f"topo-search predict {network} NEW.csv -o OUT.csv"))

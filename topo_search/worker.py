@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from storage import datasets, leases, notices
+from storage.clock import LEASE
 from storage.connection import Storage
 from storage.errors import StorageError, unavailable_as_storage_error
 from topo_search import finish
@@ -50,7 +51,7 @@ class Worker:
         objectives: Collection[str] = (),
         trial_timeout: float | None = None,
         slots_per_gpu: int = 1,
-        lease: float = leases.LEASE,
+        lease: float = LEASE,
         on_tick: Callable[[Worker], None] = lambda worker: None,
     ) -> None:
         """Make a worker.

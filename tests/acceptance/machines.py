@@ -168,7 +168,7 @@ class Searched:
     @property
     def network(self) -> Path:
         """The folder with the network."""
-        return self.report.with_name("iris-network")
+        return self.report.with_name(self.report.stem.replace("-report", "-network"))
 
 
 def wait_until(true: Callable[[], bool], what: str) -> None:

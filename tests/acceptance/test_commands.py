@@ -67,7 +67,8 @@ def test_what_search_prints_is_true_of_iris(searched: Searched) -> None:
     assert trials["finished"] == 4 == trials["complete"] + trials["pruned"]
     assert trials["failed"] == 0
     test = printed["test"]
-    assert 0.8 <= test["low"] <= test["value"] <= test["high"] <= 1.0 or test["value"] > 0.8
+    assert 0 <= test["low"] <= test["value"] <= test["high"] <= 1
+    assert test["value"] > 0.8
     assert (test["looks"], printed["baselines"]["majority"]) == (1, pytest.approx(1 / 3))
     assert printed["best"]["weights"] > 100
 
@@ -111,6 +112,7 @@ def test_the_network_predicts_without_the_database(searched: Searched, tmp_path:
         writer.writerows(["x", *(row[name] for name in names)] for row in rows)
     told = nowhere.run("predict", searched.network, new, "-o", tmp_path / "out.csv").stderr
     assert "'note'" in told and not any(name in told for name in names)
+    assert {line.split(" ")[0] for line in told.splitlines()} == {"Note:", "Written:"}
     predicted = read(tmp_path / "out.csv")
     assert {row["note"] for row in predicted} == {"x"}
     assert {row["prediction"] for row in predicted} <= set(CLASSES)
@@ -331,6 +333,76 @@ def test_wrong_input_is_answered_in_one_line(
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ("search", IRIS, "--target", "species", "--report", "file/page.html"),
+        ("search", IRIS, "--target", "species", "--report", "/proc/nope/page.html"),
+        ("search", IRIS, "--target", "species", "--report", "taken-report.html"),
+        ("resume", "first", "--trials", 1, "--report", "file/page.html"),
+        ("sweep", IRIS, "--target", "species", "--report", "file/page.html"),
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_what_cannot_be_written_at_the_end_is_told_before_anything_is_trained(
+    searched: Searched, quick: Machine, storage: Storage, command: tuple[Any, ...]
+) -> None:
+    for name in ("file", "taken-network"):
+        (quick.folder / name).touch()
+    before = [(row.id, row.trials) for row in studies.list_studies(storage)]
+    done = quick.run(*command, code=2)
+    assert_one_line(done.stderr)
+    place = str(command[-1]).replace("taken-report.html", "taken-network")
+    assert f"Expected a place that can be written. Received {place}: " in done.stderr
+    assert done.stderr.endswith(". Name another: --report FILE.html\n")
+    assert [(row.id, row.trials) for row in studies.list_studies(storage)] == before
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_report_that_cannot_be_written_after_all_is_told_below_the_result(
+    bench: Machine, as_json: bool
+) -> None:
+    own = ("--objective", "toy_objectives:in_the_way", "--space-file", "space.toml")
+    asked = ("--trials", 2, "--slots", 1, "--report", "page.html", *["--json"] * as_json)
+    done = bench.run("search", *own, *asked, code=1)
+    told = done.stderr.splitlines()[-1]
+    assert_one_line(told)
+    again = re.fullmatch(
+        r"Error: .+ Received page.html: Is a directory. Write the report elsewhere: "
+        r"topo-search (results .+ --html FILE.html)",
+        told,
+    )
+    assert again is not None
+    if as_json:
+        printed = json.loads(done.stdout)
+        assert (printed["report"], printed["trials"]["complete"]) == (None, 2)
+    else:
+        assert "trial   1" in done.stdout and "Go on" in done.stdout
+        assert "Report" not in done.stdout
+    bench.run(*again[1].replace("FILE", "other").split())
+    assert (bench.folder / "other.html").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("results", "first", "--html", "file/page.html"),
+        ("results", "first", "--csv", "file/trials.csv"),
+        ("export", "first", "-o", "file/network"),
+        ("export", "first", "-o", "/proc/nope"),
+    ],
+    ids=lambda command: " ".join(command[::3]),
+)
+def test_a_file_that_cannot_be_written_is_named_in_one_line(
+    searched: Searched, quick: Machine, command: tuple[str, ...]
+) -> None:
+    (quick.folder / "file").touch()
+    done = quick.run(*command, code=1)
+    assert_one_line(done.stderr)
+    assert f"Expected a place that can be written. Received {command[-1]}: " in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
     ("url", "said"),
     [
         ("mysql://topo:s3cret@db/topo", "Expected a PostgreSQL URL"),
@@ -401,6 +473,18 @@ def test_a_target_is_given_by_its_position(quick: Machine, position: str, target
     created = quick.run("create", IRIS, "--target", position, "--json").stdout
     shown = quick.run("results", json.loads(created)["study"], "--json").stdout
     assert json.loads(shown)["target"] == target
+
+
+def test_a_target_whose_name_two_columns_have_is_refused(quick: Machine) -> None:
+    rows = [f"{'ab'[k % 2]},{k},{'xyz'[k % 3]}" for k in range(60)]
+    (quick.folder / "twice.csv").write_text("\n".join(["y,a,y", *rows]))
+    told = quick.json("inspect", "twice.csv")
+    assert "Two columns are named 'y'; the second is called 'y_2'." in told["warnings"]
+    done = quick.run("create", "twice.csv", "--target", "y", code=2)
+    assert_one_line(done.stderr)
+    assert "Give its position, 1 or 3, or rename one in the file." in done.stderr
+    study = quick.json("create", "twice.csv", "--target", 3)["study"]
+    assert quick.json("results", study)["target"] == "y_2"
 
 
 def test_a_file_that_is_no_table_is_refused(machine: Machine, tmp_path: Path) -> None:

@@ -51,6 +51,12 @@ def quick(assignment: Assignment, report: Report) -> Outcome:
     return Outcome(value=x, metrics={"loss": 1 / (1 + x)}, attributes=attributes)
 
 
+def in_the_way(assignment: Assignment, report: Report) -> Outcome:
+    """Make a folder where the report was to be written, `page.html`, and score `x`."""
+    (folder(assignment) / "page.html").mkdir(exist_ok=True)
+    return Outcome(value=float(assignment.parameters["x"]))
+
+
 def weighs(assignment: Assignment, report: Report) -> Outcome:
     """Score `x`, and give weights that say it."""
     x = str(assignment.parameters["x"])

@@ -24,9 +24,10 @@ from sites import (
 )
 
 from storage import embedded, studies, trials, workers
+from storage.clock import LEASE
 from storage.connection import Storage, connect
 from storage.failures import pause_failing
-from storage.leases import LEASE, release
+from storage.leases import release
 from storage.workers import Worker
 
 ROOT = Path(__file__).parents[2]

@@ -348,20 +348,16 @@ def test_no_new_unit_once_the_time_is_spent(storage: Storage) -> None:
 def test_of_a_machines_absence_one_lease_is_counted(storage: Storage) -> None:
     study = make_study(storage, seconds=1000.0)
     lease = claimed(storage, study)
-    assert studies.get(storage, study.id).spent_seconds == 0.0
-    hour_ago = sa.func.now() - sa.text("interval '1 hour'")
-    with storage.transaction() as connection:
-        connection.execute(sa.update(tables.study).values(last_active_at=hour_ago))
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(0.0, abs=5.0)
+    _set_back(storage, 3600.0)
     renew(storage, [lease], lease=30.0)
-    assert studies.get(storage, study.id).spent_seconds == pytest.approx(30.0)
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(30.0, abs=5.0)
 
 
 def test_the_time_between_two_renewals_counts(storage: Storage) -> None:
     study = make_study(storage)
     lease = claimed(storage, study)
-    ago = sa.func.now() - sa.text("interval '20 seconds'")
-    with storage.transaction() as connection:
-        connection.execute(sa.update(tables.study).values(last_active_at=ago))
+    _set_back(storage, 20.0)
     renew(storage, [lease])
     spent = studies.get(storage, study.id).spent_seconds
     assert 20.0 <= spent < 60.0
@@ -423,6 +419,53 @@ def test_who_vanished_is_not_at_a_study_any_more(storage: Storage) -> None:
     _set_back(storage, 40.0)
     claimed(storage, study, "b", standing=peeked(storage, study))
     assert studies.get(storage, study.id).spent_seconds == pytest.approx(0.0, abs=5.0)
+
+
+def test_the_time_of_what_runs_is_told_before_it_is_counted(storage: Storage) -> None:
+    study = make_study(storage)
+    begun(storage, study)
+    _set_back(storage, 20.0)
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(20.0, abs=5.0)
+    assert studies.list_studies(storage)[0].spent_seconds == pytest.approx(20.0, abs=5.0)
+
+
+def test_the_time_of_a_trial_is_told_when_it_has_ended_and_the_study_is_cut_short(
+    storage: Storage,
+) -> None:
+    study = make_study(storage)
+    first = begun(storage, study)
+    _set_back(storage, 20.0)
+    trials.end(storage, first, state="complete", value=1.0)
+    _set_back(storage, 40.0)
+    assert studies.pause(storage, study.id).spent_seconds == pytest.approx(20.0, abs=5.0)
+    assert studies.resume(storage, study.id).spent_seconds == pytest.approx(20.0, abs=5.0)
+    _set_back(storage, 40.0)
+    assert studies.cancel(storage, study.id).spent_seconds == pytest.approx(20.0, abs=5.0)
+
+
+def test_the_time_of_what_is_handed_back_counts_and_none_until_it_is_taken_up(
+    storage: Storage,
+) -> None:
+    study = make_study(storage, trials=1, seconds=1000.0)
+    first = begun(storage, study)
+    _set_back(storage, 20.0)
+    release(storage, first)
+    _set_back(storage, 40.0)
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(20.0, abs=5.0)
+    again = begun(storage, study, "b")
+    _set_back(storage, 10.0)
+    assert studies.get(storage, study.id).spent_seconds == pytest.approx(30.0, abs=5.0)
+    trials.end(storage, again, state="complete", value=1.0)
+    _set_back(storage, 40.0)
+    last = claimed(storage, study)
+    _set_back(storage, 10.0)
+    assert finishing.finish(storage, last, {})
+    _set_back(storage, 40.0)
+    found = studies.get(storage, study.id)
+    assert (found.state, found.spent_seconds) == ("finished", pytest.approx(40.0, abs=5.0))
+    with storage.transaction() as connection:
+        counted = connection.scalar(sa.select(tables.study.c.spent_seconds))
+    assert counted == pytest.approx(40.0, abs=5.0)
 
 
 def peeked(storage: Storage, study: StudyRow) -> Standing | None:

@@ -7,6 +7,7 @@ import pytest
 
 from objectives.encoding import find_encoding
 from objectives.memory import available_memory
+from objectives.reading import NoSuchColumnError
 from objectives.table import (
     Overrides,
     RaggedError,
@@ -15,6 +16,7 @@ from objectives.table import (
     Table,
     TooLargeError,
     apply_reading,
+    choose_target,
     read_table,
 )
 
@@ -183,6 +185,37 @@ def test_names_are_made_unique_and_empty_ones_named_by_position() -> None:
     assert tuple(read_table(data).labels.columns) == ("a", "a_2", "column_3")
     data = text(names=("a", "a_2", "a")).encode()
     assert tuple(read_table(data).labels.columns) == ("a", "a_2", "a_3")
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("y,a,b", []),
+        ("y,a,y", ["Two columns are named 'y'; the second is called 'y_2'."]),
+        ("y_2,y,y", ["Two columns are named 'y'; the second is called 'y_3'."]),
+        ("y,y,y", ["Columns have the same name; they are called 'y', 'y_2', 'y_3'."]),
+        ("y,a,y,a", ["Columns have the same name; they are called 'y', 'y_2'; 'a', 'a_2'."]),
+    ],
+)
+def test_columns_with_one_name_are_told(header: str, told: list[str]) -> None:
+    columns = (3, 5, 7, 9)[: header.count(",") + 1]
+    rows = [",".join(f"{k * n % 37}.5" for n in columns) for k in range(30)]
+    warnings = read_table("\n".join([header, *rows]).encode()).warnings
+    assert [one for one in warnings if "named" in one or "same name" in one] == told
+
+
+def test_a_target_whose_name_several_columns_have_is_given_by_position() -> None:
+    rows = [f"{'ab'[k % 2]},{k},{'xyz'[k % 3]}" for k in range(30)]
+    table = read_table("\n".join(["y,a,y", *rows]).encode())
+    with pytest.raises(NoSuchColumnError) as told:
+        choose_target(table, "y")
+    assert str(told.value) == (
+        "Expected a target that is one column. Received 'y', which 2 columns are named. Give its "
+        "position, 1 or 3, or rename one in the file."
+    )
+    assert choose_target(table, "1").classes == ("a", "b")
+    assert choose_target(table, "y_2").classes == choose_target(table, 3).classes == ("x", "y", "z")
+    assert choose_target(table, "a").column == "a"
 
 
 def test_quoted_cells_may_hold_separators_quotes_and_line_ends() -> None:

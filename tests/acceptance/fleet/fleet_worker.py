@@ -15,18 +15,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from storage import connection, leases
+from storage import clock, connection
 from storage.connection import Storage, connect
 from storage.errors import StorageError
 from topo_search import forking, retries, worker
 
 USUAL_PAUSE = retries.LONGEST_PAUSE
-HALF_A_LEASE = leases.LEASE / 2
+HALF_A_LEASE = clock.LEASE / 2
 
 
 def shorten(lease: float) -> None:
     """Bring what is half a lease, or a small part of one, to that part of a shorter lease."""
-    share = lease / leases.LEASE
+    share = lease / clock.LEASE
     milliseconds = int(1000 * HALF_A_LEASE * share)
     retries.LONGEST_PAUSE = USUAL_PAUSE * share
     connection._CONNECT_ARGS["tcp_user_timeout"] = milliseconds

@@ -16,8 +16,8 @@ from fleet_objectives import mark
 from fleet_server import Server
 
 from storage import tables
+from storage.clock import LEASE
 from storage.connection import Storage
-from storage.leases import LEASE
 
 COMMANDS = HERE.parent  # Those of which one is the command without TensorFlow.
 MOMENT = timedelta(seconds=30)  # For a worker that looks every second, on a busy machine.

@@ -10,7 +10,7 @@ from fleet_harness import LEASE, Fleet, ended, is_finished, passes, wait_until
 from fleet_hosts import Relay
 from fleet_server import Server
 
-from storage import connection, leases
+from storage import clock, connection
 from storage.connection import Storage, connect
 from storage.errors import StorageError
 
@@ -85,10 +85,8 @@ def test_a_server_that_vanishes_without_a_word_is_noticed(
         assert way.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
         idle, interval, count = (way.getsockopt(socket.IPPROTO_TCP, option) for option in options)
-        assert idle + interval * count <= leases.LEASE / 2
-        assert (
-            way.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 1000 * leases.LEASE / 2
-        )
+        assert idle + interval * count <= clock.LEASE / 2
+        assert way.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 1000 * clock.LEASE / 2
     assert connection._CONNECT_ARGS["connect_timeout"] <= 10
     monkeypatch.setitem(connection._CONNECT_ARGS, "connect_timeout", 2)
     with Relay(target=server.port).running() as relay:
