@@ -6,7 +6,6 @@ import logging
 import shlex
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from topo_search.cli_common import (
     INTERRUPTED,
     answer_may_be_lost,
     check_places,
-    console,
     creating,
     echo_json,
     open_storage,
@@ -32,13 +30,12 @@ from topo_search.cli_options import (
     storage_option,
     study_options,
 )
+from topo_search.cli_serving import report_path, serve_and_hand_over
 from topo_search.cli_types import Duration
 
 if TYPE_CHECKING:
     from storage.connection import Storage
     from storage.rows import StudyRow
-    from topo_search.delivery import Asked
-    from topo_search.settings import Settings
 
 
 logger = logging.getLogger(__name__)
@@ -50,7 +47,7 @@ logger = logging.getLogger(__name__)
 @as_json
 def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> None:
     """Search networks for a table; print the winner, write a report, hand over the network."""
-    path = _report_path(csv, given["name"] or "study", report)
+    path = report_path(csv, given["name"] or "study", report)
     check_places(path, network=given["objective"] == "tabular")
     with open_storage(given, warm=True) as (settings, storage):
         if given["parent"] is not None:
@@ -59,7 +56,7 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
 
             check_allowed(studies.get(storage, given["parent"]), given["allow_objective"])
         row, key = _create(storage, csv, given)
-        _serve(settings, storage, row, key, csv, report, json_, given)
+        serve_and_hand_over(settings, storage, row, key, csv, report, json_, given)
 
 
 @click.command()
@@ -86,7 +83,7 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     if asked.secret:
         click.echo("Set TOPO_SEARCH_STORAGE to the same URL where you type what follows.")
     click.echo(f"Serve it with: topo-search worker --study {row.id} --until-idle{serving}")
-    page = shlex.quote(str(_report_path(csv, row.name or row.id, report)))
+    page = shlex.quote(str(report_path(csv, row.name or row.id, report)))
     click.echo(f"Then its page: topo-search results {row.id} --html {page}{asked.where}")
 
 
@@ -183,7 +180,7 @@ def resume(
         csv = Path(name) if name else None
         if not no_serve:
             check_allowed(row, given["allow_objective"])
-            path = _report_path(csv, row.name or row.id, report)
+            path = report_path(csv, row.name or row.id, report)
             check_places(path, network=row.plan["objective"] == "tabular")
         look = f"topo-search status {row.id}{Asked(storage=given['where']).where}"
         with answer_may_be_lost(
@@ -197,7 +194,7 @@ def resume(
             else:
                 click.echo(f"Study {row.id} is open again.")
             return
-        _serve(settings, storage, row, None, csv, report, json_, given)
+        serve_and_hand_over(settings, storage, row, None, csv, report, json_, given)
 
 
 def _knows(row: StudyRow) -> str:
@@ -216,104 +213,3 @@ def _create(storage: Storage, csv: Path | None, given: dict[str, Any]) -> tuple[
 
     with creating(given):
         return study.create(storage, options(csv, given))
-
-
-def _serve(
-    settings: Settings,
-    storage: Storage,
-    row: StudyRow,
-    key: str | None,
-    csv: Path | None,
-    report: Path | None,
-    json_: bool,
-    given: dict[str, Any],
-) -> None:
-    """Serve a study here, then say what came of it, or how to go on with it."""
-    from storage.rows import OPEN
-    from topo_search import delivery, fleet
-    from topo_search.terminal import show_end
-    from topo_search.writing import UnwritableError
-
-    asked = asked_again(row, given, report)
-    row = serve_shown(settings, storage, row, json_, given, asked)
-    retry, path = delivery.patient(storage), _report_path(csv, row.name or row.id, report)
-    if row.state in OPEN:  # It was interrupted, and whoever did so waits.
-        retry.give_up_at(0.0)
-    written, network, failure = None, None, None
-    try:
-        written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
-    except UnwritableError as error:
-        failure = f"Error: {error} {delivery.write_again(row, asked)}"
-    if json_:
-        echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
-    else:
-        next_, found = delivery.commands(row, asked), retry(partial(delivery.results, storage, row))
-        served = row.id not in retry(partial(fleet.unserved, storage))
-        show_end(console(), found, row, written, network, next_, served=served)
-    if failure is not None:
-        click.echo(failure, err=True)
-    exit_unless_finished(row, asked)
-    if failure is not None:
-        sys.exit(FAILED)
-
-
-def asked_again(row: StudyRow, given: dict[str, Any], report: Path | None = None) -> Asked:
-    """Return what was asked of a command that serves a study, for the one that goes on."""
-    from topo_search.delivery import Asked
-
-    serving = serving_arguments(given, row.plan["objective"], report)
-    return Asked(storage=given["where"], serving=serving)
-
-
-def serve_shown(
-    settings: Settings,
-    storage: Storage,
-    row: StudyRow,
-    json_: bool,
-    given: dict[str, Any],
-    asked: Asked,
-) -> StudyRow:
-    """Serve a study with this machine's slots, in view, and return how it is then."""
-    from topo_search import delivery
-    from topo_search.live import View
-    from topo_search.terminal import show_start
-
-    terminal = console(stderr=json_)
-    if not json_:
-        show_start(terminal, row)
-    view = View(terminal, row)
-    try:
-        with view.shown():
-            return delivery.serve(
-                storage,
-                settings.home,
-                row.id,
-                slots=given["slots"],
-                slots_per_gpu=given["slots_per_gpu"],
-                # Whoever starts a study of an own objective here means it to run here.
-                objectives={given.get("objective", "tabular"), *given["allow_objective"]},
-                trial_timeout=given["trial_timeout"],
-                on_tick=view.tick,
-            )
-    except KeyboardInterrupt:  # Before the worker listened to it.
-        click.echo(f"Interrupted. {delivery.go_on(row, asked)}", err=True)
-        sys.exit(INTERRUPTED)
-
-
-def exit_unless_finished(row: StudyRow, asked: Asked) -> None:
-    """End the command with a word on what keeps a study from being finished, if anything does."""
-    from topo_search import delivery
-
-    go_on = delivery.go_on(row, asked)
-    if row.state in ("created", "running"):
-        click.echo(f"Interrupted. {go_on}", err=True)
-        sys.exit(INTERRUPTED)
-    if row.state != "finished" or row.outcome is None:
-        remedy = "" if row.state == "finished" else f" {go_on}"
-        click.echo(f"Error: the study is {row.state}: {row.reason}.{remedy}", err=True)
-        sys.exit(FAILED)
-
-
-def _report_path(csv: Path | None, name: str, report: Path | None) -> Path:
-    named = csv.stem if csv else name
-    return report or Path(f"{named.replace('/', '-')}-report.html")

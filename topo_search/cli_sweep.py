@@ -16,7 +16,7 @@ from topo_search.cli_options import (
     storage_option,
     table_options,
 )
-from topo_search.cli_search import asked_again, exit_unless_finished, serve_shown
+from topo_search.cli_serving import asked_again, exit_unless_finished, serve_shown
 from topo_search.cli_types import Duration
 
 if TYPE_CHECKING:

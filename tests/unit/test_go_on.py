@@ -9,7 +9,7 @@ import pytest
 from test_cli_options import given
 
 from storage.rows import StudyRow
-from topo_search.cli_search import asked_again
+from topo_search.cli_serving import asked_again
 from topo_search.delivery import Asked, check_allowed, commands, go_on
 
 ASKED = (

@@ -1,0 +1,130 @@
+"""Serving a study from a terminal, in view, and handing over what it found."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from topo_search.cli_common import FAILED, INTERRUPTED, console, echo_json
+from topo_search.cli_options import serving_arguments
+
+if TYPE_CHECKING:
+    from storage.connection import Storage
+    from storage.rows import StudyRow
+    from topo_search.delivery import Asked
+    from topo_search.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def serve_and_hand_over(
+    settings: Settings,
+    storage: Storage,
+    row: StudyRow,
+    key: str | None,
+    csv: Path | None,
+    report: Path | None,
+    json_: bool,
+    given: dict[str, Any],
+) -> None:
+    """Serve a study here, then say what came of it, or how to go on with it."""
+    from storage.rows import OPEN
+    from topo_search import delivery, fleet
+    from topo_search.terminal import show_end
+    from topo_search.writing import UnwritableError
+
+    asked = asked_again(row, given, report)
+    row = serve_shown(settings, storage, row, json_, given, asked)
+    retry, path = delivery.patient(storage), report_path(csv, row.name or row.id, report)
+    if row.state in OPEN:  # It was interrupted, and whoever did so waits.
+        retry.give_up_at(0.0)
+    written, network, failure = None, None, None
+    try:
+        written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
+    except UnwritableError as error:
+        failure = f"Error: {error} {delivery.write_again(row, asked)}"
+    if json_:
+        echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
+    else:
+        next_, found = delivery.commands(row, asked), retry(partial(delivery.results, storage, row))
+        served = row.id not in retry(partial(fleet.unserved, storage))
+        show_end(console(), found, row, written, network, next_, served=served)
+    if failure is not None:
+        click.echo(failure, err=True)
+    exit_unless_finished(row, asked)
+    if failure is not None:
+        sys.exit(FAILED)
+
+
+def asked_again(row: StudyRow, given: dict[str, Any], report: Path | None = None) -> Asked:
+    """Return what was asked of a command that serves a study, for the one that goes on."""
+    from topo_search.delivery import Asked
+
+    serving = serving_arguments(given, row.plan["objective"], report)
+    return Asked(storage=given["where"], serving=serving)
+
+
+def serve_shown(
+    settings: Settings,
+    storage: Storage,
+    row: StudyRow,
+    json_: bool,
+    given: dict[str, Any],
+    asked: Asked,
+) -> StudyRow:
+    """Serve a study with this machine's slots, in view, and return how it is then."""
+    from topo_search import delivery
+    from topo_search.live import View
+    from topo_search.terminal import show_start
+
+    terminal = console(stderr=json_)
+    if not json_:
+        show_start(terminal, row)
+    view = View(terminal, row)
+    try:
+        with view.shown():
+            return delivery.serve(
+                storage,
+                settings.home,
+                row.id,
+                slots=given["slots"],
+                slots_per_gpu=given["slots_per_gpu"],
+                # Whoever starts a study of an own objective here means it to run here.
+                objectives={given.get("objective", "tabular"), *given["allow_objective"]},
+                trial_timeout=given["trial_timeout"],
+                on_tick=view.tick,
+            )
+    except KeyboardInterrupt:  # Before the worker listened to it.
+        click.echo(f"Interrupted. {delivery.go_on(row, asked)}", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def exit_unless_finished(row: StudyRow, asked: Asked) -> None:
+    """End the command with a word on what keeps a study from being finished, if anything does."""
+    from topo_search import delivery
+
+    go_on = delivery.go_on(row, asked)
+    if row.state in ("created", "running"):
+        click.echo(f"Interrupted. {go_on}", err=True)
+        sys.exit(INTERRUPTED)
+    if row.state != "finished" or row.outcome is None:
+        remedy = "" if row.state == "finished" else f" {go_on}"
+        click.echo(f"Error: the study is {row.state}: {row.reason}.{remedy}", err=True)
+        sys.exit(FAILED)
+
+
+def report_path(csv: Path | None, name: str, report: Path | None) -> Path:
+    """Return where a study's report goes.
+
+    Args:
+        csv: The table's file, after which it is named.
+        name: What it is named after where there is no such file.
+        report: Where a user wants it.
+    """
+    named = csv.stem if csv else name
+    return report or Path(f"{named.replace('/', '-')}-report.html")
