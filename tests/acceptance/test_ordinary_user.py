@@ -17,7 +17,10 @@ NOBODY = 65534  # As users and groups are numbered where nothing is anybody's.
 ROOT = Path(__file__).parents[2]
 PLACES = "/usr/local/bin:/usr/bin:/bin"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all other tests")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs all other tests"),
+]
 
 
 def as_nobody(python: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:

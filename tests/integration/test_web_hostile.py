@@ -44,7 +44,7 @@ def known(response: TestResponse, status: int = 200) -> Any:
 def serves_others(client: FlaskClient, upload: str, operator: dict[str, str]) -> None:
     """Check that what reads all studies can still be read."""
     known(client.get("/v1/studies", headers=operator))
-    known(client.post(f"/v1/uploads/{upload}/choices", json={"target": "target"}))
+    known(client.post(f"/v1/uploads/{upload}/choices", json={"target": "species"}))
 
 
 # ---- text that cannot be stored
@@ -54,7 +54,7 @@ def serves_others(client: FlaskClient, upload: str, operator: dict[str, str]) ->
 def test_text_that_no_database_can_read_back_is_refused(
     client: FlaskClient, storage: Storage, iris: str, operator: dict[str, str], text: str
 ) -> None:
-    asked = {"upload": iris, "target": "target", "reading": {"missing": [text]}}
+    asked = {"upload": iris, "target": "species", "reading": {"missing": [text]}}
     refused = known(client.post("/v1/studies", json=asked), 422)
     assert f"Received: {text[-1]!r}" in refused["detail"]
     assert studies.list_studies(storage) == []

@@ -278,7 +278,7 @@ def test_what_pages_load_has_another_address_when_it_changes(
     monkeypatch.undo()
     client = unlimited.test_client()
     upload = client.post("/v1/examples/iris").get_json()["upload"]
-    made = client.post("/v1/studies", json={"upload": upload, "target": "target"}).get_json()
+    made = client.post("/v1/studies", json={"upload": upload, "target": "species"}).get_json()
     for address in ("/", f"/tables/{upload}", made["page"], "/operator/login"):
         page = client.get(address).text
         loaded = re.findall(r'(?:src|href)="(/assets/[^"]+)"', page)
