@@ -15,8 +15,9 @@ from storage import studies
 from storage.connection import Storage
 
 # Of trials enough that some are left whenever something happens to it after the first.
+TRIALS = 14
 REAL = (
-    *("search", IRIS, "--target", "species", "--trials", 24, "--slots", 2),
+    *("search", IRIS, "--target", "species", "--trials", TRIALS, "--slots", 2),
     *("--epochs", 60, "--validation", "holdout"),
 )
 GATED = ("--objective", "toy_objectives:gated", "--space-file", "space.toml")
@@ -44,7 +45,7 @@ def counts(bench: Machine, study: str) -> dict[str, int]:
 
 def ended(shown: str) -> int:
     """Return how many of a real search's trials the screen has counted."""
-    return max((int(count) for count in re.findall(r"(\d+)/24", shown)), default=0)
+    return max((int(count) for count in re.findall(rf"(\d+)/{TRIALS}", shown)), default=0)
 
 
 def fork_servers(command: psutil.Process) -> list[psutil.Process]:
@@ -139,13 +140,13 @@ def test_a_search_of_a_real_table_is_killed_then_interrupted_and_completes_its_b
     assert "Go on with: topo-search resume" in terminal.shown
     assert "Traceback" not in terminal.shown
     left = counts(machine, "real")
-    assert left["waiting"] > 0 and left["finished"] + left["waiting"] == 24
+    assert left["waiting"] > 0 and left["finished"] + left["waiting"] == TRIALS
     assert not (machine.folder / "iris-network").exists()
     printed = machine.json("resume", "real", "--slots", 2)
-    assert printed["trials"]["finished"] == 24 and printed["trials"]["failed"] == 0
+    assert printed["trials"]["finished"] == TRIALS and printed["trials"]["failed"] == 0
     assert printed["test"]["looks"] == 1
     history = machine.json("results", "real")["history"]
-    assert [trial["trial"] for trial in history] == list(range(24))
+    assert [trial["trial"] for trial in history] == list(range(TRIALS))
     # Two slots were at work, and one trial may have been claimed ahead.
     assert 1 <= sum(trial["attempts"] - 1 for trial in history) <= 3
     assert (machine.folder / "iris-network" / "network.keras").exists()
@@ -175,9 +176,9 @@ def test_a_search_of_a_real_table_outlives_its_slots_and_its_fork_server(
         assert terminal.wait() == 0
     assert "Traceback" not in terminal.shown
     told = counts(machine, "killed")
-    assert told["finished"] == 24 and set(told) <= {"finished", "complete", "pruned"}
+    assert told["finished"] == TRIALS and set(told) <= {"finished", "complete", "pruned"}
     history = machine.json("results", "killed")["history"]
-    assert [trial["trial"] for trial in history] == list(range(24))
+    assert [trial["trial"] for trial in history] == list(range(TRIALS))
     # Two slots were killed, at least one of them in the midst of a trial; the third trained on.
     assert 1 <= sum(trial["attempts"] - 1 for trial in history) <= 2
     assert (machine.folder / "killed-network" / "network.keras").exists()

@@ -135,7 +135,7 @@ def test_the_example_of_an_own_objective_runs(
     report = tmp_path / "report.html"
     done = subprocess.run(
         [Path(sys.executable).with_name("topo-search"), *asked[1].split(), "--trials", "2",
-         "--json", "--report", report],
+         "--epochs", "2", "--json", "--report", report],
         cwd=ROOT / "examples",
         env=machine.environment | {"PYTHONPATH": "."},
         capture_output=True,

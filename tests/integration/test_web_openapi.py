@@ -34,7 +34,7 @@ from topo_search.web.service import Service
 from topo_search.web.v1 import DOWNLOADS
 
 SETTINGS = settings(
-    max_examples=10,  # Of each operation.
+    max_examples=7,  # Of each operation.
     deadline=None,
     derandomize=True,
     database=None,
