@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -200,9 +200,11 @@ def search(
                 on_tick=view.tick,
             )
         if report is not None:
-            row = studies.get(opened_storage, row.id)
+            retry = delivery.patient(opened_storage)
+            row = retry(partial(studies.get, opened_storage, row.id))
             next_ = delivery.commands(row, delivery.Asked(storage=storage))
-            write_report(delivery.results(opened_storage, row), Path(report), commands=next_)
+            results = retry(partial(delivery.results, opened_storage, row))
+            write_report(results, Path(report), commands=next_)
         return Result(opened_storage, row.id, key, stack.pop_all())
 
 

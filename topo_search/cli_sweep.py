@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ from topo_search.cli_types import Duration
 if TYPE_CHECKING:
     from storage.connection import Storage
     from storage.rows import StudyRow
+    from topo_search.depths import Depths
+    from topo_search.results import Results
 
 LIMITS = ("depth", "width", "activation", "learning-rate", "batch-size")
 
@@ -147,16 +150,22 @@ def _show(
     """Write the page, and say what the sweep found."""
     from objectives.space import Space
     from storage import trials
+    from storage.rows import OPEN
     from topo_search import delivery
-    from topo_search.depths import Depths, depths_of
+    from topo_search.depths import depths_of
     from topo_search.sweep_page import answer, sweep_html, table_of
     from topo_search.writing import writing
 
-    def found_by(one: StudyRow) -> Depths:
-        return depths_of(trials.optuna_study(storage, one), Space.from_json(one.plan["space"]))
+    def found_by(one: StudyRow) -> tuple[Results, Depths]:
+        space = Space.from_json(one.plan["space"])
+        return delivery.results(storage, one), depths_of(trials.optuna_study(storage, one), space)
 
-    results, found = delivery.results(storage, row), found_by(row)
-    beside = {table_of(delivery.results(storage, one)): found_by(one) for one in others}
+    retry = delivery.patient(storage)
+    if row.state in OPEN:  # It was interrupted, and whoever did so waits.
+        retry.give_up_at(0.0)
+    results, found = retry(partial(found_by, row))
+    others_found = [retry(partial(found_by, one)) for one in others]
+    beside = {table_of(other): depths for other, depths in others_found}
     path = _page_path(str(row.plan.get("dataset_name") or row.id), report)
     page = sweep_html(results, found, beside)
     with writing(path):
