@@ -78,15 +78,25 @@ def baselines(
             _raw(train_frame, test_frame, train, test, layout),
         ),
     }
-    name, guess = _simplest(train_y, len(test_frame), metric, classes_count)
+    name, guess = simplest(train_y, len(test_frame), metric, classes_count)
     predictions: dict[str, Array | None] = {name: guess}
     for name, (model, (x, x_test)) in models.items():
         predictions[name] = _predicted(model, x, train_y, x_test, guess)
     return Baselines(rows=len(train_y), predictions=predictions)
 
 
-def _simplest(y: Array, rows: int, metric: Metric, classes: int) -> tuple[str, Array]:
-    """Predict how frequent the training rows' classes are, or the middle of their values."""
+def simplest(y: Array, rows: int, metric: Metric, classes: int) -> tuple[str, Array]:
+    """Predict how frequent the training rows' classes are, or the middle of their values.
+
+    Args:
+        y: Target of the training rows.
+        rows: How many to predict.
+        metric: What they will be scored by.
+        classes: How many there are; ignored for a regression.
+
+    Returns:
+        What it is called, and the predictions: (rows, classes) or (rows,).
+    """
     if "regression" not in metric.tasks:
         return "majority", np.tile(np.bincount(y, minlength=classes) / len(y), (rows, 1))
     if metric.name == "mae":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives import network
+from objectives.baselines import simplest
 from objectives.network import Weights
 from objectives.objective import Diverged
 from objectives.preprocessing import Preprocessor, TargetScaler
@@ -98,11 +99,8 @@ def _has_collapsed(data: Prepared, value: float, trial: float) -> bool:
         value: On rows the network was trained on.
         trial: On rows its trial was not trained on, so the lower of both as a rule.
     """
-    y, classes = data.rest_y, data.outputs
-    if data.target.classes:
-        guess = np.tile(np.bincount(y, minlength=classes) / len(y), (len(y), 1))
-    else:
-        guess = np.full(len(y), np.mean(y))
+    y = data.rest_y
+    _, guess = simplest(y, len(y), data.metric, data.outputs)
     sign = 1 if data.metric.direction == "maximize" else -1
     gain = sign * (trial - data.metric(y, guess))
     return gain > 0 and not sign * (trial - value) <= COLLAPSED * gain
