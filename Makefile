@@ -34,7 +34,7 @@ test-long: .venv/tested
 # A small version of each, in ten minutes; its figures say that it works, and no more.
 bench-quick: .venv/benched
 	$(BIN)/python benchmarks/throughput.py --quick
-	$(BIN)/python benchmarks/training.py --tables iris --topologies 3
+	$(BIN)/python benchmarks/training.py --tables iris --topologies 3 --rounds 1
 	$(BIN)/python benchmarks/depth.py --deepest 30
 	$(BIN)/python benchmarks/tables.py --tables iris --seeds 1
 	$(BIN)/python benchmarks/quality.py --quick

@@ -1,18 +1,20 @@
 """A trial by `model.fit` as people call it, and by our trainer, side by side in one run.
 
 The same 12 topologies, equal data, batches, epochs and hold-out, on Iris, digits and a table of
-Adult's size. Each side has a process of its own and works while the others wait; ours has one
+Adult's size; each round has other rows held out and other initial weights, and ours begins it with
+nothing compiled. Each side has a process of its own and works while the others wait; ours has one
 thread, as a slot has, `model.fit` has the machine. Then, of a core's peak in products of float32
 matrices, measured in the same process, the share that our epochs reach at three widths on the
 Adult-sized table: operations are 6 a weight and training row and 2 a weight and validation row.
 Prints Markdown.
 
-    python benchmarks/training.py [--tables iris,digits,adult-sized] [--topologies 12]
+    python benchmarks/training.py [--tables iris,digits,adult-sized] [--topologies 12] [--rounds 3]
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import os
 import statistics
@@ -46,8 +48,8 @@ class Table:
     valid: np.ndarray
 
 
-def table_named(name: str) -> Table:
-    random = np.random.default_rng(0)
+def table_named(name: str, seed: int = 0) -> Table:
+    random = np.random.default_rng(seed)
     if name == "adult-sized":
         x = random.normal(size=(40_000, 108)).astype(np.float32)
         hidden = np.tanh(x @ random.normal(size=(108, 8)) / 4)
@@ -89,7 +91,7 @@ def by_fit(table: Table, depth: int, width: int, steps_per_execution: int) -> fl
     return float(score)
 
 
-def by_trainer(table: Table, depth: int, width: int) -> Any:
+def by_trainer(table: Table, depth: int, width: int, *, seed: int) -> Any:
     """Train as a slot does, and return the `Training`."""
     import tensorflow as tf
 
@@ -125,7 +127,7 @@ def by_trainer(table: Table, depth: int, width: int) -> Any:
         Problem(sizes=sizes, outputs=table.classes, folds=[fold]),
         evaluate=evaluate,
         maximize=True,
-        seed=depth * 1000 + width,
+        seed=seed,
         patience=table.epochs,
     )  # fmt: skip
 
@@ -133,23 +135,35 @@ def by_trainer(table: Table, depth: int, width: int) -> Any:
 def serve(side: str, name: str, connection: Connection) -> None:
     """Train what is asked for, on one table, and answer with seconds and score."""
     os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"] = "tensorflow", "3"
+    import keras
     import tensorflow as tf
 
     if side == SIDES[2]:
         configure_tensorflow()
-    table = table_named(name)
+    from objectives import tabular
+
+    tables: dict[int, Table] = {}
     tf.constant(0.0)  # TensorFlow's own start belongs to no trial.
     connection.send("ready")
     while (asked := connection.recv()) is not None:
+        number, depth, width = asked
+        if number not in tables:
+            tables = {number: table_named(name, number)}
+            tabular.trainer.cache_clear()
+        table, seed = tables[number], number * 10_000 + depth * 1_000 + width
         started = time.perf_counter()
         if side == SIDES[2]:
-            score = max(by_trainer(table, *asked).values)
+            score = max(by_trainer(table, depth, width, seed=seed).values)
         else:
-            score = by_fit(table, *asked, 16 if side == SIDES[1] else 1)
+            keras.utils.set_random_seed(seed)
+            score = by_fit(table, depth, width, 16 if side == SIDES[1] else 1)
         connection.send((time.perf_counter() - started, score))
 
 
-def measured(name: str, topologies: list[tuple[int, int]]) -> dict[str, list[tuple[float, float]]]:
+def measured(
+    name: str, topologies: list[tuple[int, int]], rounds: int
+) -> dict[str, list[tuple[float, float]]]:
+    """Return seconds and score of each round's networks, by side."""
     context = multiprocessing.get_context("spawn")
     ends = {}
     for side in SIDES:
@@ -158,9 +172,9 @@ def measured(name: str, topologies: list[tuple[int, int]]) -> dict[str, list[tup
         other.close()
         ends[side].recv()
     results: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
-    for topology in topologies:
+    for number, (depth, width) in itertools.product(range(rounds), topologies):
         for side, end in ends.items():
-            end.send(topology)
+            end.send((number, depth, width))
             results[side].append(end.recv())
     for end in ends.values():
         end.send(None)
@@ -179,7 +193,7 @@ def shares(connection: Connection) -> None:
         sides = [table.x.shape[1], *[width] * DEPTH, table.classes]
         weights = sum(here * there for here, there in zip(sides, sides[1:], strict=False))
         operations = weights * (6 * len(table.train) + 2 * len(table.valid))
-        found[width] = operations / by_trainer(table, DEPTH, width).epoch_seconds
+        found[width] = operations / by_trainer(table, DEPTH, width, seed=0).epoch_seconds
     connection.send((max(best, *peaks().values()), found))
 
 
@@ -201,6 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tables", default="iris,digits,adult-sized")
     parser.add_argument("--topologies", type=int, default=len(TOPOLOGIES))
+    parser.add_argument("--rounds", type=int, default=3)
     takes_json(parser)
     arguments = parser.parse_args()
     raw: dict[str, Any] = {"about": environment(usable_cores()), "tables": {}}
@@ -208,8 +223,8 @@ def main() -> None:
     print("| table | how | seconds a trial, median | all | times faster | best | mean difference |")
     print("|---|---|---|---|---|---|---|")
     for name in arguments.tables.split(","):
-        results = measured(name, TOPOLOGIES[: arguments.topologies])
-        raw["tables"][name] = results  # Seconds and score of each topology, by side.
+        results = measured(name, TOPOLOGIES[: arguments.topologies], arguments.rounds)
+        raw["tables"][name] = results
         write_json(arguments, raw)
         whole = sum(seconds for seconds, _ in results[SIDES[0]])
         for side in SIDES:

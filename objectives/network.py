@@ -107,13 +107,14 @@ def initial_weights(
 ) -> dict[str, NDArray[np.float32]]:
     """Draw what the trainable weights of `trainable(topology, …)` start from, by path.
 
-    Kernels are normal with variance 1 / inputs, with which small networks learn best (tables in
-    benchmarks/README.md). In deep ones of relu and the like it rises towards 2 / inputs (He et al.,
-    https://arxiv.org/abs/1502.01852), so that no more of the signal is lost than in six layers:
-    2^-6 of its variance. What each residual layer adds is divided by the depth,
-    in its kernel or where a normalisation would undo that in its gamma, so that the sum of all of
-    them stays of order one at any depth. The root of the depth is not enough: what relu and the
-    like add has one sign.
+    Kernels are uniform with variance 2 / (inputs + outputs), Keras' own (Glorot and Bengio,
+    https://proceedings.mlr.press/v9/glorot10a.html), with which small networks learn best (tables
+    in benchmarks/README.md). In deep ones of relu and the like it rises towards twice that (He et
+    al., https://arxiv.org/abs/1502.01852), so that no more of the signal is lost than in six
+    layers: 2^-6 of its variance. What each residual layer adds is divided by the depth, in its
+    kernel or where a normalisation would undo that in its gamma, so that the sum of all of them
+    stays of order one at any depth. The root of the depth is not enough: what relu and the like
+    add has one sign.
     """
     random = np.random.default_rng(seed)
     deep = 2 ** (1 - SHALLOW / max(SHALLOW, topology.depth))
@@ -135,11 +136,12 @@ def initial_weights(
         elif layer == "frequencies":
             value = random.normal(0, FREQUENCY_SCALE, shape)
         else:
-            variance = 1.0 / shape[-2]
+            variance = 2.0 / (shape[-2] + shape[-1])
             if layer == "stack" or layer.startswith("hidden_"):
                 index = 0 if layer == "stack" else int(layer.removeprefix("hidden_")) - 1
                 variance *= gain[topology.activations[index]]
-            value = random.normal(0, math.sqrt(variance), shape)
+            most = math.sqrt(3 * variance)
+            value = random.uniform(-most, most, shape)
         if topology.residual and kind == shrunk and _has_link(layer):
             value = value / topology.depth
         if layer == "stack":

@@ -150,7 +150,7 @@ def test_the_periodic_embedding_is_a_number_beside_mixed_cosines_of_it() -> None
     [("relu", 3, 1.0), ("mish", 6, 1.0), ("relu", 24, 2**0.75), ("tanh", 24, 1.0)],
 )
 @pytest.mark.parametrize("stack", [True, False])
-def test_kernels_start_with_the_variance_that_their_inputs_and_the_depth_ask_for(
+def test_kernels_start_with_the_variance_that_their_sides_and_the_depth_ask_for(
     activation: str, depth: int, gain: float, stack: bool
 ) -> None:
     width: int | tuple[int, ...] = 80 if stack else (80,) * (depth - 1) + (79,)
@@ -160,8 +160,9 @@ def test_kernels_start_with_the_variance_that_their_inputs_and_the_depth_ask_for
     kernels = {name: w for name, w in weights.items() if name.endswith("/kernel")}
     assert len(kernels) == (3 if stack else depth + 1)
     for name, kernel in kernels.items():
-        expected = (1.0 if name == "head/kernel" else gain) / kernel.shape[-2]
+        expected = (2.0 if name == "head/kernel" else 2 * gain) / sum(kernel.shape[-2:])
         assert kernel.var() == pytest.approx(expected, rel=0.12)
+        assert abs(kernel).max() <= math.sqrt(3 * expected)  # Uniform: nothing lies far out.
         assert abs(kernel.mean()) < 4 * math.sqrt(expected / kernel.size)
     assert all((w == 0).all() for name, w in weights.items() if name.endswith("/bias"))
 
