@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from fault_report import Killed
 from fleet_checks import make_study
+from fleet_disks import barred, full_disk, spoilt
 from fleet_harness import LEASE, Fleet, Member, wait_until
 from fleet_hosts import Relay
 from fleet_server import running_server
@@ -31,6 +33,7 @@ class World:
 
     def __init__(self, seed: int, stack: ExitStack, folder: Path) -> None:
         self.chance, self.folder, self.began = random.Random(seed), folder, time.monotonic()
+        self.stack, self.numbers = stack, itertools.count(1)
         self.server = stack.enter_context(running_server())
         self.server.make_database(DATABASE)
         self.storage: Storage = connect(self.server.url(DATABASE))
@@ -56,6 +59,18 @@ class World:
         made, running = Relay(target=self.server.port), ExitStack()
         running.enter_context(made.running())
         return made, running
+
+    def cache(self, kind: str) -> Path | None:
+        """Return a folder that does not keep datasets as it should; None where none can be had."""
+        folder = self.folder / f"{kind}-{next(self.numbers)}"
+        if kind == "barred":
+            return barred(folder)
+        if kind == "spoilt":
+            return spoilt(folder, self.dataset)
+        try:
+            return self.stack.enter_context(full_disk(folder))
+        except OSError:
+            return None
 
     def keep_studies_open(self) -> None:
         """Make studies where there are few to serve."""

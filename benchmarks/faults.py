@@ -1,9 +1,9 @@
 """Faults at random, over many studies at once, and what they cost: nothing lost, nothing twice.
 
-Workers are killed, frozen, cut off, drained, born with wrong clocks and full disks, and die between
-two statements; slots are killed and take too much memory; the database crashes, stays away and cuts
-its connections; people pause, resume, extend and cancel studies. All of it follows from the seed,
-but for what the kernel makes of it.
+Workers are killed, frozen, cut off, drained, born with wrong clocks, full disks and spoilt caches,
+and die between two statements; slots are killed and take too much memory; the database crashes,
+stays away and cuts its connections, and fifty open another at once; people pause, resume, extend
+and cancel studies. All of it follows from the seed, but for what the kernel makes of it.
 Prints an event a line, and a Markdown table. It needs no server: it starts one of its own.
 
     python benchmarks/faults.py [--minutes 10] [--seed 0] [--workers 8] [--json FILE]
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "acceptance" / "fle
 
 from fault_report import figures, table
 from fault_world import DATABASE, MEMORY, World
+from fleet_crowd import COUNT, open_at_once
 from fleet_harness import LEASE, passes, wait_until
 from surroundings import environment, takes_json, write_json
 
@@ -38,7 +39,9 @@ OUTAGE = 120.0  # Seconds that the database stays away once; less in a short run
 EXPECTED = (0, 9, -signal.SIGKILL)  # Exit codes of workers: drained, dead at a step, killed.
 STRANGE = {
     "clock": "join with a wrong clock",
-    "disk": "join without room for datasets",
+    "barred": "join with a file where datasets belong",
+    "full": "join with a full disk",
+    "spoilt": "join with a spoilt cache",
     "step": "die between two statements",
 }
 
@@ -72,11 +75,15 @@ class Faults(World):
     def run(self) -> None:
         """Let things happen for so long, then put everything right and wait for the end."""
         until = self.began + 60 * self.minutes
+        crowd = self.began + 60 * self.minutes * self.chance.uniform(0.1, 0.2)
         long_outage = self.began + 60 * self.minutes * self.chance.uniform(0.3, 0.6)
         for _ in range(4):
             self.tell(self.join)
         while time.monotonic() < until:
             self.keep_studies_open()
+            if time.monotonic() > crowd:
+                crowd = float("inf")
+                self.tell(self.crowd)
             if time.monotonic() > long_outage:
                 long_outage = float("inf")
                 self.tell(self.long_outage)
@@ -104,16 +111,16 @@ class Faults(World):
         """Start a worker, now and then a strange one."""
         if len(self.fleet.alive) >= self.most:
             return None
-        strange = self.chance.choice(("", "", "", "clock", "disk", "step"))
+        strange = self.chance.choice(("", "", "", "", "clock", "barred", "full", "spoilt", "step"))
         slots, clock, cache, dies_at = self.chance.choice((1, 1, 2)), 0.0, None, None
         if strange == "clock":
             clock = self.chance.choice((HOUR, -HOUR))
-        elif strange == "disk":
-            cache = self.folder / f"bad-{self.happened['join']}"
-            cache.mkdir()
-            (cache / "datasets").write_text("in the way")
         elif strange == "step":
             dies_at = self.chance.randint(20, 400)
+        elif strange:
+            cache = self.cache(strange)
+            if cache is None:
+                return None
         relay, running = self.relay()
         url = self.server.url(DATABASE, port=relay.port)
         odd = {"clock": clock, "cache": cache, "dies_at": dies_at}
@@ -121,9 +128,9 @@ class Faults(World):
         self.relays[member.label] = relay, running
         if strange:
             self.happened[STRANGE[strange]] += 1
-        words = {"clock": f"clock off by {clock:+g} s", "disk": "no room for datasets"}
-        words |= {"step": f"dies at its statement {dies_at}"}
-        return f"{member.label}, {slots} slots" + (f", {words[strange]}" if strange else "")
+        words = {"clock": f"clock off by {clock:+g} s", "step": f"dies at its statement {dies_at}"}
+        said = words.get(strange, STRANGE.get(strange, "").removeprefix("join "))
+        return f"{member.label}, {slots} slots" + (f", {said}" if said else "")
 
     def kill(self) -> str | None:
         """Kill -9 a supervisor."""
@@ -179,6 +186,11 @@ class Faults(World):
         with self.away_database():
             wait_until(passes(self.outage), "the outage ends", 2 * self.outage)
         return f"{self.outage:.0f} s"
+
+    def crowd(self) -> str:
+        """Have fifty processes open a new database in the same second."""
+        open_at_once(self.server, "crowd")
+        return f"{COUNT} processes open a new database"
 
     def cut_connections(self) -> str:
         """End all connections."""

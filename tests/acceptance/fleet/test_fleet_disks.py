@@ -1,13 +1,13 @@
 """Workers whose disk is full, or whose cache cannot be written: others serve the study."""
 
-import shutil
-import subprocess
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fleet_checks import as_drawn, exact, make_study, none_open
+from fleet_disks import barred, full_disk
 from fleet_harness import Fleet, wait_until
 
 from storage import datasets
@@ -19,17 +19,13 @@ SIZE = 3_000_000  # Bytes of the dataset.
 @pytest.fixture
 def bad_caches(tmp_path: Path) -> Iterator[list[Path]]:
     """Folders for workers in which the dataset cannot be kept."""
-    in_the_way, full = tmp_path / "in-the-way", tmp_path / "full"
-    for home in (in_the_way, full):
-        home.mkdir()
-    (in_the_way / "datasets").write_text("not a folder")
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(full)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
-        warnings.warn("no full disk: a small file system cannot be mounted here", stacklevel=1)
-        yield [in_the_way]
-        return
-    yield [in_the_way, full]
-    subprocess.run(["umount", "-l", str(full)], check=True)
+    found = [barred(tmp_path / "in-the-way")]
+    with ExitStack() as stack:
+        try:
+            found.append(stack.enter_context(full_disk(tmp_path / "full")))
+        except OSError as error:
+            warnings.warn(f"no full disk: {error}", stacklevel=1)
+        yield found
 
 
 @pytest.mark.filterwarnings("default:no full disk")

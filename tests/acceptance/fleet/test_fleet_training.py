@@ -1,9 +1,12 @@
-"""Real training on a small table, by a worker that is killed in the midst of it, and by another."""
+"""Real training on a small table, by workers that come to grief one after the other."""
 
 from pathlib import Path
 
 from fleet_checks import essence, exact, none_open
+from fleet_disks import barred
 from fleet_harness import Fleet, ended, ran_out, wait_until
+from fleet_hosts import Relay
+from fleet_server import Server
 
 from storage import finishing, studies
 from storage.connection import Storage
@@ -11,11 +14,14 @@ from topo_search import study
 from topo_search.study import Options
 
 IRIS = Path(__file__).parents[3] / "examples" / "iris.csv"
-TRIALS = 8
+TRIALS = 14
+HOUR = 3600.0
+ENOUGH = 2  # Trials that each worker ends, so that none is begun more often than three times.
+DIES_AT = 100  # Of its statements: after some trials, and in the midst of one.
 
 
-def test_training_after_a_worker_was_killed_comes_to_the_same_network(
-    storage: Storage, fleet: Fleet
+def test_training_comes_to_the_same_network_whatever_befalls_the_workers(
+    storage: Storage, server: Server, database: str, fleet: Fleet, tmp_path: Path
 ) -> None:
     options = Options(
         data=IRIS.read_bytes(),
@@ -27,15 +33,42 @@ def test_training_after_a_worker_was_killed_comes_to_the_same_network(
         limits={"depth": "1:2", "width": "16:48"},
     )
     undisturbed, disturbed = (study.create(storage, options)[0].id for _ in range(2))
-    worker = fleet.start(only=[disturbed], tensorflow=True)
-    wait_until(lambda: ended(storage, disturbed) >= 1, "a trial has ended")
-    worker.kill()
+    how = {"only": [disturbed], "tensorflow": True}
+
+    # No room for the table: the study is left to others.
+    without_room = fleet.start(only=[disturbed], cache=barred(tmp_path / "bad"), until_idle=False)
+    wait_until(lambda: "cannot be served here now" in without_room.log, "one has no room for it")
+
+    # Killed, its clock an hour late.
+    killed = fleet.start(**how, clock=-HOUR)
+    wait_until(lambda: ended(storage, disturbed) >= 1, "it has ended a trial")
+    killed.kill()
     wait_until(lambda: ran_out(storage, disturbed), "its leases run out")
-    fleet.start(only=[undisturbed, disturbed], tensorflow=True).join()
+
+    # Dead between two statements.
+    before = ended(storage, disturbed)
+    dead = fleet.start(**how, dies_at=DIES_AT)
+    wait_until(lambda: not dead.alive, "it dies")
+    assert before + ENOUGH <= ended(storage, disturbed) < TRIALS - ENOUGH
+    wait_until(lambda: ran_out(storage, disturbed), "its leases run out")
+
+    # Cut off; it comes back when another has ended all trials.
+    before = ended(storage, disturbed)
+    relay = Relay(target=server.port)
+    with relay.running():
+        cut_off = fleet.start(**how, url=server.url(database, port=relay.port))
+        wait_until(lambda: ended(storage, disturbed) >= before + ENOUGH, "it has ended some")
+        relay.cut()
+        wait_until(lambda: ran_out(storage, disturbed), "its leases run out")
+        assert ended(storage, disturbed) < TRIALS
+        fleet.start(only=[undisturbed, disturbed], tensorflow=True).join()
+        relay.heal()
+        cut_off.join()
+
     seen = exact(storage, disturbed)
     none_open(storage)
     assert essence(seen) == essence(exact(storage, undisturbed))
-    assert max(trial.attempts for trial in seen) > 1
+    assert sum(trial.attempts - 1 for trial in seen) >= 3
     outcomes = [studies.get(storage, one).outcome for one in (undisturbed, disturbed)]
     assert outcomes[0] is not None and outcomes[1] is not None
     assert outcomes[0]["best"] == outcomes[1]["best"]

@@ -1,0 +1,49 @@
+"""Fifty processes that open a new, empty database in the same second."""
+
+import multiprocessing
+from multiprocessing.synchronize import Barrier
+
+from fleet_checks import make_study
+from fleet_server import Server
+
+from storage import studies
+from storage.connection import VERSION_TABLE, connect
+
+COUNT = 50
+
+
+def open_at_once(server: Server, database: str) -> None:
+    """Make a database, have all open and use it at the same moment, check it and drop it."""
+    server.make_database(database, empty=True)
+    # Forked from a process without threads, so that the libraries are imported once.
+    parent = multiprocessing.get_context("spawn").Process(
+        target=_fork, args=(server.url(database),)
+    )
+    parent.start()
+    parent.join()
+    assert parent.exitcode == 0
+    versions = server.execute(f"SELECT version_num FROM {VERSION_TABLE}", database)
+    assert len(versions) == 1
+    made = server.execute("SELECT count(*) FROM topo_study", database)
+    assert made == [(COUNT,)]
+    server.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+def _fork(url: str) -> None:
+    context = multiprocessing.get_context("fork")
+    start = context.Barrier(COUNT)
+    processes = [context.Process(target=_open, args=(start, url)) for _ in range(COUNT)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * COUNT
+
+
+def _open(start: Barrier, url: str) -> None:
+    """Open the database at the same moment as all others, and use it."""
+    start.wait()
+    storage = connect(url)
+    study = make_study(storage, trials=1)
+    assert studies.get(storage, study.id) == study
+    storage.close()
