@@ -10,25 +10,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import optuna
 import sqlalchemy as sa
-from alembic import command as alembic_command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import orm
 from sqlalchemy.dialects.postgresql import psycopg2
 
-from storage import hanging
+from storage import hanging, migrating
 from storage.errors import StorageError, unavailable_as_storage_error
 from storage.json_text import to_json
 from storage.trial_rows import QuickRDBStorage
 
 MINIMUM_SERVER = 13
-VERSION_TABLE = "topo_alembic_version"
 _DRIVER = "postgresql+psycopg2"
 # Any number will do, as long as nobody else's locks in this database have it.
 _MIGRATION_LOCK = int.from_bytes(hashlib.sha256(b"topo-search migrations").digest()[:7])
@@ -198,15 +192,10 @@ def connect(
     return Storage(url=url, engine=backend.engine, backend=backend, optuna=cached)
 
 
-def schema_needed() -> str:
-    """Return the version of our tables that this topo-search needs, and has where it is open."""
-    return str(ScriptDirectory.from_config(_alembic(None)).get_current_head())
-
-
 def schema(storage: Storage) -> str:
     """Return the version of our tables."""
     with storage.transaction() as connection:
-        return str(_version(connection))
+        return str(migrating.version(connection))
 
 
 def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> QuickRDBStorage:
@@ -216,17 +205,17 @@ def _open(url: str, upgrade: bool, before: Callable[[sa.Connection], None]) -> Q
     while True:
         with guard.begin() as connection:
             _check_server(connection)
-            if _is_usable(connection, upgrade):
+            if migrating.is_usable(connection, upgrade):
                 break
             connection.exec_driver_sql(_GUARD_TIMEOUTS)
             # Of the transaction, not the session, so that it works behind PgBouncer too, where
             # whoever waited would keep a connection from the one who needs a second.
             lock = sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK)
             if connection.scalar(sa.select(lock)):
-                if _version(connection) is not None:
+                if migrating.version(connection) is not None:
                     before(connection)
                 backend = _backend(url, make_tables=True)
-                alembic_command.upgrade(_alembic(connection), "head")
+                migrating.migrate(connection)
                 return backend
         if time.monotonic() > until:
             raise StorageError(_WAITED_IN_VAIN)
@@ -258,44 +247,6 @@ def _backend(url: str, *, make_tables: bool) -> QuickRDBStorage:
         raise StorageError(str(error)) from error
     sa.event.listen(backend.engine, "begin", lambda begun: begun.exec_driver_sql(_TIMEOUTS))
     return backend
-
-
-def _alembic(connection: sa.Connection | None) -> Config:
-    config = Config()
-    folder = str(Path(__file__).parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
-
-
-def _version(connection: sa.Connection) -> str | None:
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
-
-
-def _is_usable(connection: sa.Connection, upgrade: bool) -> bool:
-    """Tell whether the tables are there; they are to be made or upgraded where not.
-
-    Raises:
-        StorageError: They are of another topo-search.
-    """
-    script = ScriptDirectory.from_config(_alembic(connection))
-    version, needed = _version(connection), script.get_current_head()
-    if version is None or version == needed:
-        return version is not None
-    if version not in {step.revision for step in script.walk_revisions()}:
-        raise StorageError(
-            f"The database has the tables of a newer topo-search (schema {version}, this one needs "
-            f"{needed}). Upgrade this machine, in a newer checkout: "
-            "pip install -c constraints.txt ."
-        )
-    if not upgrade:
-        raise StorageError(
-            f"The database has the tables of an older topo-search (schema {version}, this one "
-            f"needs {needed}). Upgrade them when no older worker runs: topo-search storage upgrade"
-        )
-    return False
 
 
 def _check_server(connection: sa.Connection) -> None:

@@ -19,7 +19,14 @@ from objectives.table import Overrides, Task
 from storage import studies, trials
 from storage.connection import Storage
 from storage.private_files import claim_home
-from topo_search import delivery, forking, predictor, study
+from topo_search import (
+    delivery,
+    forking,
+    main_job,
+    next_steps,
+    predictor,
+    study,
+)
 from topo_search.charts import charts_of
 from topo_search.choices import LIMITS
 from topo_search.files import table_bytes
@@ -126,7 +133,7 @@ class Result:
     def report(self, path: str | Path) -> Path:
         """Write the report page."""
         row = studies.get(self._storage, self.id)
-        return write_report(self.results, Path(path), commands=delivery.commands(row))
+        return write_report(self.results, Path(path), commands=next_steps.commands(row))
 
     def close(self) -> None:
         """Leave the storage; the study stays there."""
@@ -189,7 +196,7 @@ def search(
         row, key = study.create(opened_storage, asked)
         view = View(Console(quiet=not progress), row)
         with view.shown():
-            delivery.serve(
+            main_job.serve(
                 opened_storage,
                 settings.home,
                 row.id,
@@ -200,9 +207,9 @@ def search(
                 on_tick=view.tick,
             )
         if report is not None:
-            retry = delivery.patient(opened_storage)
+            retry = main_job.patient(opened_storage)
             row = retry(partial(studies.get, opened_storage, row.id))
-            next_ = delivery.commands(row, delivery.Asked(storage=storage))
+            next_ = next_steps.commands(row, next_steps.Asked(storage=storage))
             results = retry(partial(delivery.results, opened_storage, row))
             write_report(results, Path(report), commands=next_)
         return Result(opened_storage, row.id, key, stack.pop_all())

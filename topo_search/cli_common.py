@@ -132,7 +132,7 @@ def answer_may_be_lost(words: str) -> Iterator[None]:
 @contextmanager
 def creating(given: dict[str, Any]) -> Iterator[None]:
     """Tell what goes wrong while a study is created: with its options, or on its way."""
-    from topo_search.delivery import Asked
+    from topo_search.next_steps import Asked
 
     look = f"topo-search studies{Asked(storage=given['where']).where}"
     lost = f"If the answer alone was lost, the study is there. See before you repeat it: {look}"

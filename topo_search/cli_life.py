@@ -10,7 +10,7 @@ from topo_search.cli_common import echo_json, open_study
 from topo_search.cli_options import as_json, storage_option
 
 if TYPE_CHECKING:
-    from topo_search.delivery import Asked
+    from topo_search.next_steps import Asked
 
 
 @click.command()
@@ -22,7 +22,7 @@ def pause(study_id: str, reason: str | None, json_: bool, **given: Any) -> None:
     """Hand out no more of a study's trials; what runs goes on to its end."""
     with open_study(study_id, given) as (_, storage, row):
         from storage import studies as stored
-        from topo_search.delivery import go_on
+        from topo_search.next_steps import go_on
 
         row = stored.pause(storage, row.id, reason or "paused by hand")
         how = go_on(row, _asked(given))
@@ -74,6 +74,6 @@ def delete(study_id: str, yes: bool, json_: bool, **given: Any) -> None:
 
 
 def _asked(given: dict[str, Any]) -> Asked:
-    from topo_search.delivery import Asked
+    from topo_search.next_steps import Asked
 
     return Asked(storage=given["where"])

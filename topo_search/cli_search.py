@@ -52,7 +52,7 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     with open_storage(given, warm=True) as (settings, storage):
         if given["parent"] is not None:
             from storage import studies
-            from topo_search.delivery import check_allowed
+            from topo_search.next_steps import check_allowed
 
             check_allowed(studies.get(storage, given["parent"]), given["allow_objective"])
         row, key = _create(storage, csv, given)
@@ -69,7 +69,7 @@ def create(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     What is asked of slots and of the report goes into the commands that it prints.
     """
     with open_storage(given) as (_, storage):
-        from topo_search.delivery import Asked
+        from topo_search.next_steps import Asked
 
         row, key = _create(storage, csv, given)
         asked = Asked(storage=given["where"])
@@ -123,8 +123,8 @@ def worker(
     with open_storage(given, warm=True) as (settings, storage):
         from storage import studies
         from storage.rows import OPEN
-        from topo_search.delivery import not_open
         from topo_search.monitoring import monitored
+        from topo_search.next_steps import not_open
         from topo_search.worker import Worker
 
         named = [studies.get(storage, name) for name in wanted]
@@ -174,7 +174,7 @@ def resume(
     """Go on with a study, with more trials where asked for, and serve it here to its end."""
     with open_study(study_id, given, warm=not no_serve) as (settings, storage, row):
         from storage import studies as stored
-        from topo_search.delivery import Asked, check_allowed
+        from topo_search.next_steps import Asked, check_allowed
 
         name = str(row.plan.get("dataset_name") or "")
         csv = Path(name) if name else None

@@ -16,7 +16,7 @@ from topo_search.cli_options import serving_arguments
 if TYPE_CHECKING:
     from storage.connection import Storage
     from storage.rows import StudyRow
-    from topo_search.delivery import Asked
+    from topo_search.next_steps import Asked
     from topo_search.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,24 +34,27 @@ def serve_and_hand_over(
 ) -> None:
     """Serve a study here, then say what came of it, or how to go on with it."""
     from storage.rows import OPEN
-    from topo_search import delivery, fleet
+    from topo_search import delivery, fleet, main_job, next_steps
     from topo_search.terminal import show_end
     from topo_search.writing import UnwritableError
 
     asked = asked_again(row, given, report)
     row = serve_shown(settings, storage, row, json_, given, asked)
-    retry, path = delivery.patient(storage), report_path(csv, row.name or row.id, report)
+    retry, path = main_job.patient(storage), report_path(csv, row.name or row.id, report)
     if row.state in OPEN:  # It was interrupted, and whoever did so waits.
         retry.give_up_at(0.0)
     written, network, failure = None, None, None
     try:
         written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
     except UnwritableError as error:
-        failure = f"Error: {error} {delivery.write_again(row, asked)}"
+        failure = f"Error: {error} {next_steps.write_again(row, asked)}"
     if json_:
         echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
     else:
-        next_, found = delivery.commands(row, asked), retry(partial(delivery.results, storage, row))
+        next_, found = (
+            next_steps.commands(row, asked),
+            retry(partial(delivery.results, storage, row)),
+        )
         served = row.id not in retry(partial(fleet.unserved, storage))
         show_end(console(), found, row, written, network, next_, served=served)
     if failure is not None:
@@ -63,7 +66,7 @@ def serve_and_hand_over(
 
 def asked_again(row: StudyRow, given: dict[str, Any], report: Path | None = None) -> Asked:
     """Return what was asked of a command that serves a study, for the one that goes on."""
-    from topo_search.delivery import Asked
+    from topo_search.next_steps import Asked
 
     serving = serving_arguments(given, row.plan["objective"], report)
     return Asked(storage=given["where"], serving=serving)
@@ -78,7 +81,7 @@ def serve_shown(
     asked: Asked,
 ) -> StudyRow:
     """Serve a study with this machine's slots, in view, and return how it is then."""
-    from topo_search import delivery
+    from topo_search import main_job, next_steps
     from topo_search.live import View
     from topo_search.terminal import show_start
 
@@ -88,7 +91,7 @@ def serve_shown(
     view = View(terminal, row)
     try:
         with view.shown():
-            return delivery.serve(
+            return main_job.serve(
                 storage,
                 settings.home,
                 row.id,
@@ -100,15 +103,15 @@ def serve_shown(
                 on_tick=view.tick,
             )
     except KeyboardInterrupt:  # Before the worker listened to it.
-        click.echo(f"Interrupted. {delivery.go_on(row, asked)}", err=True)
+        click.echo(f"Interrupted. {next_steps.go_on(row, asked)}", err=True)
         sys.exit(INTERRUPTED)
 
 
 def exit_unless_finished(row: StudyRow, asked: Asked) -> None:
     """End the command with a word on what keeps a study from being finished, if anything does."""
-    from topo_search import delivery
+    from topo_search import next_steps
 
-    go_on = delivery.go_on(row, asked)
+    go_on = next_steps.go_on(row, asked)
     if row.state in ("created", "running"):
         click.echo(f"Interrupted. {go_on}", err=True)
         sys.exit(INTERRUPTED)

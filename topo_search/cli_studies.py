@@ -9,7 +9,7 @@ import click
 
 from topo_search.cli_common import bad_options, console, echo_json, open_storage, open_study
 from topo_search.cli_options import FILE, as_json, overrides, storage_option, table_options
-from topo_search.writing import writing
+from topo_search.writing import check_file, writing
 
 
 @click.command()
@@ -41,15 +41,15 @@ def studies(json_: bool, **given: Any) -> None:
     """List all studies."""
     with open_storage(given) as (_, storage):
         from storage import studies as stored
-        from topo_search import delivery, fleet
+        from topo_search import fleet, study_status
 
         rows = {row.id: row for row in stored.list_studies(storage)}
-        found = delivery.statuses(storage, [*rows.values()])
+        found = study_status.statuses(storage, [*rows.values()])
         unserved = fleet.unserved(storage)
     if json_:
         echo_json(found)
         return
-    from topo_search.terminal import show_studies
+    from topo_search.terminal_status import show_studies
 
     show_studies(console(), found, rows, unserved)
 
@@ -61,14 +61,14 @@ def studies(json_: bool, **given: Any) -> None:
 def status(study_id: str, json_: bool, **given: Any) -> None:
     """Show how far a study is."""
     with open_study(study_id, given) as (_, storage, row):
-        from topo_search import delivery, fleet
+        from topo_search import fleet, study_status
 
-        found = delivery.status(storage, row)
+        found = study_status.status(storage, row)
         served = row.id not in fleet.unserved(storage)
     if json_:
         echo_json(found)
         return
-    from topo_search.terminal import show_status
+    from topo_search.terminal_status import show_status
 
     show_status(console(), found, row, served=served)
 
@@ -82,10 +82,10 @@ def status(study_id: str, json_: bool, **given: Any) -> None:
 def results(study_id: str, csv: Path | None, html: Path | None, json_: bool, **given: Any) -> None:
     """Show what a study found: leaderboard, scores, and with options a CSV and the report."""
     with open_study(study_id, given) as (_, storage, row):
-        from topo_search import delivery
+        from topo_search import delivery, next_steps
 
         found = delivery.results(storage, row)
-        next_ = delivery.commands(row, delivery.Asked(storage=given["where"]))
+        next_ = next_steps.commands(row, next_steps.Asked(storage=given["where"]))
     if csv is not None:
         with writing(csv):
             csv.write_text(found.to_csv(), encoding="utf-8", newline="")
@@ -144,6 +144,8 @@ def predict(folder: Path, csv: Path, output: Path | None, json_: bool) -> None:
     from topo_search import predictor
     from topo_search.files import table_bytes
 
+    if output is not None:  # Before TensorFlow is loaded.
+        check_file(output)
     prediction = predictor.predict(folder, table_bytes(csv))
     for warning in prediction.warnings:
         click.echo(f"Note: {warning}", err=True)

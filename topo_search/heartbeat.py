@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Collection
 
-from storage import connection, workers
+from storage import connection, migrating, workers
 from storage.errors import StorageError
 from topo_search.machine import device
 from topo_search.retries import Retries
@@ -40,7 +40,7 @@ class Heartbeat:
             tags: Tags, one of which a study must have to be served; any where there are none.
         """
         self.retry, self.lease_seconds = retry, lease
-        self._schema = connection.schema_needed()
+        self._schema = migrating.needed()
         host = socket.gethostname()
         self.worker = workers.Worker(
             name=f"{host}-{os.getpid()}-{secrets.token_hex(4)}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from storage.rows import OPEN, StudyRow
-from topo_search.fleet import nobody_serves
+from storage.rows import StudyRow
 from topo_search.formats import (
-    NOTHING,
     format_count,
     format_metric,
     format_name,
@@ -26,6 +24,7 @@ from topo_search.formats import (
 )
 from topo_search.results import Results
 from topo_search.summary import answer, failure, reasons, verdict
+from topo_search.terminal_status import format_state, plain_table
 
 SHOWN_TRIALS = 10
 SHOWN_IMPORTANCES = SHOWN_REASONS = 5
@@ -55,7 +54,7 @@ def show_table(console: Console, name: str, description: Mapping[str, Any]) -> N
     console.print(Text(f"{format_name(name)}: {rows}, {columns}", style="bold"))
     console.print(Text(", ".join(facts)))
     longest = max((len(column["name"]) for column in description["columns"]), default=0)
-    table = _plain_table(expand=True)
+    table = plain_table(expand=True)
     table.add_column("column", overflow="fold", width=max(6, min(28, longest)))
     table.add_column("kind", width=11)
     table.add_column("missing", justify="right", width=7)
@@ -119,7 +118,7 @@ def show_end(
         if "storage" in commands:
             lines.add_row("", Text("with TOPO_SEARCH_STORAGE set to the same URL"))
     if row.state != "finished":
-        state = _state(row, served)
+        state = format_state(row, served)
         console.print(Text(f"The study is {state}. {row.reason or ''}".rstrip()))
     console.print(lines)
 
@@ -164,66 +163,8 @@ def show_findings(console: Console, results: Results, commands: Mapping[str, str
     console.print(lines)
 
 
-def show_studies(
-    console: Console,
-    found: list[dict[str, Any]],
-    rows: Mapping[str, StudyRow],
-    unserved: Sequence[str],
-) -> None:
-    """List studies, a line each, and say which of them nobody serves."""
-    if not found:
-        console.print("No studies yet. Start one: topo-search search TABLE.csv --target COLUMN")
-        return
-    table = _plain_table()
-    for name, justify in (("study", "left"), ("table", "left"), ("target", "left"),
-                          ("state", "left"), ("trials", "right"), ("best", "right")):  # fmt: skip
-        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-    table.add_column("created", style="dim", no_wrap=True)
-    for one in found:
-        row = rows[one["study"]]
-        best = one["best"]
-        table.add_row(
-            row.id,
-            Text(format_name(row.name or row.plan.get("dataset_name") or NOTHING, 24)),
-            Text(format_name(row.plan.get("target") or NOTHING, 20)),
-            row.state,
-            f"{one['trials']['finished']}/{row.trials}",
-            format_value(row.plan["metric"], best["value"]) if best else NOTHING,
-            f"{row.created_at.astimezone():%Y-%m-%d %H:%M}",
-        )
-    console.print(table)
-    if unserved:
-        console.print(nobody_serves(unserved))
-
-
-def show_status(console: Console, found: Mapping[str, Any], row: StudyRow, *, served: bool) -> None:
-    """Show how far a study is, and whether anybody serves it."""
-    trials = found["trials"]
-    reason = f": {row.reason}" if row.reason else ""
-    console.print(Text(f"Study {row.id} is {_state(row, served)}{reason}", style="bold"))
-    counted = ", ".join(
-        f"{trials[name]:,} {name}"
-        for name in ("complete", "pruned", "failed", "running", "waiting")
-        if trials[name]
-    )
-    console.print(f"{trials['finished']:,} of {row.trials:,} trials: {counted or 'none yet'}")
-    for worker, why in found["refused"].items() if row.state in OPEN else ():
-        console.print(Text(f"Worker {worker} does not serve it: {why}", style="yellow"))
-    best = found["best"]
-    if best is not None:
-        value = format_value(row.plan["metric"], best["value"])
-        metric = format_metric(row.plan["metric"])
-        console.print(
-            Text(f"Best: {metric} {value}, {best['topology'] or ''} (trial {best['trial']})")
-        )
-
-
-def _state(row: StudyRow, served: bool) -> str:
-    return row.state if served or row.state not in OPEN else f"{row.state}; nobody serves it"
-
-
 def _scores(results: Results, test: Mapping[str, Any]) -> Table:
-    table = _plain_table()
+    table = plain_table()
     table.add_column(f"on {format_count(test['rows'], 'test row')}")
     table.add_column(format_metric(results.metric), justify="right")
     table.add_column("95 % interval", style="dim")
@@ -236,7 +177,7 @@ def _scores(results: Results, test: Mapping[str, Any]) -> Table:
 
 
 def _leaderboard(results: Results) -> Table:
-    table = _plain_table()
+    table = plain_table()
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("validation", justify="right", no_wrap=True)
     table.add_column("topology", max_width=42, no_wrap=True, overflow="ellipsis")
@@ -265,10 +206,6 @@ def _leaderboard(results: Results) -> Table:
 
 def _missing(value: Any) -> bool:
     return str(value) in ("None", "nan", "<NA>")
-
-
-def _plain_table(*, expand: bool = False) -> Table:
-    return Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", expand=expand)
 
 
 def _path(path: Path) -> Text:

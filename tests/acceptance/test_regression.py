@@ -60,17 +60,15 @@ def test_predictions_that_cannot_be_written_are_told_in_one_line(
 
 
 def test_the_network_predicts_numbers(flats: Searched, tmp_path: Path) -> None:
-    assert flats.machine.json("export", "flats", "-o", tmp_path / "network")["study"] == flats.study
     new = tmp_path / "new.csv"
     new.write_text("district,size\na,50\nc,50\na,100\n")
-    done = flats.machine.run("predict", tmp_path / "network", new)
-    assert done.stderr == ""
-    rows = list(csv.DictReader(done.stdout.splitlines()))
+    written = tmp_path / "predictions.csv"
+    done = flats.machine.run("predict", flats.network, new, "-o", written, "--json")
+    assert done.stderr == f"Written: 3 predictions to {written}\n"
+    rows = list(csv.DictReader(written.read_text().splitlines()))
     assert [row["district"] for row in rows] == ["a", "c", "a"]
     predicted = [float(row["prediction"]) for row in rows]
     assert predicted[2] > predicted[0]
-    done = flats.machine.run("predict", tmp_path / "network", new, "--json")
-    assert done.stderr == ""
     assert json.loads(done.stdout) == [
         {"prediction": pytest.approx(value, rel=1e-4)} for value in predicted
     ]

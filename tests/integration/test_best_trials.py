@@ -16,9 +16,9 @@ from storage.best_trials import best_trials
 from storage.connection import Storage
 from storage.finishing import is_time_up
 from storage.rows import StudyRow
-from topo_search import delivery
+from topo_search import study_status
 from topo_search.cli import cli
-from topo_search.delivery import status, statuses
+from topo_search.study_status import status, statuses
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
@@ -85,7 +85,7 @@ def test_all_studies_are_told_of_in_as_many_statements_as_a_few(storage: Storage
 def test_the_command_lists_studies_so(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(delivery, "status", lambda *_: pytest.fail("asked of each by itself"))
+    monkeypatch.setattr(study_status, "status", lambda *_: pytest.fail("asked of each by itself"))
     plan = {"direction": "maximize", "metric": "accuracy", "objective": "none"}
     made = [make_study(storage, plan=plan).id for _ in range(2)]
     asked = ["studies", "--json", "--storage", storage.url]

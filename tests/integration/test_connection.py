@@ -21,10 +21,8 @@ from stories import wait_until
 from storage import connection as opening
 from storage import studies, tables, workers
 from storage.connection import (
-    VERSION_TABLE,
     JoinedOptuna,
     Storage,
-    _alembic,
     connect,
     hidden,
     normalise,
@@ -32,6 +30,7 @@ from storage.connection import (
 )
 from storage.errors import StorageError
 from storage.json_text import to_json
+from storage.migrating import VERSION_TABLE, _alembic
 from topo_search.cli import cli
 
 numbers = itertools.count()

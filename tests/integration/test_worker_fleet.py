@@ -16,10 +16,11 @@ from stored_studies import let_expire, open_leases, optuna_trials
 from stories import Outage, Serve, appears, fates, go, make_study, sends
 
 from storage import changes, claiming, events, studies, workers
-from storage.connection import VERSION_TABLE, Storage
+from storage.connection import Storage
 from storage.errors import StorageError
+from storage.migrating import VERSION_TABLE
 from storage.rows import Drawn, Lease
-from topo_search import delivery, fleet, forking, logs, monitoring, retries, worker
+from topo_search import fleet, forking, logs, monitoring, retries, study_status, worker
 from topo_search.heartbeat import OutdatedError
 from topo_search.monitoring import monitored
 from topo_search.scheduler import Held
@@ -291,7 +292,7 @@ def test_a_study_that_all_who_are_there_refuse_is_known_not_to_be_served(
         seen.append((told.serving, told.refusal))
         marks.append(changes.mark(storage, study.id))
         assert fleet.look(storage, 0).unserved == [study.id]
-        shown = delivery.status(storage, study)["refused"]
+        shown = study_status.status(storage, study)["refused"]
         assert list(shown) == [one.name] and "--allow-objective" in shown[one.name]
         one.drain()
         return True
@@ -364,7 +365,7 @@ def test_a_study_that_cannot_be_served_now_is_tried_again_later(
         marks.append(changes.mark(storage, study.id))
         if len(tried) > 1:  # It was refused already: that is known while it lasts, and told once.
             assert "No space left" in str(StudyState.of(storage, study).refusal)
-            (why,) = delivery.status(storage, study)["refused"].values()
+            (why,) = study_status.status(storage, study)["refused"].values()
             assert why == "cannot be served here now: [Errno 28] No space left on device"
             assert fleet.look(storage, 0).unserved == [study.id]
         if len(tried) < 3:

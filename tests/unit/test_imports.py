@@ -119,6 +119,12 @@ def test_a_worker_starts_without_what_only_its_slots_need() -> None:
     assert not roots(loaded_after("import topo_search.worker")) & {"pandas", "scipy", "sklearn"}
 
 
+def test_how_far_studies_are_is_told_without_reading_tables() -> None:
+    names = "topo_search.study_status, topo_search.terminal_status, topo_search.next_steps"
+    loaded = roots(loaded_after(f"import {names}, topo_search.fleet, storage.studies"))
+    assert not loaded & {"pandas", "scipy", "sklearn", "plotly"}
+
+
 def test_gpus_are_counted_without_tensorflow() -> None:
     """As if its CUDA libraries were there: else no GPU counts."""
     code = (

@@ -7,7 +7,8 @@ from fleet_checks import make_study
 from fleet_server import Server
 
 from storage import studies
-from storage.connection import VERSION_TABLE, connect
+from storage.connection import connect
+from storage.migrating import VERSION_TABLE
 
 COUNT = 50
 

@@ -8,7 +8,8 @@ from fleet_harness import LEASE, Fleet, Member, ended, is_finished, wait_until
 from fleet_server import AUDIT, Server
 
 from storage import finishing, studies, workers
-from storage.connection import VERSION_TABLE, Storage, connect
+from storage.connection import Storage, connect
+from storage.migrating import VERSION_TABLE
 from topo_search import study
 from topo_search.study import Options
 
