@@ -48,16 +48,18 @@ def web(
 
     from topo_search.logs import log_to_stderr
     from topo_search.signals import left_on_sigterm
-    from topo_search.web import access_log, server
+    from topo_search.web import access_log, address
 
     beside = {k: v for k, v in os.environ.items() if k != "TOPO_SEARCH_OPERATOR_PASSWORD"}
     if given["storage"] is not None:
         beside["TOPO_SEARCH_STORAGE"] = given["storage"]  # Not an argument: `ps` shows those.
-    with left_on_sigterm(), closing(server.bound(host, port)) as listening:
-        password_hash = server.hashed(server.read_password())
-        server.require_password(listening, password_hash, proxied=proxied)
+    with left_on_sigterm(), closing(address.bound(host, port)) as listening:
+        password_hash = address.hashed(address.read_password())
+        address.require_password(listening, password_hash, proxied=proxied)
         log_to_stderr("web", as_json=log_json, masked=access_log.masked)
         with open_storage(given) as (settings, storage):
+            from topo_search.web import server
+
             server.serve(
                 storage,
                 settings.home,

@@ -21,7 +21,7 @@ from storage import sessions, studies, tables, tokens, trials, workers
 from storage.connection import Storage
 from topo_search import study
 from topo_search.study import Options
-from topo_search.web import operators, server
+from topo_search.web import address, operators
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
 from topo_search.web.service import Service
@@ -598,24 +598,24 @@ def test_the_fleet_and_events_over_rest(client: FlaskClient, storage: Storage) -
     ],
 )
 def test_a_public_address_needs_a_password(host: str, proxied: bool, reached: bool) -> None:
-    with closing(server.bound(host, 0)) as listening:
+    with closing(address.bound(host, 0)) as listening:
         for password in (None, ""):
             if reached:
                 with pytest.raises(ValueError, match="Expected an operator's password"):
-                    server.require_password(listening, server.hashed(password), proxied=proxied)
+                    address.require_password(listening, address.hashed(password), proxied=proxied)
             else:
-                server.require_password(listening, server.hashed(password), proxied=proxied)
-        server.require_password(listening, "a hash", proxied=proxied)
+                address.require_password(listening, address.hashed(password), proxied=proxied)
+        address.require_password(listening, "a hash", proxied=proxied)
 
 
 def test_a_password_is_hashed_and_a_hash_taken_as_it_is() -> None:
-    assert server.hashed(None) is None
-    made = server.hashed("open sesame")
+    assert address.hashed(None) is None
+    made = address.hashed("open sesame")
     assert made is not None
     assert argon2.PasswordHasher().verify(made, "open sesame")
-    assert server.hashed(made) == made
+    assert address.hashed(made) == made
     with pytest.raises(ValueError, match="Expected a password or its Argon2 hash") as refused:
-        server.hashed("$argon2id$v=19$broken")
+        address.hashed("$argon2id$v=19$broken")
     assert "broken" not in str(refused.value)
 
 
@@ -624,24 +624,24 @@ def test_a_password_comes_from_a_file_or_the_environment(
 ) -> None:
     monkeypatch.delenv("TOPO_SEARCH_OPERATOR_PASSWORD_FILE", raising=False)
     monkeypatch.delenv("TOPO_SEARCH_OPERATOR_PASSWORD", raising=False)
-    assert server.read_password() is None
+    assert address.read_password() is None
     monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD", " from outside ")
-    assert server.read_password() == " from outside "
+    assert address.read_password() == " from outside "
     assert "TOPO_SEARCH_OPERATOR_PASSWORD" not in os.environ, "children would have it, too"
     monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD", " from outside ")
     file = tmp_path / "password"
     monkeypatch.setenv("TOPO_SEARCH_OPERATOR_PASSWORD_FILE", str(file))
     with pytest.raises(OSError, match="cannot be read"):
-        server.read_password()
+        address.read_password()
     for text in (b"", b"\n", b" \n"):
         file.write_bytes(text)
         with pytest.raises(ValueError, match="empty"):
-            server.read_password()
+            address.read_password()
     file.write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match="UTF-8"):
-        server.read_password()
+        address.read_password()
     file.write_bytes(b" from a file \r\n")
-    assert server.read_password() == " from a file "
+    assert address.read_password() == " from a file "
     assert "TOPO_SEARCH_OPERATOR_PASSWORD" not in os.environ
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import multiprocessing.util
-import os
 import resource
 import signal
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import argon2
 import waitress
 from waitress import wasyncore
 
@@ -27,6 +24,7 @@ from storage.connection import Storage
 from storage.errors import StorageError
 from topo_search.signals import asked_to_end
 from topo_search.web.access_log import logged
+from topo_search.web.address import is_loopback, local_names, url_of
 from topo_search.web.app import create_app
 from topo_search.web.children import WAITING
 from topo_search.web.quota import Limits, too_large
@@ -84,13 +82,13 @@ def serve(
     )
     with ExitStack() as stack:
         stack.callback(service.close)
-        public = proxied or not _is_loopback(listening)
+        public = proxied or not is_loopback(listening)
         app = create_app(
             service,
             secure=public,
             proxied=proxied,
             password_hash=password_hash,
-            hosts=() if public else _local_names(listening),
+            hosts=() if public else local_names(listening),
         )
         requests = RequestLimits(
             limit=app.config["MAX_CONTENT_LENGTH"], too_large=too_large(limits.upload)
@@ -116,7 +114,7 @@ def serve(
         stack.enter_context(_swept(service))
         beside = stack.enter_context(worker_process(worker, log_json=log_json))
         with asked_to_end(server.pull_trigger) as asked:
-            told(_url(listening))
+            told(url_of(listening))
             while not asked:
                 _turn(sockets, 1.0)
                 # Each turn goes over all connections: many of them get fewer turns, which do more.
@@ -124,98 +122,6 @@ def serve(
             _end(server, sockets, service, beside, asked)
     if asked[0] == signal.SIGINT:
         raise KeyboardInterrupt
-
-
-def bound(host: str, port: int) -> socket.socket:
-    """Return a socket that has an address and does not listen yet.
-
-    Args:
-        host: Address or name; of several addresses the first is taken, IPv4 before IPv6.
-        port: Port; 0 takes any that is free.
-
-    Raises:
-        OSError: The address cannot be had.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
-        made = socket.socket(family, kind)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            made.bind(address)
-        except OSError:
-            made.close()
-            raise
-    except OSError as error:
-        said = error.strerror or error
-        raise OSError(
-            f"Port {port} of {host} cannot be used: {said}. Name another with --port or --host."
-        ) from error
-    return made
-
-
-def require_password(listening: socket.socket, password: str | None, *, proxied: bool) -> None:
-    """Refuse to serve others without an operator's password.
-
-    Raises:
-        ValueError: There is none, and others can reach the service.
-    """
-    if password is None and (proxied or not _is_loopback(listening)):
-        where = "behind a proxy" if proxied else f"on {listening.getsockname()[0]}"
-        raise ValueError(
-            f"Expected an operator's password to serve {where}, which others can reach. Set "
-            "TOPO_SEARCH_OPERATOR_PASSWORD_FILE (or TOPO_SEARCH_OPERATOR_PASSWORD), or serve on "
-            "127.0.0.1."
-        )
-
-
-def read_password() -> str | None:
-    """Return the operator's password from the environment, or from the file that it names.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: It is empty, or not text.
-    """
-    path = os.environ.get("TOPO_SEARCH_OPERATOR_PASSWORD_FILE")
-    said = os.environ.pop("TOPO_SEARCH_OPERATOR_PASSWORD", None)  # Else children had it, too.
-    if not path:
-        return said or None
-    try:
-        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise OSError(
-            f"Expected a file with the operator's password. TOPO_SEARCH_OPERATOR_PASSWORD_FILE "
-            f"names {path}, which cannot be read: {error.strerror}."
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"Expected the operator's password in {path}, as UTF-8. Received other bytes; write "
-            "the file again."
-        ) from error
-    if not text.strip():
-        raise ValueError(f"Expected the operator's password in {path}. Received an empty file.")
-    return text
-
-
-def hashed(password: str | None) -> str | None:
-    """Return the Argon2 hash of a password; of one that is a hash already, itself.
-
-    Raises:
-        ValueError: A hash that is not whole.
-    """
-    if not password:
-        return None
-    if not password.startswith("$argon2"):
-        return argon2.PasswordHasher().hash(password)
-    try:
-        argon2.extract_parameters(password)
-    except argon2.exceptions.InvalidHashError as error:
-        raise ValueError(
-            "Expected a password or its Argon2 hash, as argon2-cffi writes it. Received what "
-            "begins as a hash and is none (not shown). In a shell, put it in single quotes: it "
-            "holds dollar signs."
-        ) from error
-    return password
 
 
 def _prepare(home: Path) -> None:
@@ -259,22 +165,6 @@ def _end(
         _turn(sockets, 0.1)
     if beside is not None and len(asked) > 1:
         beside.end()
-
-
-def _is_loopback(listening: socket.socket) -> bool:
-    """Tell whether only this machine reaches a socket."""
-    return ipaddress.ip_address(listening.getsockname()[0].partition("%")[0]).is_loopback
-
-
-def _local_names(listening: socket.socket) -> Sequence[str]:
-    """Return by which names this machine calls a socket that only it reaches."""
-    address = listening.getsockname()[0]
-    return ("localhost", "127.0.0.1", "::1", address)
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 @contextmanager
