@@ -15,13 +15,14 @@ demo: .venv/installed
 	@echo
 	@echo "Open the report in a browser: file://$(CURDIR)/iris-report.html"
 
-# Six at a time, also on two cores: many tests wait for processes and leases.
+# Four at a time, also on two cores: many tests wait for processes and leases, and each process has
+# to load what is tested.
 test: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@# Beside it, so that six processes need not prepare all tests' assertions at the same time.
+	@# Beside it, so that four processes need not prepare all tests' assertions at the same time.
 	$(BIN)/pytest --collect-only --quiet > /dev/null & $(BIN)/mypy && wait
-	$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder \
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder \
 		-m "not browser and not benchmark and not fleet and not slow"
 
 # What takes long: pages in a real browser (Chromium, which the variable CHROMIUM may name), fleets of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from light_commands import Commands
-from machines import IRIS, Machine, Searched
+from machines import IRIS, ONE_SHAPE, Machine, Searched
 
 from storage.connection import Storage, connect
 from storage.embedded import serve
@@ -44,7 +44,7 @@ def searched(machine: Machine) -> Searched:
         (machine.folder / f"{name}.py").write_text("raise SystemExit('not meant')\n")
     report = machine.folder / "first" / "iris-report.html"
     report.parent.mkdir()
-    options = ("--trials", 4, "--depth", "1:2", "--epochs", 9, "--slots", 2, "--name", "first")
+    options = ("--trials", 4, *ONE_SHAPE, "--epochs", 40, "--slots", 2, "--name", "first")
     printed = machine.json("search", IRIS, "--target", "species", *options, "--report", report)
     return Searched(machine=machine, printed=printed, report=report)
 

@@ -22,6 +22,11 @@ COMMAND = Path(sys.executable).with_name("topo-search")
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
 DEADLINE = 400.0  # Seconds for any one command; on an idle machine the longest takes 20.
 COLUMNS = 80
+# Most of the time of a small search goes into compiling each shape of network that comes up.
+ONE_SHAPE = (
+    *("--depth", "1:1", "--width", 32, "--activation", "relu", "--embedding", "none"),
+    *("--normalisation", "none", "--residual", "no"),
+)
 # Becomes the command after making the terminal on its stdin its own, so that Ctrl-C reaches it.
 TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "

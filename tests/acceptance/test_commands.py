@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from light_commands import Commands
-from machines import COLUMNS, DEADLINE, IRIS, Machine, Searched
+from machines import COLUMNS, DEADLINE, IRIS, ONE_SHAPE, Machine, Searched
 from sqlalchemy import make_url
 
 from storage import studies
@@ -262,10 +262,7 @@ def test_a_study_created_with_what_its_slots_are_to_do_says_how_to_serve_and_sho
 def test_one_slot_and_one_seed_give_the_same_study_twice(
     machine: Machine, storage: Storage
 ) -> None:
-    # Of one shape, as most of the time goes into compiling each.
-    shape = ("--depth", "1:1", "--width", 32, "--activation", "relu", "--embedding", "none")
-    shape = (*shape, "--normalisation", "none", "--residual", "no")
-    limits = (*shape, "--epochs", 3, "--validation", "holdout")
+    limits = (*ONE_SHAPE, "--epochs", 3, "--validation", "holdout")
     budget = ("--trials", 14, "--slots", 1, "--seed", 5, "--report", "same-report.html")
     found = []
     for _ in range(2):

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from machines import Machine, Searched
+from machines import ONE_SHAPE, Machine, Searched
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def flats(machine: Machine) -> Searched:
         lines.append(f"{size:.1f},{district},{rent:.2f}")
     (folder / "flats.csv").write_text("\n".join(lines) + "\n")
     report = folder / "flats-report.html"
-    options = ("--trials", 3, "--depth", "1:2", "--epochs", 9, "--slots", 1, "--name", "flats")
+    options = ("--trials", 3, *ONE_SHAPE, "--epochs", 9, "--slots", 1, "--name", "flats")
     table = folder / "flats.csv"
     printed = machine.json("search", table, "--target", "rent", *options, "--report", report)
     return Searched(machine=machine, printed=printed, report=report)
