@@ -293,7 +293,7 @@ def test_hostile_names_are_text_to_plotly() -> None:
 
 
 def test_shares_on_an_axis_have_one_digit_each() -> None:
-    assert score_axis("accuracy", pd.Series([0.808, 0.81]), "maximize")["tickformat"] == ".1%"
+    assert score_axis("accuracy", pd.Series([0.808, 0.81]), "maximize")["tickformat"] == ".1~%"
 
 
 def test_safe_text_reads_as_before_in_plotly() -> None:

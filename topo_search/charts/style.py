@@ -132,7 +132,7 @@ def score_axis(metric: str, values: pd.Series[float], direction: str) -> dict[st
     """
     axis: dict[str, Any] = {"title": {"text": safe(format_metric(metric))}}
     if metric in PERCENT:
-        axis["tickformat"] = ".1%"
+        axis["tickformat"] = ".1~%"
     if len(values) < 5:
         return axis
     low, middle_low, middle_high, high = values.quantile([0, 0.25, 0.75, 1])
