@@ -67,6 +67,7 @@ class World:
             return barred(folder)
         if kind == "spoilt":
             return spoilt(folder, self.dataset)
+        folder.mkdir()
         try:
             return self.stack.enter_context(full_disk(folder))
         except OSError:

@@ -34,6 +34,7 @@ from storage.errors import StorageError
 from topo_search.machine import usable_cores
 
 HOUR = 3600.0
+SHORT = 1.0  # Minutes, below which there is no time for a crowd.
 OUTAGE = 120.0  # Seconds that the database stays away once; less in a short run.
 
 EXPECTED = (0, 9, -signal.SIGKILL)  # Exit codes of workers: drained, dead at a step, killed.
@@ -56,6 +57,7 @@ class Faults(World):
         self.most, self.minutes = workers, minutes
         self.outage = min(OUTAGE, 60 * minutes / 5)
         self.happened = Counter[str]()
+        self.broken: list[str] = []  # Promises, as they were seen not to be kept.
         self.kinds: dict[Callable[[], str | None], float] = {
             self.join: 6,
             self.kill: 5,
@@ -76,14 +78,17 @@ class Faults(World):
         """Let things happen for so long, then put everything right and wait for the end."""
         until = self.began + 60 * self.minutes
         crowd = self.began + 60 * self.minutes * self.chance.uniform(0.1, 0.2)
+        if self.minutes < SHORT:  # It takes some seconds of its own.
+            crowd = float("inf")
         long_outage = self.began + 60 * self.minutes * self.chance.uniform(0.3, 0.6)
         for _ in range(4):
             self.tell(self.join)
         while time.monotonic() < until:
             self.keep_studies_open()
             if time.monotonic() > crowd:
-                crowd = float("inf")
+                crowd, before = float("inf"), time.monotonic()
                 self.tell(self.crowd)
+                until += time.monotonic() - before
             if time.monotonic() > long_outage:
                 long_outage = float("inf")
                 self.tell(self.long_outage)
@@ -189,7 +194,12 @@ class Faults(World):
 
     def crowd(self) -> str:
         """Have fifty processes open a new database in the same second."""
-        open_at_once(self.server, "crowd")
+        before = time.time()
+        try:
+            open_at_once(self.server, "crowd")
+        except AssertionError as error:
+            self.broken.append(f"{COUNT} processes opened a new database: {error}")
+        self.disturbed.append((before, time.time() + LEASE))
         return f"{COUNT} processes open a new database"
 
     def cut_connections(self) -> str:
@@ -234,6 +244,7 @@ def main() -> None:
     takes_json(parser)
     given = parser.parse_args()
     about = environment(usable_cores())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that what was mounted is let go.
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         options = {"workers": given.workers, "minutes": given.minutes}
@@ -242,6 +253,7 @@ def main() -> None:
         faults.fleet.close()
         report = (list(faults.lasting), faults.happened, faults.lost, faults.disturbed)
         found, broken = figures(faults.storage, *report)
+        broken += faults.broken
         for member in faults.fleet.members:
             if (code := member.process.returncode) not in EXPECTED:
                 broken.append(f"{member.label} ended with {code}: {member.log[-1000:]}")

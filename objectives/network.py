@@ -107,14 +107,14 @@ def initial_weights(
 ) -> dict[str, NDArray[np.float32]]:
     """Draw what the trainable weights of `trainable(topology, …)` start from, by path.
 
-    Kernels are uniform with variance 2 / (inputs + outputs), Keras' own (Glorot and Bengio,
-    https://proceedings.mlr.press/v9/glorot10a.html), with which small networks learn best (tables
-    in benchmarks/README.md). In deep ones of relu and the like it rises towards twice that (He et
-    al., https://arxiv.org/abs/1502.01852), so that no more of the signal is lost than in six
-    layers: 2^-6 of its variance. What each residual layer adds is divided by the depth, in its
-    kernel or where a normalisation would undo that in its gamma, so that the sum of all of them
-    stays of order one at any depth. The root of the depth is not enough: what relu and the like
-    add has one sign.
+    Kernels, and the values of levels, are uniform with variance 2 / (inputs + outputs) (Glorot and
+    Bengio, https://proceedings.mlr.press/v9/glorot10a.html), as those of Keras' dense layers are;
+    of what else was tried nothing was better (benchmarks/README.md). In deep stacks of relu and the
+    like it rises towards twice that (He et al., https://arxiv.org/abs/1502.01852), so that between
+    equal layers as much of the signal's variance is left as six layers leave: 2^-6. What each
+    residual layer adds is divided by the depth, in its kernel or where a normalisation would undo
+    that in its gamma, so that the sum of all of them stays of order one at any depth. The root of
+    the depth is not enough: what relu and the like add has one sign.
     """
     random = np.random.default_rng(seed)
     deep = 2 ** (1 - SHALLOW / max(SHALLOW, topology.depth))

@@ -193,7 +193,7 @@ def connect(
 
 
 def schema(storage: Storage) -> str:
-    """Return the version of our tables."""
+    """Return the version of an open storage's tables."""
     with storage.transaction() as connection:
         return str(migrating.version(connection))
 

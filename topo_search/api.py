@@ -19,14 +19,7 @@ from objectives.table import Overrides, Task
 from storage import studies, trials
 from storage.connection import Storage
 from storage.private_files import claim_home
-from topo_search import (
-    delivery,
-    forking,
-    main_job,
-    next_steps,
-    predictor,
-    study,
-)
+from topo_search import delivery, forking, next_steps, own_worker, predictor, retries, study
 from topo_search.charts import charts_of
 from topo_search.choices import LIMITS
 from topo_search.files import table_bytes
@@ -196,7 +189,7 @@ def search(
         row, key = study.create(opened_storage, asked)
         view = View(Console(quiet=not progress), row)
         with view.shown():
-            main_job.serve(
+            own_worker.serve(
                 opened_storage,
                 settings.home,
                 row.id,
@@ -207,7 +200,7 @@ def search(
                 on_tick=view.tick,
             )
         if report is not None:
-            retry = main_job.patient(opened_storage)
+            retry = retries.patient(opened_storage)
             row = retry(partial(studies.get, opened_storage, row.id))
             next_ = next_steps.commands(row, next_steps.Asked(storage=storage))
             results = retry(partial(delivery.results, opened_storage, row))

@@ -52,7 +52,7 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
     with open_storage(given, warm=True) as (settings, storage):
         if given["parent"] is not None:
             from storage import studies
-            from topo_search.next_steps import check_allowed
+            from topo_search.own_worker import check_allowed
 
             check_allowed(studies.get(storage, given["parent"]), given["allow_objective"])
         row, key = _create(storage, csv, given)
@@ -174,7 +174,8 @@ def resume(
     """Go on with a study, with more trials where asked for, and serve it here to its end."""
     with open_study(study_id, given, warm=not no_serve) as (settings, storage, row):
         from storage import studies as stored
-        from topo_search.next_steps import Asked, check_allowed
+        from topo_search.next_steps import Asked
+        from topo_search.own_worker import check_allowed
 
         name = str(row.plan.get("dataset_name") or "")
         csv = Path(name) if name else None

@@ -34,13 +34,13 @@ def serve_and_hand_over(
 ) -> None:
     """Serve a study here, then say what came of it, or how to go on with it."""
     from storage.rows import OPEN
-    from topo_search import delivery, fleet, main_job, next_steps
+    from topo_search import delivery, fleet, next_steps, retries
     from topo_search.terminal import show_end
     from topo_search.writing import UnwritableError
 
     asked = asked_again(row, given, report)
     row = serve_shown(settings, storage, row, json_, given, asked)
-    retry, path = main_job.patient(storage), report_path(csv, row.name or row.id, report)
+    retry, path = retries.patient(storage), report_path(csv, row.name or row.id, report)
     if row.state in OPEN:  # It was interrupted, and whoever did so waits.
         retry.give_up_at(0.0)
     written, network, failure = None, None, None
@@ -51,10 +51,8 @@ def serve_and_hand_over(
     if json_:
         echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
     else:
-        next_, found = (
-            next_steps.commands(row, asked),
-            retry(partial(delivery.results, storage, row)),
-        )
+        next_ = next_steps.commands(row, asked)
+        found = retry(partial(delivery.results, storage, row))
         served = row.id not in retry(partial(fleet.unserved, storage))
         show_end(console(), found, row, written, network, next_, served=served)
     if failure is not None:
@@ -81,7 +79,7 @@ def serve_shown(
     asked: Asked,
 ) -> StudyRow:
     """Serve a study with this machine's slots, in view, and return how it is then."""
-    from topo_search import main_job, next_steps
+    from topo_search import next_steps, own_worker
     from topo_search.live import View
     from topo_search.terminal import show_start
 
@@ -91,7 +89,7 @@ def serve_shown(
     view = View(terminal, row)
     try:
         with view.shown():
-            return main_job.serve(
+            return own_worker.serve(
                 storage,
                 settings.home,
                 row.id,

@@ -141,11 +141,11 @@ def export(study_id: str, output: Path | None, json_: bool, **given: Any) -> Non
 @as_json
 def predict(folder: Path, csv: Path, output: Path | None, json_: bool) -> None:
     """Predict a CSV's rows with an exported network. Needs no database."""
+    if output is not None:  # Before anything heavy is loaded.
+        check_file(output)
     from topo_search import predictor
     from topo_search.files import table_bytes
 
-    if output is not None:  # Before TensorFlow is loaded.
-        check_file(output)
     prediction = predictor.predict(folder, table_bytes(csv))
     for warning in prediction.warnings:
         click.echo(f"Note: {warning}", err=True)

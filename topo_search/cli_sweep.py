@@ -151,7 +151,7 @@ def _show(
     from objectives.space import Space
     from storage import trials
     from storage.rows import OPEN
-    from topo_search import delivery, main_job
+    from topo_search import delivery, retries
     from topo_search.depths import depths_of
     from topo_search.sweep_page import answer, sweep_html, table_of
     from topo_search.writing import writing
@@ -160,7 +160,7 @@ def _show(
         space = Space.from_json(one.plan["space"])
         return delivery.results(storage, one), depths_of(trials.optuna_study(storage, one), space)
 
-    retry = main_job.patient(storage)
+    retry = retries.patient(storage)
     if row.state in OPEN:  # It was interrupted, and whoever did so waits.
         retry.give_up_at(0.0)
     results, found = retry(partial(found_by, row))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from storage.connection import hidden, holds_password
@@ -34,20 +33,6 @@ def serving_needed(row: StudyRow) -> str:
     """Return the options without which a study is not served: that its own objective may run."""
     objective = str(row.plan["objective"])
     return "" if objective == "tabular" else f" --allow-objective {shlex.quote(objective)}"
-
-
-def check_allowed(row: StudyRow, objectives: Collection[str]) -> None:
-    """Refuse a study whose objective may not run here: whoever wrote its row has named it.
-
-    Raises:
-        PermissionError: The objective is its own, and not among `objectives`.
-    """
-    objective = str(row.plan["objective"])
-    if objective != "tabular" and objective not in objectives:
-        raise PermissionError(
-            f"Study {row.id} runs an objective of its own, which is not allowed here. If you "
-            f"trust who made the study, resume it with{serving_needed(row)}"
-        )
 
 
 def write_again(row: StudyRow, asked: Asked) -> str:

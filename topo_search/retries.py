@@ -21,6 +21,8 @@ LONGEST_PAUSE = 5.0  # Seconds between two tries to reach the database.
 TELL = 60.0  # Seconds until it is told again that the database is away.
 LONGEST_OUTAGE = 3600.0  # Seconds until a worker gives up; its service manager starts it again.
 
+PATIENCE = 30.0  # Seconds that what follows a search waits for a database that is away.
+
 Value = TypeVar("Value")
 
 
@@ -121,3 +123,13 @@ class Retries:
             logger.debug("%s", error)
         finally:
             self._attending = False
+
+
+def patient(storage: Storage) -> Retries:
+    """Return what asks again, for `PATIENCE` from now, where the database is away.
+
+    A server that starts anew just as a search is through does not cost its report.
+    """
+    retry = Retries(storage, lambda: None)
+    retry.give_up_at(time.monotonic() + PATIENCE)
+    return retry

@@ -38,9 +38,9 @@ def check_file(path: Path) -> None:
         UnwritableError: It cannot.
     """
     with writing(path):
-        if path.exists():
+        if path.is_file():
             path.open("ab").close()
-        else:
+        elif not path.exists():  # A pipe, once opened and left, has no reader any more.
             tempfile.TemporaryFile(dir=path.parent).close()
 
 

@@ -17,7 +17,7 @@ import optuna  # noqa: F401
 import pandas  # noqa: F401
 
 from storage import check, connection, embedded, events, progress, studies, workers  # noqa: F401
-from topo_search import cli, delivery, fleet, forking, main_job, results, study, worker  # noqa: F401
+from topo_search import cli, delivery, fleet, forking, own_worker, results, study, worker  # noqa: F401
 
 
 def asked_for() -> dict[str, Any]:

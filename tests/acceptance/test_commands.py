@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from light_commands import Commands
-from machines import COLUMNS, DEADLINE, IRIS, ONE_SHAPE, Machine, Searched
+from machines import COLUMNS, DEADLINE, IRIS, Machine, Searched
 from sqlalchemy import make_url
 
 from storage import studies
@@ -110,10 +110,10 @@ def test_the_network_predicts_without_the_database(searched: Searched, tmp_path:
         names = [name for name in reversed(rows[0]) if name != "species"]
         writer.writerow(["note", *names])
         writer.writerows(["x", *(row[name] for name in names)] for row in rows)
-    told = nowhere.run("predict", searched.network, new, "-o", tmp_path / "out.csv").stderr
-    assert "'note'" in told and not any(name in told for name in names)
-    assert {line.split(" ")[0] for line in told.splitlines()} == {"Note:", "Written:"}
-    predicted = read(tmp_path / "out.csv")
+    done = nowhere.run("predict", searched.network, new)
+    assert "'note'" in done.stderr and not any(name in done.stderr for name in names)
+    assert {line.split(" ")[0] for line in done.stderr.splitlines()} == {"Note:"}
+    predicted = list(csv.DictReader(done.stdout.splitlines()))
     assert {row["note"] for row in predicted} == {"x"}
     assert {row["prediction"] for row in predicted} <= set(CLASSES)
     right = [row["prediction"] == known["species"] for row, known in zip(predicted, rows, strict=1)]
@@ -155,7 +155,7 @@ def test_results_fill_a_csv_and_a_page(searched: Searched, quick: Machine) -> No
     best = searched.printed["best"]
     assert float(trials[best["trial"]]["value"]) == best["value"]
     page = (quick.folder / "page.html").read_text(encoding="utf-8")
-    assert best["topology"] in page
+    assert f"trial {best['trial']}, {best['weights']:,} weights" in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
 
 
@@ -262,7 +262,9 @@ def test_a_study_created_with_what_its_slots_are_to_do_says_how_to_serve_and_sho
 def test_one_slot_and_one_seed_give_the_same_study_twice(
     machine: Machine, storage: Storage
 ) -> None:
-    limits = (*ONE_SHAPE, "--epochs", 3, "--validation", "holdout")
+    shapes = ("--depth", "1:2", "--width", 32, "--activation", "relu", "--embedding", "none")
+    shapes = (*shapes, "--normalisation", "batch", "--residual", "yes")
+    limits = (*shapes, "--epochs", 3, "--validation", "holdout")
     budget = ("--trials", 14, "--slots", 1, "--seed", 5, "--report", "same-report.html")
     found = []
     for _ in range(2):
@@ -319,6 +321,7 @@ def assert_one_line(stderr: str) -> None:
         (("resume", "nothing", "--trials", "some"), 2, "+20"),
         (("export", "nothing"), 1, "Received 'nothing'."),
         (("predict", ".", IRIS), 1, "topo-search export"),
+        (("predict", ".", IRIS, "-o", "file/out.csv"), 1, "file is a file"),
         (("serach",), 2, "serach"),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
@@ -326,6 +329,7 @@ def assert_one_line(stderr: str) -> None:
 def test_wrong_input_is_answered_in_one_line(
     quick: Machine, arguments: tuple[Any, ...], code: int, said: str
 ) -> None:
+    (quick.folder / "file").touch()
     done = quick.run(*arguments, code=code)
     assert done.stdout == ""
     assert_one_line(done.stderr)

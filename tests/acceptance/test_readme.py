@@ -78,11 +78,12 @@ def test_files_the_readme_links_to_are_there() -> None:
 
 
 # Of one shape, as most of the time goes into compiling each.
-LIMITS = {"depth": "1:1", "width": "32", "normalisation": "none", "embedding": "none"}
+LIMITS = {"depth": "1:1", "width": "32", "activation": "relu"}
+LIMITS |= {"normalisation": "none", "embedding": "none", "residual": "no"}
 AND_MORE = """
 import json, optuna, os, pandas
 frame = pandas.read_csv("examples/iris.csv")
-options = dict(space="layers", limits={"depth": "1:1"}, metric="log_loss", sampler="random")
+options = dict(space="layers", limits={"depth": "2:2"}, metric="log_loss", sampler="random")
 options |= dict(pruner="none", validation="holdout", drop=("sepal_width",), seconds=600)
 report = os.environ["TOY_FOLDER"] + "/python-report.html"
 options |= dict(slots=2, trial_timeout=300, report=report)

@@ -21,7 +21,7 @@ from stories import Outage
 from storage import studies, tables, workers
 from storage.connection import Storage
 from storage.errors import StorageError
-from topo_search import delivery, main_job, predictor, retries
+from topo_search import delivery, own_worker, predictor, retries
 from topo_search.cli import cli
 from topo_search.report import write_report
 from topo_search.worker import Worker
@@ -163,7 +163,7 @@ def test_a_database_that_goes_away_as_a_search_ends_is_waited_for(
         return run(database_url, tmp_path, *words, *["--json"] * as_json)
 
     monkeypatch.setattr("topo_search.forking.warm_up", lambda log: None)
-    monkeypatch.setattr(main_job, "Worker", Through)
+    monkeypatch.setattr(own_worker, "Worker", Through)
     monkeypatch.setattr(delivery, "predictor", SimpleNamespace(export=export))
     monkeypatch.setattr(delivery, "write_report", write)
     waits = SimpleNamespace(Event=lambda: SimpleNamespace(wait=wait))
@@ -175,7 +175,7 @@ def test_a_database_that_goes_away_as_a_search_ends_is_waited_for(
     assert (tmp_path / "found-network" / "network.keras").exists()
     if as_json:
         assert json.loads(done.stdout)["test"]["value"] > 0.3
-    monkeypatch.setattr(main_job, "PATIENCE", 0.0)
+    monkeypatch.setattr(retries, "PATIENCE", 0.0)
     due.append(moment)
     try:
         assert isinstance(resumed().exception, StorageError)

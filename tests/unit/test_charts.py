@@ -292,7 +292,7 @@ def test_hostile_names_are_text_to_plotly() -> None:
             assert len(text) < 300
 
 
-def test_shares_on_an_axis_have_one_digit_each() -> None:
+def test_shares_on_an_axis_have_at_most_one_digit() -> None:
     assert score_axis("accuracy", pd.Series([0.808, 0.81]), "maximize")["tickformat"] == ".1~%"
 
 

@@ -10,7 +10,8 @@ from test_cli_options import given
 
 from storage.rows import StudyRow
 from topo_search.cli_serving import asked_again
-from topo_search.next_steps import Asked, check_allowed, commands, go_on
+from topo_search.next_steps import Asked, commands, go_on
+from topo_search.own_worker import check_allowed
 
 ASKED = (
     *("--slots", "2", "--slots-per-gpu", "3", "--trial-timeout", "20d"),

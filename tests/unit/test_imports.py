@@ -119,6 +119,12 @@ def test_a_worker_starts_without_what_only_its_slots_need() -> None:
     assert not roots(loaded_after("import topo_search.worker")) & {"pandas", "scipy", "sklearn"}
 
 
+def test_what_keeps_the_web_service_from_serving_is_found_without_loading_it() -> None:
+    names = "topo_search.cli_web, topo_search.web.address, topo_search.web.access_log"
+    loaded = roots(loaded_after(f"import {names}, topo_search.logs, topo_search.signals"))
+    assert not loaded & (PAGES | DATABASE | {"optuna", "pandas", "plotly"})
+
+
 def test_how_far_studies_are_is_told_without_reading_tables() -> None:
     names = "topo_search.study_status, topo_search.terminal_status, topo_search.next_steps"
     loaded = roots(loaded_after(f"import {names}, topo_search.fleet, storage.studies"))

@@ -167,6 +167,15 @@ def test_kernels_start_with_the_variance_that_their_sides_and_the_depth_ask_for(
     assert all((w == 0).all() for name, w in weights.items() if name.endswith("/bias"))
 
 
+def test_values_of_levels_and_mixed_waves_start_as_kernels_do() -> None:
+    topology = Topology(depth=1, width=8, activation="relu", embedding="periodic")
+    weights = weights_of(started(topology, Sizes(numeric=40, dense=0, codes=(900,)), outputs=3))
+    for name in ("levels_0/embeddings", "mixed/kernel"):
+        expected = 2 / sum(weights[name].shape[-2:])
+        assert weights[name].var() == pytest.approx(expected, rel=0.12)
+        assert abs(weights[name]).max() <= math.sqrt(3 * expected)
+
+
 @pytest.mark.parametrize(
     ("normalisation", "shrunk", "whole"),
     [("none", "kernel", None), ("layer", "gamma", "kernel"), ("batch", "gamma", "kernel")],

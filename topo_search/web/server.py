@@ -63,7 +63,7 @@ def serve(
     Args:
         storage: Where the studies are.
         home: Folder of this machine's data.
-        listening: What `bound` returned.
+        listening: What `address.bound` returned.
         password_hash: Argon2's, of the operator's password.
         proxied: Whether a proxy before it says who asks, and speaks TLS.
         keep: How long after its last activity a study is kept.

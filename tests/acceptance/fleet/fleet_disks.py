@@ -6,17 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-NAME = "datasets"  # Of the folder that a worker keeps them in.
+DATASETS = "datasets"  # The folder that a worker keeps them in.
 
 
 @contextmanager
 def full_disk(folder: Path) -> Iterator[Path]:
-    """Make a folder with room for 1 MB while the block runs.
+    """Let a folder have room for 1 MB while the block runs.
 
     Raises:
         OSError: A small file system cannot be mounted here.
     """
-    folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(command, capture_output=True).returncode:
         raise OSError("a small file system cannot be mounted here")
@@ -29,12 +28,12 @@ def full_disk(folder: Path) -> Iterator[Path]:
 def barred(folder: Path) -> Path:
     """Make a folder in which no dataset can be kept, as a file is in the way."""
     folder.mkdir()
-    (folder / NAME).write_text("not a folder")
+    (folder / DATASETS).write_text("not a folder")
     return folder
 
 
 def spoilt(folder: Path, dataset: str) -> Path:
     """Make a folder that keeps a dataset's name with the bytes of another."""
-    (folder / NAME).mkdir(parents=True)
-    (folder / NAME / dataset).write_bytes(b"not what it was")
+    (folder / DATASETS).mkdir(parents=True)
+    (folder / DATASETS / dataset).write_bytes(b"not what it was")
     return folder

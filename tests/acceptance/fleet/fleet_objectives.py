@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import threading
@@ -16,6 +17,19 @@ LONGEST = 400.0  # Seconds that a gate is waited for.
 STEPS = 9
 
 
+SPOILT = "The dataset is not what its name says."
+
+
+def check(dataset: Path | None) -> None:
+    """Make sure that a dataset, if there is one, is the one that its name tells.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if dataset is not None and hashlib.sha256(dataset.read_bytes()).hexdigest() != dataset.name:
+        raise ValueError(SPOILT)
+
+
 def score(parameters: Mapping[str, Any], seed: int) -> float:
     """Return what a trial scores: by its parameters, and a little by its seed."""
     noise = random.Random(seed).uniform(-0.01, 0.01)
@@ -24,6 +38,7 @@ def score(parameters: Mapping[str, Any], seed: int) -> float:
 
 def timed(assignment: Assignment, report: Report) -> Outcome:
     """Take the plan's `seconds`, in steps, and score."""
+    check(assignment.dataset)
     value = score(assignment.parameters, assignment.seed)
     for step in range(1, STEPS + 1):
         threading.Event().wait(assignment.plan["seconds"] / STEPS)
@@ -41,6 +56,7 @@ def untimed(assignment: Assignment, report: Report) -> Outcome:
 
 def hungry(assignment: Assignment, report: Report) -> Outcome:
     """Take 1 GB for good at every fourth point, and score."""
+    check(assignment.dataset)
     held = [os.urandom(2**20) * 1024] if assignment.parameters["n"] % 4 == 0 else []
     while held and report(1, 0.0):
         threading.Event().wait(0.05)

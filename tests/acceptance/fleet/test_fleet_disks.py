@@ -21,8 +21,10 @@ def bad_caches(tmp_path: Path) -> Iterator[list[Path]]:
     """Folders for workers in which the dataset cannot be kept."""
     found = [barred(tmp_path / "in-the-way")]
     with ExitStack() as stack:
+        full = tmp_path / "full"
+        full.mkdir()
         try:
-            found.append(stack.enter_context(full_disk(tmp_path / "full")))
+            found.append(stack.enter_context(full_disk(full)))
         except OSError as error:
             warnings.warn(f"no full disk: {error}", stacklevel=1)
         yield found

@@ -1,19 +1,16 @@
-"""The main job: a study served on this machine to its end."""
+"""A study served on this machine to its end, by a worker of the command's own."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
 from storage import studies
 from storage.connection import Storage
 from storage.rows import StudyRow
-from topo_search.next_steps import check_allowed
-from topo_search.retries import Retries
+from topo_search.next_steps import serving_needed
+from topo_search.retries import patient
 from topo_search.worker import Worker
-
-PATIENCE = 30.0  # Seconds that what follows a search waits for a database that is away.
 
 
 def serve(
@@ -50,11 +47,15 @@ def serve(
     return patient(storage)(lambda: studies.get(storage, study_id))
 
 
-def patient(storage: Storage) -> Retries:
-    """Return what asks again, for `PATIENCE` from now, where the database is away.
+def check_allowed(row: StudyRow, objectives: Collection[str]) -> None:
+    """Refuse a study whose objective may not run here: whoever wrote its row has named it.
 
-    A server that starts anew just as a search is through does not cost its report.
+    Raises:
+        PermissionError: The objective is its own, and not among `objectives`.
     """
-    retry = Retries(storage, lambda: None)
-    retry.give_up_at(time.monotonic() + PATIENCE)
-    return retry
+    objective = str(row.plan["objective"])
+    if objective != "tabular" and objective not in objectives:
+        raise PermissionError(
+            f"Study {row.id} runs an objective of its own, which is not allowed here. If you "
+            f"trust who made the study, resume it with{serving_needed(row)}"
+        )
