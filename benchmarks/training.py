@@ -2,10 +2,11 @@
 
 The same 12 topologies, equal data, batches, epochs and hold-out, on Iris, digits and a table of
 Adult's size; each round has other rows held out (of Adult's size, another table) and other initial
-weights, and ours begins it with nothing compiled. Each side has a process of its own and works while the others wait; ours has one
-thread, as a slot has, `model.fit` has the machine. Then, of a core's peak in products of float32
-matrices, measured in the same process, the share that our epochs reach at three widths on the
-Adult-sized table: operations are 6 a weight and training row and 2 a weight and validation row.
+weights, and ours begins it with nothing compiled. Each side has a process of its own and works
+while the others wait; ours has one thread, as a slot has, `model.fit` has the machine. Then, of a
+core's peak in products of float32 matrices, measured in the same process, the share that our epochs
+reach at three widths on the Adult-sized table: operations are 6 a weight and training row and 2 a
+weight and validation row.
 Prints Markdown.
 
     python benchmarks/training.py [--tables iris,digits,adult-sized] [--topologies 12] [--rounds 2]
