@@ -144,6 +144,7 @@ class Fleet:
         cache: Path | None = None,
         clock: float = 0.0,
         dies_at: int | None = None,
+        dies_after: int = 0,
         memory: int | None = None,
         prefix: Sequence[str] = (),
     ) -> Member:
@@ -159,6 +160,7 @@ class Fleet:
             cache: The folder of its datasets and its slots' log, by default in its home.
             clock: Seconds by which its clock is wrong.
             dies_at: The number of the statement before which it dies.
+            dies_after: Trials that it ends before statements count.
             memory: Bytes that each slot may take; by default a share of what is free.
             prefix: A command that runs the worker's, as in a network of its own.
         """
@@ -174,6 +176,7 @@ class Fleet:
             "until_idle": until_idle,
             "lease": lease,
             "dies_at": dies_at,
+            "dies_after": dies_after,
             "memory": memory,
             "tensorflow": tensorflow,
         }

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,12 @@ def opened(url: str) -> Storage:
             threading.Event().wait(0.1)
 
 
-def die_at(step: int) -> None:
-    """End this process before its statement of that number."""
+def die_at(step: int, counts: Callable[[], bool]) -> None:
+    """End this process before its statement of that number, of those that count."""
     taken = itertools.count(1)
 
     def count(*_: object) -> None:
-        if next(taken) == step:
+        if counts() and next(taken) == step:
             os._exit(9)
 
     sa.event.listen(sa.Engine, "before_cursor_execute", count)
@@ -61,11 +62,12 @@ def main(told: dict[str, Any]) -> None:
     shorten(lease)
     if not told["tensorflow"]:
         forking.PRELOAD = "fleet_preload"
-    if told["dies_at"]:
-        die_at(told["dies_at"])
     if told["memory"]:
         worker.memory_for_each = lambda count: told["memory"]  # type: ignore[assignment]
     last: list[dict[str, Any]] = []
+    if told["dies_at"]:
+        ended = lambda: last[0]["ended"] if last else 0  # noqa: E731
+        die_at(told["dies_at"], lambda: ended() >= told["dies_after"])
 
     def tell(one: worker.Worker) -> None:
         """Keep a file that says what the worker holds."""
