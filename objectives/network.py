@@ -9,6 +9,7 @@ recipes. The one to be handed over is made of ordinary Keras layers, and takes i
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from objectives.sizes import EMBEDDED, FREQUENCIES, Sizes, level_values
-from objectives.stack import EPSILON, MOMENTUM, UNROLLED, Dropout, Stack
+from objectives.stack import EPSILON, MOMENTUM, UNROLLED, Dropout, Stack, trained_activation
 from objectives.topology import DEEPEST, Topology
 
 FREQUENCY_SCALE = 0.1 * 2 * math.pi  # Standard deviation of c at the start.
@@ -56,7 +57,10 @@ def trainable(
     inputs = array_inputs(sizes)
     hidden = _encoded(inputs, topology, sizes)
     padding = padding and is_deep(topology)
-    hidden = _hidden(hidden, topology, stack=stackable(topology), dropout=dropout, padded=padding)
+    stack = stackable(topology)
+    hidden = _hidden(
+        hidden, topology, trained_activation, stack=stack, dropout=dropout, padded=padding
+    )
     return keras.Model(inputs, _head(hidden, outputs))
 
 
@@ -69,8 +73,8 @@ def delivered(
     (`objectives.stack.Stack`), which has to be importable where the network is loaded.
     """
     hidden = _encoded(tensors, topology, sizes)
-    stack = topology.needs_stack
-    hidden = _hidden(hidden, topology, stack=stack, dropout=False, padded=False)
+    stack, named = topology.needs_stack, keras.activations.get
+    hidden = _hidden(hidden, topology, named, stack=stack, dropout=False, padded=False)
     return _head(hidden, outputs)
 
 
@@ -218,7 +222,13 @@ def _periodic(numeric: keras.KerasTensor, sizes: Sizes) -> keras.KerasTensor:
 
 
 def _hidden(
-    tensor: keras.KerasTensor, topology: Topology, *, stack: bool, dropout: bool, padded: bool
+    tensor: keras.KerasTensor,
+    topology: Topology,
+    activate: Callable[[str], Any],
+    *,
+    stack: bool,
+    dropout: bool,
+    padded: bool,
 ) -> keras.KerasTensor:
     separate = 1 if stack else topology.depth
     for index in range(separate):
@@ -231,7 +241,7 @@ def _hidden(
             )(tensor)
         elif topology.normalisation == "layer":
             tensor = layers.LayerNormalization(epsilon=EPSILON, name=f"norm_{index + 1}")(tensor)
-        tensor = layers.Activation(activation, name=f"{activation}_{index + 1}")(tensor)
+        tensor = layers.Activation(activate(activation), name=f"{activation}_{index + 1}")(tensor)
         if dropout:
             tensor = Dropout(name=f"dropout_{index + 1}")(tensor)
         if topology.residual and index > 0:

@@ -22,6 +22,22 @@ Tensors = dict[str, tf.Tensor]
 Layer = Callable[[Any, tf.Tensor, Tensors], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
+def trained_activation(name: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return an activation, named as Keras names it, that a process may trace ever anew.
+
+    TensorFlow's silu has a gradient of its own, which it registers for good, with all of the graph
+    that it is traced in: https://www.tensorflow.org/api_docs/python/tf/custom_gradient
+    """
+    if name == "silu":
+        return _silu
+    activation: Callable[[tf.Tensor], tf.Tensor] = keras.activations.get(name)
+    return activation
+
+
+def _silu(inputs: tf.Tensor) -> tf.Tensor:
+    return inputs * ops.sigmoid(inputs)
+
+
 class Dropout(keras.layers.Layer):  # type: ignore[misc]
     """Drop units at a rate that is set between trials without compiling again."""
 
@@ -78,7 +94,7 @@ class Stack(keras.layers.Layer):  # type: ignore[misc]
         self.padded = padded
         self.depth, self.width, self.activation = depth, width, activation
         self.normalisation, self.residual, self.dropout = normalisation, residual, dropout
-        self.activate: Callable[[tf.Tensor], tf.Tensor] = keras.activations.get(activation)
+        self.activate = trained_activation(activation)
         if dropout:
             self.seed = keras.random.SeedGenerator(0)
 

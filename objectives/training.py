@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import statistics
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from objectives.topology import Recipe, Topology
 # Programs, the least recently used dropped; each holds some 10 MB, most of it graph. So many while
 # the process has less memory of its own than this, else so few: what a table takes comes first.
 KEPT, ROOMY, LEAST_KEPT = 24, 208 * 2**20, 8
-DROPPED = 4  # Programs dropped before a garbage collection: graphs are in reference cycles.
+DROPPED = 4  # Programs dropped before what they leave is looked for and freed.
 SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
 ALIGNED = 64  # Bytes; where the memory of a tensor has to begin.
 
@@ -178,15 +178,15 @@ class Trainer:
         return program
 
     def _make_room(self) -> None:
-        """Drop the program used longest ago if there is no room for another."""
-        count = len(self._programs)
-        if count < min(self._kept, LEAST_KEPT) or (count < self._kept and own_memory() < ROOMY):
-            return
-        self._programs.popitem(last=False)
-        self._dropped += 1
+        """Drop the programs used longest ago where there is no room for another."""
+        most = self._kept if own_memory() < ROOMY else min(self._kept, LEAST_KEPT)
+        while len(self._programs) >= most:
+            self._programs.popitem(last=False)
+            self._dropped += 1
         if self._dropped >= DROPPED:
             self._dropped = 0
-            gc.collect()
+            # Graphs are in reference cycles, and TensorFlow never forgets a kernel by itself.
+            keras.utils.clear_session(free_memory=True)
 
 
 class Networks:

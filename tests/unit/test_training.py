@@ -30,7 +30,7 @@ from objectives.preprocessing import Arrays, Sizes
 from objectives.program import Fold, Program
 from objectives.sizes import count_weights
 from objectives.stack import EPSILON, MOMENTUM, UNROLLED
-from objectives.topology import Recipe, Topology
+from objectives.topology import ACTIVATIONS, Recipe, Topology
 from objectives.training import Problem, Trainer, Training, resident
 
 SIZES = Sizes(numeric=3, dense=2, codes=(40,))
@@ -500,6 +500,19 @@ def test_the_memory_of_programs_that_were_dropped_is_given_back() -> None:
         train(trainer, topology=topology, recipe=replace(RECIPE, epochs=1))
         alive.update(programs(trainer))
     assert len(alive) <= 1 + training.DROPPED
+
+
+@pytest.mark.parametrize("activation", [ACTIVATIONS, "silu"], ids=["layers", "stack"])
+def test_no_graph_outlives_its_program(activation: Any) -> None:
+    topology = Topology(depth=6, width=4, activation=activation, normalisation="batch")
+    trainer = Trainer()
+    train(trainer, topology=topology, recipe=replace(RECIPE, epochs=1))
+    [program] = programs(trainer)
+    graphs = [weakref.ref(traced.graph) for traced in program._traced.values()]
+    assert graphs[0]() is not None
+    del trainer, program
+    keras.utils.clear_session()
+    assert [graph() for graph in graphs] == [None]
 
 
 # Early stopping, reports, divergence
