@@ -24,7 +24,7 @@ from objectives.topology import Recipe, Topology
 
 # Programs, the least recently used dropped; each holds some 10 MB, most of it graph. So many while
 # the process has less memory of its own than this, else so few: what a table takes comes first.
-KEPT, ROOMY, LEAST_KEPT = 24, 208 * 2**20, 8
+KEPT, ROOMY, LEAST_KEPT = 24, 208 * 2**20, 4
 DROPPED = 4  # Programs dropped before what they leave is looked for and freed.
 SCORED_ROWS = 8_192  # Rows validated at a time, which bounds the memory of wide layers.
 ALIGNED = 64  # Bytes; where the memory of a tensor has to begin.
