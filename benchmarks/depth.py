@@ -4,7 +4,7 @@ Each depth in a fresh process that has TensorFlow loaded, with one thread, as a 
 sweep is the real command. Beside ours, `Sequential` and `model.fit` as people write them. Prints
 Markdown.
 
-    python benchmarks/depth.py [--deepest 1000]
+    python benchmarks/depth.py [--deepest 1000] [--tables iris,digits]
 """
 
 from __future__ import annotations
@@ -166,12 +166,14 @@ def main() -> None:
     """Measure all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deepest", type=int, default=1000, help="Layers, 10 or more.")
+    parser.add_argument("--tables", default=",".join(DEPTHS))
     takes_json(parser)
     given = parser.parse_args()
     raw: dict[str, Any] = {"about": environment(usable_cores())}
     print(heading(raw["about"]))
-    for name, depths in DEPTHS.items():
-        raw[name] = by_depth(name, [depth for depth in depths if depth <= given.deepest])
+    for name in given.tables.split(","):
+        depths = [depth for depth in DEPTHS[name] if depth <= given.deepest]
+        raw[name] = by_depth(name, depths)
     raw["sweep"] = whole_sweep(given.deepest)
     raw["load"] = os.getloadavg()
     write_json(given, raw)

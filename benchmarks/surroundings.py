@@ -93,13 +93,12 @@ def own_cpu(process: psutil.Process) -> float:
 
 
 def family_cpu(process: psutil.Process) -> float:
-    """Return the processor time of a process, of its children, and of those that have ended."""
-    own = process.cpu_times()
-    total = own.user + own.system + own.children_user + own.children_system
-    for child in process.children():
+    """Return the processor time of a process, of its descendants, and of those that have ended."""
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
         try:
-            times = child.cpu_times()
+            times = one.cpu_times()
         except psutil.Error:
             continue  # It has just ended; its parent's times have it.
-        total += times.user + times.system
-    return float(total)
+        total += times.user + times.system + times.children_user + times.children_system
+    return total

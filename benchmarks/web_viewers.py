@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from surroundings import family_cpu
 from web_world import Web
 
 from storage import embedded
@@ -148,19 +149,8 @@ class Busy:
         families = {"PostgreSQL": self._server, "worker": self._worker}
         return {
             "service": self._web.cpu,
-            **{name: _cpu_of_family(process) for name, process in families.items()},
+            **{name: family_cpu(process) for name, process in families.items()},
         }
-
-
-def _cpu_of_family(process: psutil.Process) -> float:
-    total = 0.0
-    for one in (process, *process.children(recursive=True)):
-        try:
-            times = one.cpu_times()
-        except psutil.Error:
-            continue  # It has just ended, and its parent counts it.
-        total += times.user + times.system + times.children_user + times.children_system
-    return total
 
 
 @contextmanager

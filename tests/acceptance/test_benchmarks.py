@@ -18,7 +18,7 @@ LONG = {"quality.py"}  # Takes hours, and goes on where it was ended: by hand.
 SMALLEST = {  # What each prints then; the others have tests of their own.
     "throughput.py --quick --sides topo-search --epochs 1": r"\| topo-search\b.*\| +[1-9]",
     "training.py --tables iris --topologies 1 --rounds 1": r"\| iris \| topo-search",
-    "depth.py --deepest 10": r"10 networks in \d+ s",
+    "depth.py --deepest 10 --tables iris": r"10 networks in \d+ s",
     "start.py --quick": r"first epoch",
     "tables.py --tables iris --seeds 1 --trials 2": r"\| iris, median of 1 seeds \| accuracy",
     "faults.py --minutes 0.05 --workers 2": r"0\.05 minutes, seed 0",
