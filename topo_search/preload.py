@@ -14,8 +14,10 @@ import tensorflow  # noqa: F401
 
 import objectives.finishing
 import objectives.tabular  # noqa: F401
+from objectives.memory import let_go_of_files
 
 # What is loaded here is never freed. Were it collected in the slots, each would have a copy of it:
 # https://docs.python.org/3/library/gc.html#gc.freeze
 gc.collect()
 gc.freeze()
+let_go_of_files()  # Slots map what they use of them for themselves.
