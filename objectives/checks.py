@@ -32,7 +32,8 @@ USUAL_SENTINELS = {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 
 NEARLY = 0.5  # share of numbers or dates, from which other texts of a column are odd
 SUM = re.compile(
     r"(\w+ )?(grand|sub)?[ -]?totals?( \w+)?:?|(zwischen|gesamt)?summe|gesamt|sum|suma|somme"
-    r"|итого|合计|合計",
+    r"|итого|合计|合計|averages?|avg\.?|mean|median|std\.? ?dev\.?|count|min|max|minimum|maximum"
+    r"|mittelwert|durchschnitt|moyenne|media|среднее",
     re.IGNORECASE,
 )
 SUMS = 0.1  # of the rows that may be sums
@@ -143,14 +144,14 @@ def _nearly(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
 
 
 def _sums(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
-    """Return a warning where a few rows are named as sums of others."""
+    """Return a warning where a few rows are named as sums, or means and so on, of others."""
     found = np.array([bool(SUM.fullmatch(text)) for text in cells.values])
     rows = np.flatnonzero(np.append(found, False)[cells.codes])
     if not 0 < len(rows) <= SUMS * cells.rows:
         return []
     return [
         f"Column {rule.name!r} holds {listed(map(repr, cells.values[found]), ODD)}, first on line "
-        f"{lines[rows[0]]}. If rows are sums of others ({len(rows)}), remove them from the file."
+        f"{lines[rows[0]]}. If rows sum up others ({len(rows)}), remove them from the file."
     ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from objectives.cells import KEY_SHARE, Cells, Floats, Strings
 from objectives.dates import PARTS, ZONE, find_order, first_date, late_year, to_parts
-from objectives.identifiers import FEW, is_row_number, name_words
+from objectives.identifiers import FEW, are_versions, is_row_number, name_words
 from objectives.numerals import find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
 from objectives.scales import currency_warnings, has_percent
@@ -95,7 +95,7 @@ def infer(
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
         return replace(rule, kind="boolean", words=pair), []
     order, share, guess = find_order(values, conventions.day_first, conventions.year_first)
-    if share >= 1 - UNREADABLE and len(values) > 1:
+    if share >= 1 - UNREADABLE and len(values) > 1 and not are_versions(cells):
         return _as_dates(cells, rule, order), _date_warnings(cells, order, guess)
     return replace(rule, kind=_text_kind(cells)), []
 
@@ -191,6 +191,11 @@ def _as_numbers(
         return rule, None, []
     thousands = find_thousands(cells.bare, decimal)
     warnings = currency_warnings(cells.name, values)
+    if len(values) > 1 and all("(" in value and ")" in value for value in plain):
+        warnings.append(
+            f"Column {cells.name!r}: all its numbers are in brackets, which stand for a minus, so "
+            f"{values[0]!r} is read as {numbers[0]:.15g}. If it is none, take them off in the file."
+        )
     if cells.unit:
         example = next(value for value in values if value.endswith(cells.unit))
         warnings.append(
@@ -252,6 +257,12 @@ def _date_warnings(cells: Cells, order: str, guess: bool) -> list[str]:
             f"file says which it is. If that is wrong, say so with {' or '.join(others)}."
         )
     if order == "time":
+        lengths = {value.count(":") for value in cells.sample if value[-1].isdigit()}
+        if lengths >= {1, 2}:
+            warnings.append(
+                f"{column} holds times with seconds and without, as {example}, read as times of "
+                "day. If they are durations, write them as numbers of seconds."
+            )
         return warnings
     moments = cells.moments(order)
     latest = int(np.nanmax(moments[:, 0]))
@@ -277,8 +288,7 @@ def _text_kind(cells: Cells) -> Kind:
     sample = cells.sample
     words = np.mean([len(value.split()) for value in sample])
     length = np.mean([len(value) for value in sample])
-    if distinct > max(FEW / 2, PROSE_DISTINCT * cells.held) and (
-        words >= PROSE_WORDS or length >= PROSE_LENGTH
-    ):
+    prose = words >= PROSE_WORDS or length >= PROSE_LENGTH
+    if distinct > max(FEW / 2, PROSE_DISTINCT * cells.held) and prose and not is_code(sample):
         return "text"
     return "identifier" if distinct >= KEY_SHARE * cells.held else "categorical"

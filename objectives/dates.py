@@ -20,6 +20,8 @@ FOREIGN = {
     "okt": 10, "ott": 10, "out": 10, "dez": 12, "dic": 12,
 }  # fmt: skip
 MONTH_NUMBERS = {**{name: number for number, name in enumerate(MONTHS, start=1)}, **FOREIGN}
+SEASON = re.compile(r"(\d{4})[-/](\d\d)")
+FEWEST_SEASONS, SEASONS = 3, 1000  # distinct texts: that tell them from months; that are looked at
 CENTURY = 69  # two-digit years below it are 20xx, as POSIX's strptime has it
 YEARS = (1600, 2199)
 
@@ -153,6 +155,14 @@ def first_date(moments: Floats) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
+def _are_seasons(values: Strings) -> bool:
+    """Return whether texts are pairs of a year and the next, as 2001/02, and no months."""
+    pairs = [SEASON.fullmatch(value) for value in values[:SEASONS]]
+    return len(pairs) >= FEWEST_SEASONS and all(
+        pair is not None and (int(pair[1]) + 1) % 100 == int(pair[2]) for pair in pairs
+    )
+
+
 _FIRST, _LAST = slice(0, 2), slice(6, 8)  # parts of 23-11-20
 
 
@@ -167,6 +177,8 @@ def find_order(
         year_first: whether 23-11-20 may be the 20th of November 2023. It is where the first part
             takes fewer than half as many values as the last.
     """
+    if _are_seasons(values):
+        return "", 0.0, False
     few = values[:: max(1, len(values) // 50)]
     likely = {order: np.isfinite(to_moments(few, order)[:, 0]).mean() for order in PATTERNS}
     if max(likely.values()) < 0.5:

@@ -11,7 +11,11 @@ from objectives.reading import LayoutError, ReadingError
 
 SEPARATORS = (",", ";", "\t", "|")
 UNUSUAL = "~^:# "  # separators that the user has to name
-BLANKS = " \t\r\n\f\v\xa0\ufeff"
+# Around cells, and also what nobody sees: joiners, marks of direction, a byte order mark.
+BLANKS = (
+    " \t\r\n\f\v\xa0\ufeff\u200b\u200e\u200f\u2060"
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
 
 # Codes of ISO 4217 that stand apart from the number, but for those that are words, as ALL and TOP.

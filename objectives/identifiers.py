@@ -26,6 +26,8 @@ MEASURES = TIMES | frozenset(  # of what is often measured step by step, from 0 
     "temperature temp speed frequency wavelength angle concentration pressure voltage load "
     "tiefe dauer abstand temperatur wellenlange frequenz winkel druck spannung".split()
 )
+VERSIONED = {"version", "versions", "build", "firmware"}  # Words of names.
+VERSION = re.compile(r"\d{1,2}\.\d{1,2}\.\d{1,2}")
 NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#")
 LEFT_OUT = ("identifier", "constant", "empty")
 
@@ -34,6 +36,12 @@ def name_words(name: str) -> list[str]:
     """Return the words of a column's name in lower case, without accents."""
     plain = "".join(sign for sign in unicodedata.normalize("NFKD", name) if sign.isascii())
     return [word.lower() for word in NAME_WORDS.findall(plain)]
+
+
+def are_versions(cells: Cells) -> bool:
+    """Return whether texts such as 1.5.25, by their column's name, are versions and no dates."""
+    named = not VERSIONED.isdisjoint(name_words(cells.name))
+    return named and all(VERSION.fullmatch(value) for value in cells.sample)
 
 
 def is_row_number(cells: Cells, numbers: Floats, unnamed: bool) -> bool:

@@ -21,6 +21,7 @@ SHARED = 0.9  # of the texts, from which a unit is the column's
 BEHIND = (
     r"(?:(?<=[.,]\d\d)|(?<=[.,]\d\d\d))"  # where a sign is a minus, not a mark as of 2- or 12,-
 )
+DIALLED = re.compile(r"\+\d+(?:[ \xa0]\d+)+")
 FANCY = re.compile("[^0-9.,+\\-eE\n]")  # what Python's own float does not take, or takes as more
 
 
@@ -28,7 +29,7 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     point = re.escape(decimal)
     other = "," if decimal == "." else "."
     return re.compile(
-        rf"(?P<open>\()?(?P<sign>[-+−]?)\s?{MONEY}?\s?(?P<inner>\()?(?P<late>[-−]?)"
+        rf"(?P<open>\()?(?P<sign>[-+−–]?)\s?{MONEY}?\s?(?P<inner>\()?(?P<late>[-−]?)"
         rf"(?:(?P<whole>[1-9]\d{{0,2}}(?P<group>[{other}{SPACES}])(?:\d{{2,3}}(?P=group))*\d{{3}}"
         rf"|\d+)(?:{point}(?P<part>[-–—]{{1,2}}|\d*))?|{point}(?P<only>\d+))"
         rf"(?P<power>[eE][-+]?\d+)?(?P<behind>{BEHIND}[-−])?(?(inner)\))\s?(?:{MONEY}|%)?(?(open)\))"
@@ -78,7 +79,7 @@ def _number(value: str, pattern: re.Pattern[str]) -> float:
     if not np.isfinite(number):
         return np.nan
     brackets = match["open"] or match["inner"]
-    negative = brackets or match["late"] or match["behind"] or match["sign"] in ("-", "−")
+    negative = brackets or match["late"] or match["behind"] or match["sign"] in ("-", "−", "–")
     return -number if negative else number
 
 
@@ -136,8 +137,11 @@ def is_code(values: Strings) -> bool:
 
     So are texts of equal length of which some begin with zero (a postal code), texts of other
     lengths of which several do (a dialling code), and those of more digits than a number keeps (a
-    card's number). Two digits, as 07, are numbers. Texts that are no numbers say nothing.
+    card's number). Two digits, as 07, are numbers. Texts that are no numbers say nothing. So are
+    texts with a plus and blanks, as +49 196 531: telephone numbers.
     """
+    if len(values) and sum(map(bool, map(DIALLED.fullmatch, values))) >= SHARED * len(values):
+        return True
     digits = [value for value in values if value.isdigit()]
     others = np.array([value for value in values if not value.isdigit()], dtype=object)
     if not digits or any(np.isfinite(to_numbers(others, sign)).any() for sign in PATTERNS):

@@ -149,9 +149,9 @@ def test_an_awkward_table_is_corrected_in_the_preview(page: Page, awkward: Path)
     expect(page.locator("#preview")).to_contain_text("Łódź")
     page.get_by_label("Missing values").fill("brak")
     expect(page.locator("#columns tbody tr").nth(1)).not_to_contain_text("categorical, not numeric")
-    expect(page.get_by_label("Kind of Cena")).to_have_value("numeric")
+    expect(page.get_by_label("Read Cena as")).to_have_value("numeric")
     expect(page.locator("#columns tbody tr").nth(1)).to_contain_text("12 %")
-    page.get_by_label("Kind of Miasto").select_option("text")
+    page.get_by_label("Read Miasto as").select_option("text")
     expect(page.locator("#reading-again")).to_have_text("Read.")
 
     page.get_by_label("Encoding").fill("klingon")  # What cannot be leaves the last that could.
@@ -172,11 +172,11 @@ def test_an_awkward_table_is_corrected_in_the_preview(page: Page, awkward: Path)
 
     page.reload()
     expect(page.locator("#preview")).to_contain_text("Łódź")
-    expect(page.get_by_label("Kind of Miasto")).to_have_value("text")
+    expect(page.get_by_label("Read Miasto as")).to_have_value("text")
     page.locator("#target").select_option("Cena")
     expect(page.locator("#task-said")).to_contain_text("It will predict a number.")
     expect(page.locator("#metric")).to_have_value("rmse")
-    page.get_by_role("button", name="As it was found").click()
+    page.get_by_role("button", name="Back to what was found").click()
     expect(page.locator("#preview")).to_contain_text("£ódŸ")
 
 
@@ -189,7 +189,7 @@ def test_a_table_that_cannot_be_made_out_is_read_as_one_says(page: Page, tmp_pat
     expect(page.get_by_role("button", name="Start the search")).to_be_hidden()
     assert serious_violations(page) == []
     expect(page.locator("#separator option").first).to_have_text("–")
-    expect(page.get_by_role("button", name="As it was found")).to_be_hidden()
+    expect(page.get_by_role("button", name="Back to what was found")).to_be_hidden()
     shot(page, "configure-unread")
     page.get_by_label("Separator").select_option(" ")
     expect(page.locator("#columns tbody tr")).to_have_count(3)
@@ -312,8 +312,8 @@ def test_all_that_is_chosen_is_the_studys(page: Page, storage: Storage, tmp_path
     page.get_by_label("Missing values").fill("nil")
     expect(page.locator("#columns tbody tr")).to_have_count(5)
     expect(page.locator("#reading-again")).to_have_text("Read.")
-    page.get_by_label("Kind of __proto__").select_option("categorical")
-    page.get_by_label("Kind of id").select_option("numeric")
+    page.get_by_label("Read __proto__ as").select_option("categorical")
+    page.get_by_label("Read id as").select_option("numeric")
     expect(page.get_by_label("Leave out id")).to_be_enabled()  # It was an identifier.
     page.get_by_label("Leave out length").check()
     page.locator("#target").select_option("grade")
@@ -535,7 +535,7 @@ def assert_harmless(page: Page, *, step: int) -> None:
     expect(page.locator("h1")).to_contain_text("<img src=x onerror=alert(1)>")
     page.get_by_role("button", name=f"Show {step} more of {COLUMNS - step:,}").click()
     expect(rows).to_have_count(2 * step)
-    expect(page.get_by_label(f"Kind of measure {step}")).to_be_focused()
+    expect(page.get_by_label(f"Read measure {step} as")).to_be_focused()
     page.get_by_label("Find columns").fill("MEASURE 4321")
     expect(rows).to_have_count(1)
     page.get_by_label("Find columns").fill("")
@@ -557,7 +557,7 @@ def test_nearly_nothing_is_not_none_and_sums_can_be_removed(page: Page) -> None:
     missing = page.locator("#columns td[data-label=Missing]")
     expect(missing).to_have_text(["0.03 %", "99.9 %", "0", "0", "0"])
     expect(page.locator("#columns .warning")).to_contain_text(
-        ["If rows are sums of others (1), remove them in the file and upload it again."]
+        ["If rows sum up others (1), remove them in the file and upload it again."]
     )
 
 

@@ -40,6 +40,7 @@ def kind_of(column: Sequence[str], name: str = "it", separator: str = ",") -> Ki
         ("12", ".", 12),
         ("-3.5", ".", -3.5),
         ("−3.5", ".", -3.5),
+        ("–3.5", ".", -3.5),
         (".5", ".", 0.5),
         ("5.", ".", 5),
         ("1e-3", ".", 0.001),
@@ -470,3 +471,43 @@ def test_cells_know_equal_texts_by_their_meaning() -> None:
     assert cells.codes.tolist() == [0, 0, -1, 1, -1]
     assert cells.counts.tolist() == [2, 1]
     assert cells.texts().tolist() == ["a", "a", "", "b", ""]
+
+
+def test_seasons_are_no_months() -> None:
+    seasons = [f"{year}/{(year + 1) % 100:02}" for year in range(1995, 2011)]
+    assert kind_of(seasons * 3) == kind_of([s.replace("/", "-") for s in seasons] * 3)
+    assert kind_of(seasons * 3) == "categorical"
+    assert not table_of(seasons * 3).warnings
+    assert kind_of(["2001/02", "2001/03", "2001/04", "2002/02"] * 9) == "datetime"
+
+
+def test_versions_are_no_dates_by_their_name() -> None:
+    texts = [f"{1 + i % 3}.{i % 12 + 1}.{10 + i}" for i in range(19)] * 3
+    assert kind_of(texts, name="app_version") == "categorical"
+    assert kind_of(texts, name="seen") == "datetime"
+    assert kind_of([f"{text[:-2]}20{text[-2:]}" for text in texts], name="version") == "datetime"
+
+
+def test_durations_among_times_of_day_are_told() -> None:
+    clocks = [f"{i % 24}:{i % 60:02}" for i in range(60)]
+    assert not table_of(clocks).warnings
+    [told] = table_of([*clocks, "1:05:59", "0:59:12"]).warnings
+    assert "write them as numbers of seconds" in told
+
+
+def test_telephone_numbers_are_no_quantities() -> None:
+    assert kind_of([f"+49 {100 + i} {300 + 7 * i}" for i in range(50)]) == "identifier"
+    assert kind_of([f"{100 + i} {300 + 7 * i}" for i in range(50)]) == "numeric"
+
+
+def test_numbers_that_are_all_in_brackets_are_told() -> None:
+    years = [f"({1950 + i % 50})" for i in range(99)]
+    [told] = table_of(years).warnings
+    assert "'(1950)' is read as -1950" in told
+    assert not table_of([*years, "12"]).warnings
+
+
+def test_what_nobody_sees_is_no_part_of_a_cell() -> None:
+    column = [f"\u200e{i / 7:.3f}\u200b" for i in range(60)]
+    table = table_of(column, name="\u2066it\u2069\ufeff")
+    assert (table.columns[0].name, table.columns[0].kind) == ("it", "numeric")

@@ -366,7 +366,9 @@ def test_rows_that_may_be_sums_are_said() -> None:
     table = read_table(csv_of("shop,sales,y", *body, "Grand Total,59700,597", body=[]))
     assert warned(table, "'Grand Total'", "line 202")
     often = [f"{('total', 'partial')[i % 2]},{i * 3}" for i in range(60)]
-    assert not warned(read_table(csv_of("scope,y", body=often)), "sums")
+    assert not warned(read_table(csv_of("scope,y", body=often)), "sum up")
+    means = read_table(csv_of("shop,sales,y", *body, "Average,300,3", "Std. Dev.,9,1", body=[]))
+    assert warned(means, "'Average', 'Std. Dev.'", "sum up others (2)")
 
 
 def test_levels_among_a_few_numbers_and_codes_are_not_called_odd() -> None:
