@@ -182,7 +182,7 @@ def large_study(storage: Storage, trials: int, seed: int = 0) -> tuple[StudyRow,
             **{"seconds": chance.uniform(0.2, 2.0), "epochs": epochs},
         }
         if pruned:
-            attributes["reason"] = f"not among the best at epoch {epochs}"
+            attributes["reason"] = f"not among the best at step {epochs}"
         else:
             losses = [round(1.2 - value, 4) for value in curve]
             attributes |= {"weights": 20 * topology.depth * drawn.parameters["width"]}

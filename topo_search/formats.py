@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from objectives.metrics import METRICS
@@ -99,6 +100,12 @@ def format_seconds(seconds: float | None) -> str:
             text = f"{whole // size}{NBSP}{unit}"
             return f"{text} {rest}{NBSP}{small_unit}" if rest else text
     return f"{whole}{NBSP}s"
+
+
+def format_days(span: timedelta) -> str:
+    """Return for how long something is kept, in words: `30 days`, or `12 hours` below two days."""
+    days, hours = span / timedelta(days=1), span / timedelta(hours=1)
+    return format_count(days, "day") if days >= 2 else format_count(hours, "hour")
 
 
 def format_count(count: float | None, noun: str = "", plural: str = "") -> str:

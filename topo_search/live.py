@@ -25,6 +25,7 @@ from topo_search.formats import (
     format_seconds,
     format_value,
 )
+from topo_search.outcomes import OUTDONE
 from topo_search.pool import Slot
 from topo_search.worker import Worker
 
@@ -202,8 +203,8 @@ def _hint(worker: Worker, progress: Progress) -> Text:
 def _line(trial: FrozenTrial, metric: str) -> Text:
     reason = str(trial.user_attrs.get("reason") or "")
     state = "failed" if trial.state.name == "FAIL" else trial.state.name.lower()
-    if reason.startswith(state):  # "pruned at step 9"
-        state, reason = reason, ""
+    if state == "pruned" and reason.startswith(OUTDONE):
+        state, reason = f"pruned{reason.removeprefix(OUTDONE)}", ""  # "pruned at step 9"
     value = format_value(metric, trial.value) if trial.value is not None else NOTHING
     what = f"{reason}: {_what(trial)}" if reason else _what(trial)
     return Text(f"trial {trial.number:>3}  {state:<17}  {value:>8}  {what}")

@@ -10,6 +10,7 @@ from typing import Any
 from objectives.objective import Outcome
 
 LONGEST_NAME = 512  # Characters of an attribute's name: Optuna's column.
+OUTDONE = "not among the best"  # Why a trial is pruned that others beat at a rung.
 OURS = ("lease", "unit", "seed", "worker", "attempts", "known_from")  # What we note of every trial.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL has neither NUL nor half a character.
 

@@ -14,7 +14,7 @@ from storage import failures, finishing, leases, trials
 from storage.errors import StorageError
 from storage.optuna_rows import State
 from topo_search import finish
-from topo_search.outcomes import storable
+from topo_search.outcomes import OUTDONE, storable
 from topo_search.pool import Died, Slot
 from topo_search.retries import Retries
 from topo_search.scheduler import Held
@@ -151,7 +151,7 @@ class TrialRunner:
         if not self.retry(partial(trials.report, self.storage, held.lease, step, value)):
             self.lose(slot, held)
         elif self.retry(partial(held.served.prunes, held.number, step, value)):
-            self.prune(slot, held, f"pruned at step {step}")
+            self.prune(slot, held, f"{OUTDONE} at step {step}")
 
     def prune(self, slot: Slot, held: Held, reason: str) -> None:
         """End a running trial with the value it has reached."""

@@ -228,7 +228,7 @@ def _picture(results: Results) -> Markup:
         return EMPTY
     facts = [f"trial {best['trial']}"]
     facts += [f"{format_count(best['weights'], 'weight')}"] if best.get("weights") else []
-    facts += [f"{format_count(best['epochs'], 'epoch')}"] if best.get("epochs") else []
+    facts += [f"best after {format_count(best['epochs'], 'epoch')}"] if best.get("epochs") else []
     parameters = {words(name): shown(value) for name, value in best["parameters"].items()}
     return Markup(
         '<figure class="card"><h3>The network</h3>{}<figcaption>{}: {}.</figcaption>{}</figure>'

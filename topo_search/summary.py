@@ -145,12 +145,16 @@ def verdict(results: Results) -> Verdict | None:
                 "too short."
             )
         return Verdict(text=text, result="loses")
+    unless = "the better choice unless you need a network."
+    if baselines[rival] == value:
+        text = f"It does as well as {_baseline(results, rival)}, and no better: the simpler model"
+        return Verdict(text=f"{text} is {unless}", result="close")
     text = f"It does not beat {_baseline(results, rival)}."
     if close:
         text += " The difference is small enough to be chance, but the simpler model is"
     else:
         text += " For this table, as searched so far, that simpler model is"
-    return Verdict(text=f"{text} the better choice unless you need a network.", result="loses")
+    return Verdict(text=f"{text} {unless}", result="loses")
 
 
 def method(results: Results) -> list[str]:
@@ -193,8 +197,8 @@ def method(results: Results) -> list[str]:
     if complete > 1:
         value = format_value(results.metric, best.get("value"))
         sentences.append(
-            f"Its validation score, {value}, is the best of {complete:,} and so flatters it: "
-            "quote the test score."
+            f"Its validation score, {value}, is the best of {complete:,}, and the best of several "
+            "had luck, too: quote the test score."
         )
     return sentences
 

@@ -263,7 +263,7 @@ def test_every_trial_of_a_table_says_what_it_was_however_it_ended(
     found = {trial.user_attrs["depth"]: trial for trial in optuna_trials(storage, study)}
     reasons = {depth: trial.user_attrs.get("reason") for depth, trial in found.items() if depth > 5}
     assert reasons == {
-        6: "pruned at step 1",
+        6: "not among the best at step 1",
         7: "diverged",
         8: "RuntimeError: no such layer",
         9: "gave up after 3 attempts: the slot was ended by SIGKILL",
@@ -291,7 +291,10 @@ def test_a_prune_ends_a_trial_with_its_rungs_value_whatever_it_reported_later(
     assert fates(storage, study) == expected
     for trial in optuna_trials(storage, study)[5:7]:
         assert (trial.value, trial.intermediate_values) == (-1.0, {1: -1.0})
-        assert (trial.user_attrs["reason"], trial.user_attrs["epochs"]) == ("pruned at step 1", 1)
+        assert (trial.user_attrs["reason"], trial.user_attrs["epochs"]) == (
+            "not among the best at step 1",
+            1,
+        )
 
 
 def test_the_first_end_of_a_trial_stands(

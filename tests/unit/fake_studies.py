@@ -165,7 +165,7 @@ def _trial(number: int, draw: random.Random) -> optuna.trial.FrozenTrial:
             "losses": [1.4 - value for value in curve],
         }  # fmt: skip
     if state == TrialState.PRUNED:
-        attributes["reason"] = "pruned at step 9"
+        attributes["reason"] = "not among the best at step 9"
     return create_trial(
         state=state,
         value=None if state == TrialState.FAIL else max(curve),

@@ -163,7 +163,7 @@ def test_a_regression_is_told_in_the_units_of_its_target() -> None:
     [
         (0.99, (0.01, 0.07), "wins", "It beats every simple model tried"),
         (0.96, (-0.01, 0.03), "close", "the lead is small enough to be chance"),
-        (0.95, (-0.01, 0.01), "loses", "It does not beat gradient boosting (95.0 %)"),
+        (0.95, (-0.01, 0.01), "close", "as well as gradient boosting (95.0 %), and no better"),
         (0.94, (-0.03, 0.01), "loses", "difference is small enough to be chance"),
         (0.80, (-0.2, -0.1), "loses", "that simpler model is the better choice"),
         (0.30, (-0.8, -0.5), "loses", "It does not beat always guessing the most common class"),

@@ -32,6 +32,7 @@ GRID = "rgba(128,134,144,0.22)"
 FONT = "system-ui, sans-serif"
 HEIGHT = 320  # Pixels.
 NOTHING_COMPLETE = "No trial is complete yet."
+FEW = 8  # Values that have a tick each.
 MOST_POINTS = 1_000  # Drawn in a chart; more make a page slow and say no more.
 
 _AXIS = {
@@ -166,6 +167,19 @@ def count_axis(title: str, values: pd.Series[float], *, log: bool | None = None)
         return axis | {"type": "log", "tickvals": ticks, "ticktext": [_short(t) for t in ticks]}
     whole = bool((values == values.round()).all())
     return axis | ({"dtick": 1} if whole and high - low <= 12 else {})
+
+
+def tried_axis(values: pd.Series[float]) -> dict[str, Any]:
+    """Return an axis with ticks at the values themselves where they are few, else {}.
+
+    It is logarithmic from a factor of 4 on: what is tried of a width or a batch doubles.
+    """
+    distinct = sorted({float(value) for value in values})
+    if not 1 < len(distinct) <= FEW:
+        return {}
+    log = distinct[0] > 0 and distinct[-1] / distinct[0] >= 4
+    ticks = {"tickvals": distinct, "ticktext": [f"{value:,.4g}" for value in distinct]}
+    return ticks | {"type": "log" if log else "linear"}
 
 
 def thinned(frame: pd.DataFrame, keep: pd.Index[Any]) -> pd.DataFrame:

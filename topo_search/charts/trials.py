@@ -21,6 +21,7 @@ from topo_search.charts.style import (
     score,
     score_axis,
     thinned,
+    tried_axis,
 )
 from topo_search.formats import format_count, format_metric, format_name, format_seconds
 from topo_search.results import Results
@@ -155,6 +156,7 @@ def score_by_parameter(results: Results, name: str) -> go.Figure:
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         figure = _against(results, frame.assign(**{column: values.astype(float)}), column, name,
                           title)  # fmt: skip
+        figure.update_xaxes(tried_axis(values))
         best = frame.iloc[0][column]
         shown = f"{best:,.4g}"
     else:

@@ -33,8 +33,8 @@ from topo_search import fleet
 from topo_search.formats import (
     format_bytes,
     format_count,
+    format_days,
     format_name,
-    format_seconds,
     format_share,
 )
 from topo_search.web import overview
@@ -63,7 +63,7 @@ operators = APIBlueprint(
     template_folder="templates",
     enable_openapi=False,
 )
-operators.add_app_template_filter(format_seconds, "seconds")
+operators.add_app_template_filter(format_days, "days")
 operators.add_app_template_filter(format_share, "share")
 operators.add_app_template_filter(overview.age, "age")
 operators.add_app_template_filter(format_count, "count")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ from storage import studies
 from storage.rows import StudyRow
 from topo_search import examples
 from topo_search.choices import FIRST, KINDS, SPACE_NAMES, SPACES
-from topo_search.formats import format_count, format_name
+from topo_search.formats import format_days, format_name
 from topo_search.study import HIGHEST_SEED, MOST_TRIALS
 from topo_search.web import docs as rest
 from topo_search.web.access import guarded, service, study_of
@@ -102,10 +101,9 @@ def _kept() -> str:
     unused = "a table without a study for a day"
     if keep is None:
         return f"Studies and their tables are kept until they are deleted, {unused}."
-    days, hours = keep / timedelta(days=1), keep / timedelta(hours=1)
-    length = format_count(days, "day") if days >= 2 else format_count(hours, "hour")
     return (
-        f"Studies and their tables are deleted {length} after they were last worked at, {unused}."
+        f"Studies and their tables are deleted {format_days(keep)} after they were last worked at, "
+        f"{unused}."
     )
 
 

@@ -232,17 +232,25 @@ def _short(text: str) -> str:
 
 
 def _histogram(table: Table, name: str, features: Sequence[Feature]) -> dict[str, Any]:
-    """Return how often a column's values occur: of numbers in bins, else of the commonest."""
+    """Return how often values occur: of many numbers in bins, else the commonest ones.
+
+    Where each text occurs once there is nothing to count.
+    """
     if len(features) == 1 and features[0].kind == "numeric":
         values = table.frame[features[0].name].to_numpy()
         values = values[np.isfinite(values)]
-        if len(values) and values.min() < values.max():
+        distinct, times = np.unique(values, return_counts=True)
+        if 1 < len(distinct) <= BINS:
+            return {"counts": times.tolist(), "labels": [f"{value:.4g}" for value in distinct]}
+        if len(distinct) > BINS:
             counts, edges = np.histogram(values, bins=BINS)
             return {"counts": counts.tolist(), "labels": [f"{edge:.4g}" for edge in edges]}
     texts = table.labels[name]
     held = texts[texts != ""]
     counted: pd.Series[int] = held.value_counts()
     top = counted.head(BINS)
+    if len(top) > 1 and top.iloc[0] == 1:
+        return {"counts": [], "labels": []}
     return {"counts": top.tolist(), "labels": [str(text)[:40] for text in top.index]}
 
 

@@ -49,7 +49,7 @@ const columnsTable = (() => {
   function kindSelect(column) {
     const same = kinds.includes(column.kind) ? [] : [make("option", { value: "" }, column.kind)];
     const options = kinds.map((kind) => make("option", { value: kind }, kind));
-    const select = make("select", { class: "form-select form-select-sm", "aria-label": `Kind of ${harmless(column.name)}` }, ...same, ...options);
+    const select = make("select", { class: "form-select form-select-sm", "aria-label": `Read ${harmless(column.name)} as` }, ...same, ...options);
     select.value = kinds.includes(column.kind) ? column.kind : "";
     select.addEventListener("change", () => changed.kind(column.name, select.value));
     return select;

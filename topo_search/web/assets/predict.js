@@ -72,7 +72,7 @@ const predictor = (() => {
     const button = make("button", { class: "btn btn-primary" }, "Predict");
     const many = columns.length > 60;
     const fields = columns.slice(0, 60).map(field);
-    form.replaceChildren(make("div", { class: "fields" }, ...fields), many ? make("p", { class: "note" }, `The first 60 of ${columns.length} columns; the others count as missing.`) : "", make("p", { class: "mt-3" }, button));
+    form.replaceChildren(make("div", { class: "fields" }, ...fields), many ? make("p", { class: "note" }, `The first 60 of ${columns.length} columns; the others count as missing.`) : "", make("p", { class: "note" }, "Filled in with examples from your table: change what you like."), make("p", { class: "mt-3" }, button));
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       button.disabled = true;

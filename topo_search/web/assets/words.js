@@ -3,7 +3,7 @@
 
 function inPageWords(text) {
   return text
-    .replace(/--column (?:'(.+?)=(\w+)'|(\S+?)=(\w+))/g, (all, quoted, its, name, kind) => `“Kind of ${quoted || name}”: ${its || kind}`)
+    .replace(/--column (?:'(.+?)=(\w+)'|(\S+?)=(\w+))/g, (all, quoted, its, name, kind) => `“Read ${quoted || name} as”: ${its || kind}`)
     .replace(/--drop (?:'(.+?)'|(\S+))/g, (all, quoted, name) => `“Leave out ${quoted || name}”`)
     .replace(/--(month|day)-first/g, (all, first) => `“Order of dates”: ${first} first`)
     .replace(/remove them from the file\.$/, "remove them in the file and upload it again.")
