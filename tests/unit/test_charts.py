@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from topo_search import charts
-from topo_search.charts.style import MOST_POINTS, count_axis, safe, score_axis
+from topo_search.charts.style import MOST_POINTS, count_axis, safe, score_axis, tried_axis
 from topo_search.formats import format_seconds
 from topo_search.results import Results, results_of
 
@@ -205,6 +205,17 @@ def test_numbers_and_levels_both_have_their_chart() -> None:
     assert charts.score_by_parameter(found, "residual").layout.xaxis.ticktext == ("False", "True")
     with pytest.raises(KeyError):
         charts.score_by_parameter(found, "nothing")
+
+
+def test_few_values_that_were_tried_have_a_tick_each() -> None:
+    batches = tried_axis(pd.Series([16, 64, 32, 16, 64]))
+    assert batches["type"] == "log"
+    assert (batches["tickvals"], batches["ticktext"]) == ([16, 32, 64], ["16", "32", "64"])
+    assert tried_axis(pd.Series([0.0, 0.1, 0.5]))["type"] == "linear"
+    assert tried_axis(pd.Series(range(9))) == tried_axis(pd.Series([3, 3])) == {}
+    found = results(50)
+    drawn = charts.score_by_parameter(found, "depth").layout.xaxis
+    assert list(drawn.tickvals) == sorted(set(found.leaderboard["param.depth"]))
 
 
 def test_a_thousand_depths_are_drawn_on_a_logarithmic_axis() -> None:
