@@ -27,7 +27,7 @@ HOSTILE = (  # Names of columns.
     "<script>alert(1)</script>",
     "=cmd|'/c calc'!A1",
     '"><img src=x onerror=alert(1)>',
-    "\u202elive\u202c name",
+    "a \u202elive\u202c name",
     "x" * 3000,
     "{{ 7 * 7 }}",
 )

@@ -35,7 +35,7 @@ def test_who_begins_and_who_operates_read_how_long_studies_are_kept(visitors: Vi
     page.goto("/operator")
     logged_in(page)
     stored = page.get_by_role("region", name="Storage", exact=True)
-    expect(stored).to_contain_text("deleted 30 d after they were last worked at")
+    expect(stored).to_contain_text("deleted 30 days after they were last worked at")
 
 
 def test_an_operator_finds_a_way_in_and_what_to_do_first(visitors: Visitors, site: Site) -> None:

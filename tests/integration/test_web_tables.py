@@ -36,7 +36,7 @@ AWKWARD = "Größe;Preis;Stadt\n" + "".join(
 HOSTILE = (
     "<script>alert(1)</script>",
     "=cmd|'/c calc'!A1",
-    "\u202elive\u202c name",
+    "a \u202elive\u202c name",
     '"><img src=x onerror=alert(1)>',
     "x" * 5000,
     "{{ 7 * 7 }}",
