@@ -61,6 +61,7 @@ PATTERNS = {
         re.IGNORECASE,
     ),
 }
+EASTERN = re.compile(r"(\d{4})[年년] ?(\d{1,2})[月월](?: ?(\d{1,2})[日일])?")
 ZONE = re.compile(r":\d\d(?:[.,]\d+)?\s?(Z|[-+]\d\d:?\d\d)(?: \d{4})?$")
 
 
@@ -87,9 +88,10 @@ def to_moments(values: Strings, order: str) -> Floats:
 
 
 def _plain(text: str) -> str:
-    """Return a text without accents, as of février, and with plain blanks."""
+    """Return a text without accents, as of février, with plain blanks, and 2021年5月12日 in ISO."""
     if text.isascii():
         return text
+    text = EASTERN.sub(lambda found: "-".join(filter(None, found.groups())), text)
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 

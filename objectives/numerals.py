@@ -37,6 +37,10 @@ def _pattern(decimal: str) -> re.Pattern[str]:
 
 
 PATTERNS = {".": _pattern("."), ",": _pattern(",")}
+# Arabic, Persian and full-width digits, with their decimal signs and marks of groups.
+WRITTEN = str.maketrans(
+    "٠١٢٣٤٥٦٧٨٩٫٬۰۱۲۳۴۵۶۷۸۹０１２３４５６７８９．，", "0123456789.,01234567890123456789.,"
+)
 DASHES = ("-", "–", "—")
 ZERO = re.compile(rf"{MONEY}\s*[-–—]|[-–—]\s*{MONEY}")  # as accountants write it
 
@@ -50,6 +54,9 @@ def to_numbers(values: Strings, decimal: str) -> Floats:
     """
     plain: Any = values
     joined = "\n".join(values)
+    if not joined.isascii():
+        joined = joined.translate(WRITTEN)
+        plain = values = np.array([value.translate(WRITTEN) for value in values], dtype=object)
     if decimal == ",":
         plain = joined.replace(",", ".").split("\n")
     if not FANCY.search(joined) and (decimal == "." or "." not in joined):

@@ -207,7 +207,7 @@ def foot(results: Results) -> Markup:
         **({"Goes on in": f"study {', '.join(results.children)}"} if results.children else {}),
         "Created": _moment(results.created_at),
         "Trials": f"{counts['finished']:,} ended: {ended}" if ended else "none ended",
-        "Time": format_seconds(results.seconds),
+        "Time": format_seconds(results.seconds or None),
         "Seed": shown(results.plan.get("seed", "")),
         "Versions": ", ".join(f"{name} {version}" for name, version in _versions().items()),
     }

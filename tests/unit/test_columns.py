@@ -41,6 +41,9 @@ def kind_of(column: Sequence[str], name: str = "it", separator: str = ",") -> Ki
         ("-3.5", ".", -3.5),
         ("−3.5", ".", -3.5),
         ("–3.5", ".", -3.5),
+        ("٣٫٧٥", ".", 3.75),
+        ("٦٬٥٠٠", ".", 6500),
+        ("９．９", ".", 9.9),
         (".5", ".", 0.5),
         ("5.", ".", 5),
         ("1e-3", ".", 0.001),
@@ -511,3 +514,12 @@ def test_what_nobody_sees_is_no_part_of_a_cell() -> None:
     column = [f"\u200e{i / 7:.3f}\u200b" for i in range(60)]
     table = table_of(column, name="\u2066it\u2069\ufeff")
     assert (table.columns[0].name, table.columns[0].kind) == ("it", "numeric")
+
+
+def test_dates_may_be_written_as_in_china_japan_and_korea() -> None:
+    for text in ("2021年5月12日", "2021년 5월 12일", "２０２１年５月１２日"):
+        assert to_moments(strings(text), "ymd")[0, :3].tolist() == [2021, 5, 12]
+    assert to_moments(strings("2021年5月"), "ymd")[0, :3].tolist() == [2021, 5, 1]
+    assert (
+        kind_of([f"20{10 + i % 9}年{i % 12 + 1}月{i % 28 + 1}日" for i in range(60)]) == "datetime"
+    )

@@ -72,7 +72,7 @@ class StudyState:
             "seconds": row.seconds,
             "spent_seconds": row.spent_seconds,
             "seconds_left": left,
-            "left": None if left is None else format_seconds(left),
+            "left": None if left is None else _roughly(left),
             "workers": self.serving,
             "refusal": self.refusal,
             "busy": self.busy,
@@ -96,3 +96,7 @@ class StudyState:
 
 def _iso(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def _roughly(seconds: float) -> str:
+    return "a few seconds" if seconds < 10 else f"about {format_seconds(seconds)}"

@@ -46,7 +46,7 @@ function showState() {
   const open = state.state === "created" || state.state === "running";
   if (open && state.busy) words.push(`${state.busy} in training`);
   if (open && trials.finished === state.budget) words.push("training the winner once more and scoring it on the test rows");
-  else if (open && state.left && (state.workers || state.busy)) words.push(`about ${state.left} left`);
+  else if (open && state.left && (state.workers || state.busy)) words.push(`${state.left} left`);
   if (state.state === "paused") words.push("paused");
   if (state.state === "created" && state.workers) words.push("starting");
   byId("detail").textContent = words.join(" · ");
