@@ -13,7 +13,7 @@ import numpy as np
 
 from objectives.cells import SAMPLE, Cells
 from objectives.columns import Flags
-from objectives.dates import find_order
+from objectives.dates import are_seasons, find_order
 from objectives.explained import explained
 from objectives.numerals import is_code, to_numbers, without_unit
 from objectives.reading import ColumnRule
@@ -32,10 +32,15 @@ USUAL_SENTINELS = {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 
 NEARLY = 0.5  # share of numbers or dates, from which other texts of a column are odd
 SUM = re.compile(
     r"(\w+ )?(grand|sub)?[ -]?totals?( \w+)?:?|(zwischen|gesamt)?summe|gesamt|sum|suma|somme"
-    r"|итого|合计|合計|averages?|avg\.?|mean|median|std\.? ?dev\.?|count|min|max|minimum|maximum"
-    r"|mittelwert|durchschnitt|moyenne|media|среднее",
+    r"|итого|合计|合計",
     re.IGNORECASE,
 )
+SUMMARY = re.compile(  # Ordinary words elsewhere, so in the last rows only.
+    r"(averages?|avg\.?|means?|medians?|std\.? ?dev\.?|count|min|max|minimum|maximum|mittelwert"
+    r"|durchschnitt|moyenne|media|среднее):?",
+    re.IGNORECASE,
+)
+FOOT = 6  # Rows
 SUMS = 0.1  # of the rows that may be sums
 SENTINEL_ROWS = 3  # that hold the value, at least
 SENTINEL_OTHERS = 10  # distinct other values, at least
@@ -132,6 +137,8 @@ def _nearly(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
         kind, odd = "datetime", ~np.isfinite(cells.moments(order)[:, 0])
     else:
         return []
+    if are_seasons(cells.values):
+        return []
     if (~odd).sum() < FEW_NUMBERS or not odd.any():
         return []
     texts = [text if len(text) <= 40 else f"{text[:39]}…" for text in cells.values[odd][:LISTED]]
@@ -146,6 +153,9 @@ def _nearly(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
 def _sums(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
     """Return a warning where a few rows are named as sums, or means and so on, of others."""
     found = np.array([bool(SUM.fullmatch(text)) for text in cells.values])
+    of_foot = np.append([bool(SUMMARY.fullmatch(text)) for text in cells.values], False)
+    at_foot = [code for code in cells.codes[-FOOT:] if of_foot[code]]
+    found[[code for code in at_foot if cells.counts[code] == at_foot.count(code)]] = True
     rows = np.flatnonzero(np.append(found, False)[cells.codes])
     if not 0 < len(rows) <= SUMS * cells.rows:
         return []

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from objectives.cells import KEY_SHARE, Cells, Floats, Strings
-from objectives.dates import PARTS, ZONE, find_order, first_date, late_year, to_parts
+from objectives.dates import PARTS, ZONE, are_seasons, find_order, first_date, late_year, to_parts
 from objectives.identifiers import FEW, are_versions, is_row_number, name_words
-from objectives.numerals import find_thousands, is_code, without_unit
+from objectives.numerals import are_dialled, find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
 from objectives.scales import currency_warnings, has_percent
 
@@ -51,7 +51,8 @@ def find_conventions(
         # Where commas separate no cells, they are likely to be decimal signs.
         decimal = "," if separator == ";" and "either" in votes else "."
     year_first = day_first is None
-    others = (cells.bare for cells, vote in zip(full, votes, strict=True) if not vote)
+    others = (cells.bare for cells, vote in zip(full, votes, strict=True)
+              if not vote and not are_versions(cells))  # fmt: skip
     orders = {find_order(values, None) for values in others}
     known = {order for order, share, guess in orders if share > 1 - UNREADABLE and not guess}
     if day_first is None and len(known & {"dmy", "mdy"}) == 1:
@@ -95,7 +96,8 @@ def infer(
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
         return replace(rule, kind="boolean", words=pair), []
     order, share, guess = find_order(values, conventions.day_first, conventions.year_first)
-    if share >= 1 - UNREADABLE and len(values) > 1 and not are_versions(cells):
+    named_otherwise = are_versions(cells) or are_seasons(values)
+    if share >= 1 - UNREADABLE and len(values) > 1 and not named_otherwise:
         return _as_dates(cells, rule, order), _date_warnings(cells, order, guess)
     return replace(rule, kind=_text_kind(cells)), []
 
@@ -191,10 +193,13 @@ def _as_numbers(
         return rule, None, []
     thousands = find_thousands(cells.bare, decimal)
     warnings = currency_warnings(cells.name, values)
-    if len(values) > 1 and all("(" in value and ")" in value for value in plain):
+    bracketed = len(values) > 1 and all("(" in value and ")" in value for value in plain)
+    if bracketed and (numbers < 0).any():
+        first = int(np.argmax(numbers < 0))
         warnings.append(
             f"Column {cells.name!r}: all its numbers are in brackets, which stand for a minus, so "
-            f"{values[0]!r} is read as {numbers[0]:.15g}. If it is none, take them off in the file."
+            f"{values[first]!r} is read as {numbers[first]:.15g}. If it is none, take them off in "
+            "the file."
         )
     if cells.unit:
         example = next(value for value in values if value.endswith(cells.unit))
@@ -289,6 +294,6 @@ def _text_kind(cells: Cells) -> Kind:
     words = np.mean([len(value.split()) for value in sample])
     length = np.mean([len(value) for value in sample])
     prose = words >= PROSE_WORDS or length >= PROSE_LENGTH
-    if distinct > max(FEW / 2, PROSE_DISTINCT * cells.held) and prose and not is_code(sample):
+    if distinct > max(FEW / 2, PROSE_DISTINCT * cells.held) and prose and not are_dialled(sample):
         return "text"
     return "identifier" if distinct >= KEY_SHARE * cells.held else "categorical"

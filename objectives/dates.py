@@ -157,7 +157,7 @@ def first_date(moments: Floats) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _are_seasons(values: Strings) -> bool:
+def are_seasons(values: Strings) -> bool:
     """Return whether texts are pairs of a year and the next, as 2001/02, and no months."""
     pairs = [SEASON.fullmatch(value) for value in values[:SEASONS]]
     return len(pairs) >= FEWEST_SEASONS and all(
@@ -179,8 +179,6 @@ def find_order(
         year_first: whether 23-11-20 may be the 20th of November 2023. It is where the first part
             takes fewer than half as many values as the last.
     """
-    if _are_seasons(values):
-        return "", 0.0, False
     few = values[:: max(1, len(values) // 50)]
     likely = {order: np.isfinite(to_moments(few, order)[:, 0]).mean() for order in PATTERNS}
     if max(likely.values()) < 0.5:

@@ -11,7 +11,7 @@ from objectives.reading import LayoutError, ReadingError
 
 SEPARATORS = (",", ";", "\t", "|")
 UNUSUAL = "~^:# "  # separators that the user has to name
-# Around cells, and also what nobody sees: joiners, marks of direction, a byte order mark.
+# Around cells; what nobody sees, too: blanks without width, marks of direction and of byte order.
 BLANKS = (
     " \t\r\n\f\v\xa0\ufeff\u200b\u200e\u200f\u2060"
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"

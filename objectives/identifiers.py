@@ -40,7 +40,8 @@ def name_words(name: str) -> list[str]:
 
 def are_versions(cells: Cells) -> bool:
     """Return whether texts such as 1.5.25, by their column's name, are versions and no dates."""
-    named = not VERSIONED.isdisjoint(name_words(cells.name))
+    words = name_words(cells.name)
+    named = not VERSIONED.isdisjoint(words) and TIMES.isdisjoint(words)  # build_date is of dates.
     return named and all(VERSION.fullmatch(value) for value in cells.sample)
 
 

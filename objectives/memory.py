@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,14 +15,20 @@ from objectives.cgroups import CGROUPS, OWN, groups, number
 SMAPS = Path("/proc/self/smaps")  # Absent where it is not Linux.
 # A private mapping of a file that is not to be written to: its addresses; then what is known of it.
 _OF_A_FILE = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) r-[x-]p .* /.*\n((?:[A-Z].*\n)*)", re.MULTILINE)
+_PRIVATE = re.compile(r"^Private_Dirty: +(\d+) kB", re.MULTILINE)
 _WRITTEN = re.compile(r"^(?:Anonymous|Swap): +[1-9]", re.MULTILINE)  # As when it was loaded.
 
 
 def own_memory(pid: int | None = None) -> int:
-    """Return the bytes that would be free without a process, by default this one.
+    """Return the bytes that a process, by default this one, has written and shares with nobody.
 
-    What it still shares with a fork server, a copy on write, is not its own: the unique set size.
+    What it still shares with a fork server, a copy on write, is not its own, nor are pages of files
+    as long as they can be read again. Where it is not Linux these count: the unique set size.
     """
+    known = Path(f"/proc/{pid or 'self'}/smaps_rollup")
+    with suppress(OSError):
+        if found := _PRIVATE.search(known.read_text()):
+            return int(found[1]) * 1024
     return int(psutil.Process(pid).memory_full_info().uss)
 
 
@@ -29,14 +36,15 @@ def let_go_of_files(smaps: Path = SMAPS) -> None:
     """Let go of the pages of files, such as libraries, that nothing was ever written to.
 
     To load TensorFlow touches 0.3 GB of its libraries, which a process that then only waits has no
-    use for. What it does use comes back from the file (or its cache) by itself.
+    use for. What it does use comes back from the file (or its cache) by itself. Where the system
+    does not tell of them, or knows no such call, they stay.
     """
-    if not smaps.exists():
-        return
-    advise = ctypes.CDLL(None).madvise
-    advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    for address, length in _unwritten(smaps.read_text()):
-        advise(address, length, mmap.MADV_DONTNEED)
+    with suppress(OSError, AttributeError):
+        known = smaps.read_text(errors="replace")
+        advise = ctypes.CDLL(None).madvise
+        advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        for address, length in _unwritten(known):
+            advise(address, length, mmap.MADV_DONTNEED)
 
 
 def _unwritten(smaps: str) -> list[tuple[int, int]]:

@@ -29,10 +29,10 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     point = re.escape(decimal)
     other = "," if decimal == "." else "."
     return re.compile(
-        rf"(?P<open>\()?(?P<sign>[-+−–]?)\s?{MONEY}?\s?(?P<inner>\()?(?P<late>[-−]?)"
+        rf"(?P<open>\()?(?P<sign>[-+−–]?)\s?{MONEY}?\s?(?P<inner>\()?(?P<late>[-−–]?)"
         rf"(?:(?P<whole>[1-9]\d{{0,2}}(?P<group>[{other}{SPACES}])(?:\d{{2,3}}(?P=group))*\d{{3}}"
         rf"|\d+)(?:{point}(?P<part>[-–—]{{1,2}}|\d*))?|{point}(?P<only>\d+))"
-        rf"(?P<power>[eE][-+]?\d+)?(?P<behind>{BEHIND}[-−])?(?(inner)\))\s?(?:{MONEY}|%)?(?(open)\))"
+        rf"(?P<power>[eE][-+]?\d+)?(?P<behind>{BEHIND}[-−–])?(?(inner)\))\s?(?:{MONEY}|%)?(?(open)\))"
     )
 
 
@@ -139,15 +139,23 @@ def decimal_evidence(values: Strings) -> str:
     return "both" if np.array_equal(point, comma, equal_nan=True) else "either"
 
 
+def are_dialled(values: Iterable[str]) -> bool:
+    """Return whether texts are telephone numbers: a plus and blanks, as +49 196 531, no minus."""
+    texts = list(values)
+    dialled = [text for text in texts if DIALLED.fullmatch(text)]
+    signed = any(text.startswith(("-", "−", "–")) for text in texts)
+    return bool(dialled) and len(dialled) >= SHARED * len(texts) and not signed
+
+
 def is_code(values: Strings) -> bool:
     """Return whether texts of digits are codes rather than numbers.
 
     So are texts of equal length of which some begin with zero (a postal code), texts of other
     lengths of which several do (a dialling code), and those of more digits than a number keeps (a
-    card's number). Two digits, as 07, are numbers. Texts that are no numbers say nothing. So are
-    texts with a plus and blanks, as +49 196 531: telephone numbers.
+    card's number), and telephone numbers. Two digits, as 07, are numbers. Texts that are no numbers
+    say nothing.
     """
-    if len(values) and sum(map(bool, map(DIALLED.fullmatch, values))) >= SHARED * len(values):
+    if are_dialled(values):
         return True
     digits = [value for value in values if value.isdigit()]
     others = np.array([value for value in values if not value.isdigit()], dtype=object)

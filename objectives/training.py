@@ -186,7 +186,9 @@ class Trainer:
         if self._dropped >= DROPPED:
             self._dropped = 0
             # Graphs are in reference cycles, and TensorFlow never forgets a kernel by itself.
+            policy = keras.config.dtype_policy()  # Which somebody else's objective may have set.
             keras.utils.clear_session(free_memory=True)
+            keras.config.set_dtype_policy(policy)
 
 
 class Networks:

@@ -103,9 +103,11 @@ def format_seconds(seconds: float | None) -> str:
 
 
 def format_days(span: timedelta) -> str:
-    """Return for how long something is kept, in words: `30 days`, or `12 hours` below two days."""
-    days, hours = span / timedelta(days=1), span / timedelta(hours=1)
-    return format_count(days, "day") if days >= 2 else format_count(hours, "hour")
+    """Return for how long something is kept: `30 days`, or `36 hours` where those are no days."""
+    seconds = span.total_seconds()
+    if seconds >= 172_800 and not seconds % 86_400:
+        return format_count(seconds / 86_400, "day")
+    return format_count(seconds / 3600, "hour") if not seconds % 3600 else format_seconds(seconds)
 
 
 def format_count(count: float | None, noun: str = "", plural: str = "") -> str:

@@ -204,7 +204,7 @@ def _line(trial: FrozenTrial, metric: str) -> Text:
     reason = str(trial.user_attrs.get("reason") or "")
     state = "failed" if trial.state.name == "FAIL" else trial.state.name.lower()
     if state == "pruned" and reason.startswith(OUTDONE):
-        state, reason = f"pruned{reason.removeprefix(OUTDONE)}", ""  # "pruned at step 9"
+        state, reason = f"pruned{reason.removeprefix(OUTDONE)}", ""
     value = format_value(metric, trial.value) if trial.value is not None else NOTHING
     what = f"{reason}: {_what(trial)}" if reason else _what(trial)
     return Text(f"trial {trial.number:>3}  {state:<17}  {value:>8}  {what}")

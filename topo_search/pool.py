@@ -19,7 +19,7 @@ from objectives.objective import Assignment, Finish
 from topo_search import forking
 from topo_search.slot import Ended, Reported, Stop, Surroundings, main
 
-RECYCLED_AFTER = 300  # Assignments; TensorFlow keeps a little of every graph it ever traced.
+RECYCLED_AFTER = 300  # Assignments; no library is free of leaks.
 RECYCLED_ABOVE = 256 * 2**20  # Bytes of its own, or twice what its first trial left it with.
 LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
 STILLBORN = 3  # Slots in a row for each one wanted, before the machine is held to be unfit.

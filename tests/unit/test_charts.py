@@ -211,8 +211,9 @@ def test_few_values_that_were_tried_have_a_tick_each() -> None:
     batches = tried_axis(pd.Series([16, 64, 32, 16, 64]))
     assert batches["type"] == "log"
     assert (batches["tickvals"], batches["ticktext"]) == ([16, 32, 64], ["16", "32", "64"])
-    assert tried_axis(pd.Series([0.0, 0.1, 0.5]))["type"] == "linear"
+    assert tried_axis(pd.Series([0.0, 0.1, 0.1]))["type"] == "linear"
     assert tried_axis(pd.Series(range(9))) == tried_axis(pd.Series([3, 3])) == {}
+    assert tried_axis(pd.Series([0.00123, 0.00131])) == {}  # Drawn, not chosen.
     found = results(50)
     drawn = charts.score_by_parameter(found, "depth").layout.xaxis
     assert list(drawn.tickvals) == sorted(set(found.leaderboard["param.depth"]))

@@ -41,6 +41,8 @@ def kind_of(column: Sequence[str], name: str = "it", separator: str = ",") -> Ki
         ("-3.5", ".", -3.5),
         ("−3.5", ".", -3.5),
         ("–3.5", ".", -3.5),
+        ("$ –3", ".", -3),
+        ("5.50–", ".", -5.5),
         ("٣٫٧٥", ".", 3.75),
         ("٦٬٥٠٠", ".", 6500),
         ("９．９", ".", 9.9),
@@ -482,6 +484,8 @@ def test_seasons_are_no_months() -> None:
     assert kind_of(seasons * 3) == "categorical"
     assert not table_of(seasons * 3).warnings
     assert kind_of(["2001/02", "2001/03", "2001/04", "2002/02"] * 9) == "datetime"
+    said = Overrides(kinds={"it": "datetime"})
+    assert table_of(seasons[6:] * 3, overrides=said).columns[0].kind == "datetime"
 
 
 def test_versions_are_no_dates_by_their_name() -> None:
@@ -489,6 +493,14 @@ def test_versions_are_no_dates_by_their_name() -> None:
     assert kind_of(texts, name="app_version") == "categorical"
     assert kind_of(texts, name="seen") == "datetime"
     assert kind_of([f"{text[:-2]}20{text[-2:]}" for text in texts], name="version") == "datetime"
+    assert kind_of(texts, name="build_date") == "datetime"
+
+
+def test_versions_do_not_say_how_dates_are_read() -> None:
+    rows = [f"{i % 12 + 1}/{i % 7 + 1}/2024,{13 + i % 9}.1.{i % 9 + 10},{i}" for i in range(60)]
+    for name, order in (("app_version", "mdy"), ("seen", "dmy")):
+        table = read_table("\n".join([f"day,{name},x", *rows]).encode())
+        assert table.reading.columns[0].dates == order
 
 
 def test_durations_among_times_of_day_are_told() -> None:
@@ -501,6 +513,12 @@ def test_durations_among_times_of_day_are_told() -> None:
 def test_telephone_numbers_are_no_quantities() -> None:
     assert kind_of([f"+49 {100 + i} {300 + 7 * i}" for i in range(50)]) == "identifier"
     assert kind_of([f"{100 + i} {300 + 7 * i}" for i in range(50)]) == "numeric"
+    assert kind_of([f"{'+-'[i % 2]}{1 + i} {300 + 7 * i}" for i in range(50)]) == "numeric"
+
+
+def test_one_number_among_reviews_leaves_them_text() -> None:
+    reviews = [f"The number {i} of these many words was good enough for me" for i in range(300)]
+    assert kind_of([*reviews, "007", "1234567890123456789"]) == "text"
 
 
 def test_numbers_that_are_all_in_brackets_are_told() -> None:
@@ -508,6 +526,8 @@ def test_numbers_that_are_all_in_brackets_are_told() -> None:
     [told] = table_of(years).warnings
     assert "'(1950)' is read as -1950" in told
     assert not table_of([*years, "12"]).warnings
+    [told] = [text for text in table_of(["(0)", *years]).warnings if "brackets" in text]
+    assert "'(1950)' is read as -1950" in told
 
 
 def test_what_nobody_sees_is_no_part_of_a_cell() -> None:

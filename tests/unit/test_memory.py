@@ -4,10 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from objectives.memory import SMAPS, _unwritten
+from objectives.memory import SMAPS, _unwritten, let_go_of_files, own_memory
 
 HEAD = "7f10000000-7f10003000 {perms} 00000000 fe:00 26 {path}\nRss:  12 kB\n"
 REST = "Anonymous:  {anonymous} kB\nSwap:  {swap} kB\nVmFlags: rd mr\n"
@@ -44,6 +46,25 @@ def test_only_files_that_nothing_was_written_to_are_let_go_of(
     other = this.replace(perms, "rw-p").replace("7f1", "7f2")
     expected = [(0x7F10000000, 0x3000)] if found else []
     assert _unwritten(this + other) == _unwritten(other + this) == expected
+
+
+def test_where_the_system_does_not_tell_nothing_is_let_go_of(tmp_path: Path) -> None:
+    let_go_of_files(tmp_path)  # A folder, as good as one that may not be read.
+    let_go_of_files(tmp_path / "absent")
+
+
+@pytest.mark.skipif(not SMAPS.exists(), reason="needs Linux")
+def test_what_is_read_of_a_file_is_not_ones_own_until_it_is_written() -> None:
+    installed = Path(np.__file__).parents[1]
+    file = max(installed.glob("tensorflow/libtensorflow_framework.so*"))  # Long on the disk.
+    size = file.stat().st_size
+    before = own_memory()
+    read = np.memmap(file, np.uint8, mode="c")
+    assert read.any()
+    read.sum()
+    assert own_memory() - before < size / 2
+    read[:] = 1
+    assert own_memory() - before > size / 2
 
 
 @pytest.mark.skipif(not SMAPS.exists(), reason="needs Linux")

@@ -493,13 +493,25 @@ def test_fewer_programs_are_kept_where_a_slot_has_much_memory_of_its_own(
     assert [program.topology for program in programs(trainer)] == kinds[-kept:]
 
 
-def test_the_memory_of_programs_that_were_dropped_is_given_back() -> None:
+def test_the_memory_of_programs_that_were_dropped_is_given_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clear, cleared = keras.utils.clear_session, []
+
+    def counted(*, free_memory: bool) -> None:  # It is what forgets TensorFlow's kernels.
+        cleared.append(free_memory)
+        clear(free_memory=free_memory)
+
+    monkeypatch.setattr(keras.utils, "clear_session", counted)
+    policy = keras.config.dtype_policy()
     trainer, alive = Trainer(kept=1), weakref.WeakSet[Program]()
-    for width in range(8, 8 + 2 * (training.DROPPED + 1)):
+    for width in range(8, 8 + 2 * training.DROPPED + 1):
         topology = Topology(depth=1, width=width, activation="relu")
         train(trainer, topology=topology, recipe=replace(RECIPE, epochs=1))
         alive.update(programs(trainer))
     assert len(alive) <= 1 + training.DROPPED
+    assert cleared == [True, True]
+    assert keras.config.dtype_policy() is policy
 
 
 @pytest.mark.parametrize("activation", [ACTIVATIONS, "silu"], ids=["layers", "stack"])

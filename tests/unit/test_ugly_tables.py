@@ -369,6 +369,8 @@ def test_rows_that_may_be_sums_are_said() -> None:
     assert not warned(read_table(csv_of("scope,y", body=often)), "sum up")
     means = read_table(csv_of("shop,sales,y", *body, "Average,300,3", "Std. Dev.,9,1", body=[]))
     assert warned(means, "'Average', 'Std. Dev.'", "sum up others (2)")
+    media = read_table(csv_of("shop,sales,y", "media,3,4", *body, body=[]))
+    assert not warned(media, "sum up")
 
 
 def test_levels_among_a_few_numbers_and_codes_are_not_called_odd() -> None:

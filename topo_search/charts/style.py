@@ -170,15 +170,15 @@ def count_axis(title: str, values: pd.Series[float], *, log: bool | None = None)
 
 
 def tried_axis(values: pd.Series[float]) -> dict[str, Any]:
-    """Return an axis with ticks at the values themselves where they are few, else {}.
+    """Return an axis with ticks at the values themselves where they are few and recur, else {}.
 
     It is logarithmic from a factor of 4 on: what is tried of a width or a batch doubles.
     """
     distinct = sorted({float(value) for value in values})
-    if not 1 < len(distinct) <= FEW:
+    if not 1 < len(distinct) <= FEW or len(distinct) == len(values):
         return {}
     log = distinct[0] > 0 and distinct[-1] / distinct[0] >= 4
-    ticks = {"tickvals": distinct, "ticktext": [f"{value:,.4g}" for value in distinct]}
+    ticks = {"tickvals": distinct, "ticktext": [f"{value:,.12g}" for value in distinct]}
     return ticks | {"type": "log" if log else "linear"}
 
 

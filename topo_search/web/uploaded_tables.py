@@ -241,7 +241,7 @@ def _histogram(table: Table, name: str, features: Sequence[Feature]) -> dict[str
         values = values[np.isfinite(values)]
         distinct, times = np.unique(values, return_counts=True)
         if 1 < len(distinct) <= BINS:
-            return {"counts": times.tolist(), "labels": [f"{value:.4g}" for value in distinct]}
+            return {"counts": times.tolist(), "labels": [f"{value:.12g}" for value in distinct]}
         if len(distinct) > BINS:
             counts, edges = np.histogram(values, bins=BINS)
             return {"counts": counts.tolist(), "labels": [f"{edge:.4g}" for edge in edges]}
