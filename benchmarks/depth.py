@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from surroundings import environment, heading, takes_json, write_json
 from training import Table, table_named
 
@@ -45,6 +44,7 @@ def in_a_fresh_slot(
     configure_tensorflow()
     import tensorflow as tf
 
+    from objectives.memory import own_memory
     from objectives.preprocessing import Arrays, Sizes
     from objectives.program import Fold
     from objectives.topology import Recipe, Topology
@@ -76,7 +76,7 @@ def in_a_fresh_slot(
         report=report,
         patience=epochs,
     )  # fmt: skip
-    sender.send((times, psutil.Process().memory_full_info().uss))
+    sender.send((times, own_memory()))
 
 
 def sequential(sender: Connection, table: Table, depth: int, width: int) -> None:
