@@ -651,4 +651,4 @@ def test_how_long_studies_are_kept_is_said(
     login()
     assert "until somebody deletes them" in client.get("/operator").text
     service.keep = timedelta(days=30)
-    assert "deleted 30\u00a0d after" in client.get("/operator").text
+    assert "deleted 30 days after" in client.get("/operator").text
