@@ -51,9 +51,11 @@ def find_conventions(
         # Where commas separate no cells, they are likely to be decimal signs.
         decimal = "," if separator == ";" and "either" in votes else "."
     year_first = day_first is None
-    others = (cells.bare for cells, vote in zip(full, votes, strict=True)
-              if not vote and not are_versions(cells))  # fmt: skip
-    orders = {find_order(values, None) for values in others}
+    orders = {
+        find_order(cells.bare, None)
+        for cells, vote in zip(full, votes, strict=True)
+        if not vote and not are_versions(cells)
+    }
     known = {order for order, share, guess in orders if share > 1 - UNREADABLE and not guess}
     if day_first is None and len(known & {"dmy", "mdy"}) == 1:
         day_first = "dmy" in known
@@ -96,8 +98,8 @@ def infer(
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
         return replace(rule, kind="boolean", words=pair), []
     order, share, guess = find_order(values, conventions.day_first, conventions.year_first)
-    named_otherwise = are_versions(cells) or are_seasons(values)
-    if share >= 1 - UNREADABLE and len(values) > 1 and not named_otherwise:
+    no_dates = are_versions(cells) or are_seasons(values)
+    if share >= 1 - UNREADABLE and len(values) > 1 and not no_dates:
         return _as_dates(cells, rule, order), _date_warnings(cells, order, guess)
     return replace(rule, kind=_text_kind(cells)), []
 
