@@ -102,6 +102,11 @@ def format_seconds(seconds: float | None) -> str:
     return f"{whole}{NBSP}s"
 
 
+def format_left(seconds: float) -> str:
+    """Return for how long something goes on yet, which nobody knows exactly: `about 2 min`."""
+    return "a few seconds" if seconds < 10 else f"about {format_seconds(seconds)}"
+
+
 def format_days(span: timedelta) -> str:
     """Return for how long something is kept: `30 days`, or `36 hours` where those are no days."""
     seconds = span.total_seconds()

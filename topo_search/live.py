@@ -20,6 +20,7 @@ from storage.trial_reader import TrialReader
 from topo_search.finish import ranked
 from topo_search.formats import (
     NOTHING,
+    format_left,
     format_metric,
     format_parameters,
     format_seconds,
@@ -110,7 +111,7 @@ class View:
         if self.row.seconds is not None:
             remaining = max(0.0, self.row.seconds - self.row.spent_seconds - seconds)
             left = remaining if left is None else min(left, remaining)
-        then = "" if left is None else f", about {format_seconds(left)} left"
+        then = "" if left is None else f", {format_left(left)} left"
         if refits:
             then = ", refitting the winner"
         elif progress.finished == progress.units:

@@ -135,6 +135,7 @@ def test_the_network_predicts_a_row_and_a_table(
     visitors: Visitors, finished: str, tmp_path: Path
 ) -> None:
     page = visitors.open(finished)
+    expect(page.locator("#row-form")).to_contain_text("Filled in with examples from your table")
     page.get_by_label("petal_length").fill("5.9")
     page.get_by_label("petal_width").fill("2.2")
     page.get_by_role("button", name="Predict", exact=True).click()

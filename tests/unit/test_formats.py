@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 
 from topo_search.formats import (
     format_count,
+    format_days,
+    format_left,
     format_metric,
     format_name,
     format_range,
@@ -99,3 +102,24 @@ def test_names_are_one_short_line_that_drives_no_terminal(text: str, limit: int)
 
 def test_harmless_names_stay_as_they_are() -> None:
     assert format_name("Größe (m²) – سن\u200cی") == "Größe (m²) – سن\u200cی"
+
+
+@pytest.mark.parametrize(
+    ("span", "expected"),
+    [
+        (timedelta(days=30), "30 days"),
+        (timedelta(days=1), "24 hours"),
+        (timedelta(hours=84), "84 hours"),
+        (timedelta(minutes=24), "24 min"),
+    ],
+)
+def test_spans_are_told_exactly(span: timedelta, expected: str) -> None:
+    assert format_days(span).replace("\xa0", " ") == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.0, "a few seconds"), (9.9, "a few seconds"), (75, "about 1 min 15 s")],
+)
+def test_what_is_left_is_told_roughly(seconds: float, expected: str) -> None:
+    assert format_left(seconds).replace("\xa0", " ") == expected

@@ -10,7 +10,7 @@ from storage.connection import Storage
 from storage.failures import is_failure
 from storage.progress import Progress, progress_of
 from storage.rows import OPEN, StudyRow
-from topo_search.formats import format_metric, format_seconds
+from topo_search.formats import format_left, format_metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class StudyState:
             "seconds": row.seconds,
             "spent_seconds": row.spent_seconds,
             "seconds_left": left,
-            "left": None if left is None else _roughly(left),
+            "left": None if left is None else format_left(left),
             "workers": self.serving,
             "refusal": self.refusal,
             "busy": self.busy,
@@ -96,7 +96,3 @@ class StudyState:
 
 def _iso(moment: Any) -> str | None:
     return None if moment is None else moment.isoformat()
-
-
-def _roughly(seconds: float) -> str:
-    return "a few seconds" if seconds < 10 else f"about {format_seconds(seconds)}"
