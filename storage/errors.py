@@ -40,6 +40,16 @@ _REMEDIES = {
     "starting up": "Wait until the server has started.",
     "shutting down": "Wait until the server is up again.",
 }
+# What the message of a server holds that starts, stops, or whose machine does.
+_PASSING = (
+    "Connection refused",
+    "No such file or directory",
+    "could not translate host name",
+    "starting up",
+    "shutting down",
+    "terminating connection",
+    "server closed the connection",
+)
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _GRANT = "Let the user make tables: GRANT CREATE, USAGE ON SCHEMA public TO the user."
 # The first that the message holds counts, for a code that has several causes.
@@ -62,6 +72,10 @@ _REMEDIES_BY_CODE = {
 
 class StorageError(ConnectionError):
     """The database cannot be used now; the message names the cause and the remedy."""
+
+
+class AwayError(StorageError):
+    """There is no server now; one that starts just then is there in seconds."""
 
 
 @contextmanager
@@ -88,7 +102,9 @@ def unavailable_as_storage_error(url: str) -> Iterator[None]:
         if isinstance(root, sa.exc.DataError):
             raise ValueError(f"Expected what the database can keep. It says: {said}.") from error
         if isinstance(root, sa.exc.OperationalError | sa.exc.InterfaceError):
-            raise StorageError(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
+            away = any(sign in str(root.orig) for sign in _PASSING)
+            kind = AwayError if away else StorageError
+            raise kind(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
         code = getattr(root.orig, "pgcode", None)
         remedy = _REMEDIES_BY_CODE.get(code or "")
         if code is None and said.startswith("invalid dsn"):  # Before anything was sent.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import random
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +18,11 @@ if TYPE_CHECKING:
     from storage.connection import Storage
 
 
+logger = logging.getLogger(__name__)
+
 VERSION = metadata.version("topo-search")
 SLOTS_LOG = "slots.log"  # Of a home: what the libraries of its slots print.
+STARTING = 10.0  # Seconds that a server which others use, too, may take to be there again.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +91,7 @@ def opened(
 
     The private one's tables are this version's alone and are upgraded when they are old; those of
     a server that others use too, only where `upgrade` says so, and while no worker was heard of
-    lately unless `despite_workers`.
+    lately unless `despite_workers`. Such a one may start anew just then: it is waited for.
     """
     from storage import connection, embedded, workers
     from storage.private_files import claim_home
@@ -96,8 +103,26 @@ def opened(
                 yield storage
     else:
         given: dict[str, Any] = {} if despite_workers else {"before": workers.require_none}
-        with _connected(connection.connect(settings.storage, upgrade=upgrade, **given)) as storage:
+        with _connected(_reached(settings.storage, upgrade=upgrade, **given)) as storage:
             yield storage
+
+
+def _reached(url: str, **how: Any) -> Storage:
+    from storage.connection import connect
+    from storage.errors import AwayError
+
+    until, told = time.monotonic() + STARTING, False
+    while True:
+        try:
+            return connect(url, **how)
+        except AwayError as error:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise
+            if not told:
+                logger.warning("%s Trying for %.0f s.", error, STARTING)
+            told = True
+            threading.Event().wait(min(left, random.uniform(0.5, 1)))
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from finished_studies import finished
 from stored_studies import make_study
 from stories import Outage
 
-from storage import studies, tables, workers
+from storage import connection, studies, tables, workers
 from storage.connection import Storage
 from storage.errors import StorageError
-from topo_search import delivery, own_worker, predictor, retries
+from topo_search import delivery, own_worker, predictor, retries, settings
 from topo_search.cli import cli
 from topo_search.report import write_report
 from topo_search.worker import Worker
@@ -185,7 +185,7 @@ def test_a_database_that_goes_away_as_a_search_ends_is_waited_for(
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_worker_that_starts_while_the_database_is_away_ends_in_one_line(
+def test_a_worker_that_starts_while_the_database_is_away_waits_a_little_and_ends(
     tmp_path: Path, as_json: bool
 ) -> None:
     with socket.socket() as taken:
@@ -200,10 +200,45 @@ def test_a_worker_that_starts_while_the_database_is_away_ends_in_one_line(
             timeout=300,
         )
     assert (done.returncode, done.stdout) == (1, "")
-    (line,) = done.stderr.splitlines()
+    lines = done.stderr.splitlines()
     if as_json:
-        told = json.loads(line)
-        assert (told["level"], told["worker"]) == ("error", None)
-        line = told["message"]
-    assert line.startswith("Error: PostgreSQL at 127.0.0.1, database name: ")
-    assert "Connection refused. Start the server" in line
+        told = [json.loads(line) for line in lines]
+        assert [one["level"] for one in told] == ["warning", "error"]
+        assert all(one["worker"] is None for one in told)
+        lines = [one["message"] for one in told]
+    waits, ends = lines
+    assert waits.endswith("Trying for 10 s.") and ends.startswith("Error: ")
+    for line in lines:
+        assert "PostgreSQL at 127.0.0.1, database name: " in line
+        assert "Connection refused. Start the server" in line
+
+
+@pytest.mark.parametrize("command", ["studies", "worker --until-idle"])
+def test_a_server_that_starts_anew_just_then_is_waited_for(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    there, real, tries = tmp_path / "socket", connection.connect, []
+
+    def connect(url: str, **how: Any) -> Storage:
+        tries.append(url)
+        try:
+            return real(url, **how)
+        except StorageError:
+            there.symlink_to(sa.make_url(database_url).query["host"])  # It is there again.
+            raise
+
+    monkeypatch.setattr(connection, "connect", connect)
+    url = sa.make_url(database_url).update_query_dict({"host": str(there)})
+    done = run(url.render_as_string(hide_password=False), tmp_path / "home", *command.split())
+    assert done.exit_code == 0, done.output
+    assert len(tries) == 2
+
+
+def test_a_server_that_says_no_is_asked_once(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "STARTING", 1e9)
+    url = sa.make_url(database_url).set(password="s3cret")
+    done = run(url.render_as_string(hide_password=False), tmp_path, "studies")
+    assert isinstance(done.exception, StorageError)
+    assert "password authentication failed" in str(done.exception)
