@@ -18,13 +18,14 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.95, 1e-7
 
 
 def learning_rate(step: Any, peak: Any, total: Any) -> Any:
-    """Return the rate of `step` (from 1): linear warm-up, then half a cosine down to 0 at `total`.
+    """Return the rate of `step` (from 1): linear warm-up, then half a cosine down to 0.
 
-    After Loshchilov and Hutter, https://arxiv.org/abs/1608.03983.
+    It is 0 one step after `total`, so that the last one is not for nothing. After Loshchilov and
+    Hutter, https://arxiv.org/abs/1608.03983.
     """
     warm = tf.maximum(1.0, tf.floor(WARM_UP * total))
     rise = step / warm
-    fall = 0.5 * (1 + tf.cos(math.pi * (step - warm) / tf.maximum(1.0, total - warm)))
+    fall = 0.5 * (1 + tf.cos(math.pi * (step - warm) / (total - warm + 1)))
     return peak * tf.where(step < warm, rise, fall)
 
 

@@ -173,7 +173,7 @@ def _scored(
     )
     fitted = {name: other for name, other in simple.predictions.items() if other is not None}
     own, *others = metrics.bootstrap(metric, y, [predicted, *fitted.values()], seed)
-    low, high = metrics.score_interval(metric, y, own)
+    low, high = metrics.score_interval(metric, y, predicted, own)
     sign = 1 if metric.direction == "maximize" else -1
     leads = {name: sign * (own - other) for name, other in zip(fitted, others, strict=True)}
     return {

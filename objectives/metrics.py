@@ -17,6 +17,7 @@ VALUES: tuple[Task, ...] = ("regression",)
 RESAMPLED_VALUES = 200_000_000  # intervals cost about as many steps at most
 FEWEST_RESAMPLES = 200
 LEVEL = 0.95  # Of intervals.
+_SURE = float(np.finfo(np.float32).eps)  # Nobody is surer: a single row cannot cost more than 16.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Metric:
     direction: Literal["maximize", "minimize"]
     tasks: tuple[Task, ...]
     function: Callable[[Array, Array], float]
+    shares: Callable[[Array, Array], tuple[Array, Array]] | None = None
+    """Of a mean of shares: how many rows are right, of how many, each (shares,)."""
     sorts: bool = False  # costs a sort of every class's probabilities
     balanced: bool = False  # a row of a rare class counts for more than one of a frequent class
 
@@ -47,8 +50,8 @@ def accuracy(y: Array, probabilities: Array) -> float:
 
 def balanced_accuracy(y: Array, probabilities: Array) -> float:
     """Return the mean over the classes in `y` of the share of their rows that is right."""
-    right, rows, _ = _counts(y, probabilities)
-    return float(np.mean(right[rows > 0] / rows[rows > 0]))
+    right, rows = _by_class(y, probabilities)
+    return float(np.mean(right / rows))
 
 
 def macro_f1(y: Array, probabilities: Array) -> float:
@@ -59,10 +62,9 @@ def macro_f1(y: Array, probabilities: Array) -> float:
 
 
 def log_loss(y: Array, probabilities: Array) -> float:
-    """Return the mean of -ln(probability of the true class), in nats."""
+    """Return the mean of -ln(probability of the true class), in nats, at most 15.9 a row."""
     probability = probabilities[np.arange(len(y)), y].astype(np.float64)
-    smallest = np.finfo(probabilities.dtype).eps
-    return float(-np.mean(np.log(np.clip(probability, smallest, 1 - smallest))))
+    return float(-np.mean(np.log(np.clip(probability, _SURE, 1 - _SURE))))
 
 
 def roc_auc(y: Array, probabilities: Array) -> float:
@@ -114,6 +116,7 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=accuracy,
+            shares=lambda y, p: (np.array([np.sum(np.argmax(p, axis=1) == y)]), np.array([len(y)])),
         ),
         Metric(
             name="balanced_accuracy",
@@ -121,6 +124,7 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=balanced_accuracy,
+            shares=lambda y, p: _by_class(y, p),
             balanced=True,
         ),
         Metric(
@@ -201,18 +205,46 @@ def interval(values: Array) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def score_interval(metric: Metric, y: Array, scores: Array) -> tuple[float, float]:
-    """Return the 95 % interval of a score from its resamples.
+def score_interval(
+    metric: Metric, y: Array, prediction: Array, scores: Array
+) -> tuple[float, float]:
+    """Return the 95 % interval of a score.
 
-    No resample of rows that are all right has a wrong one: the exact bound of a binomial share
-    (Clopper and Pearson 1934) says how many wrong ones could have stayed unseen. Metrics that
-    weigh classes equally know their rarest class no better than from its own rows.
+    Of shares of rows it is exact (Clopper and Pearson 1934); of a mean of shares, each of which is
+    independent of the others, it joins theirs (Zou and Donner 2008, doi:10.1002/sim.3095). Other
+    scores have the interval of their resamples; as none of rows that are all right has a wrong
+    one, these then know no more than the classes' shares do.
+
+    Args:
+        metric: Which score.
+        y: Target of the rows.
+        prediction: Of the same rows.
+        scores: (resamples,), as `bootstrap` returns them.
     """
+    if metric.shares is not None:
+        return _share_interval(*metric.shares(y, prediction))
     low, high = interval(scores)
     if metric.tasks == CLASSES and metric.direction == "maximize" and low == high == 1:
-        rarest = np.min(np.unique(y, return_counts=True)[1])
-        low = ((1 - LEVEL) / 2) ** (1 / (len(y) if metric.name == "accuracy" else rarest))
-    return float(low), high
+        low = _share_interval(*_by_class(y, prediction))[0]
+    return low, high
+
+
+def _share_interval(right: Array, rows: Array) -> tuple[float, float]:
+    """Return the interval of the mean of shares: so many right (shares,) of so many rows."""
+    from scipy.special import betaincinv
+
+    tail, wrong = (1 - LEVEL) / 2, rows - right
+    low = np.where(right > 0, betaincinv(np.maximum(right, 1), wrong + 1, tail), 0)
+    high = np.where(wrong > 0, betaincinv(right + 1, np.maximum(wrong, 1), 1 - tail), 1)
+    shares = right / rows
+    below, above = (np.linalg.norm(shares - end) / len(shares) for end in (low, high))
+    return float(np.mean(shares) - below), float(np.mean(shares) + above)
+
+
+def _by_class(y: Array, probabilities: Array) -> tuple[Array, Array]:
+    """Return how many rows of each class in `y` are right, and how many there are."""
+    right, rows, _ = _counts(y, probabilities)
+    return right[rows > 0], rows[rows > 0]
 
 
 def _counts(y: Array, probabilities: Array) -> tuple[Array, Array, Array]:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn import metrics as reference
 
 from objectives.metrics import (
@@ -71,8 +72,9 @@ def test_one_class_alone_has_the_area_of_chance() -> None:
 def test_certain_and_wrong_costs_much_but_not_infinitely() -> None:
     p = np.array([[1.0, 0.0], [1.0, 0.0]])
     y = np.array([0, 1])
-    assert METRICS["log_loss"](y, p) == pytest.approx(reference.log_loss(y, p))
-    assert np.isfinite(METRICS["log_loss"](y, p.astype(np.float32)))
+    for dtype in (np.float32, np.float64):  # Validation and test rows have either.
+        found = METRICS["log_loss"](y, p.astype(dtype))
+        assert found == pytest.approx(reference.log_loss(y, p.astype(np.float32)), rel=1e-6)
 
 
 def test_value_metrics_equal_scikit_learns() -> None:
@@ -129,7 +131,7 @@ def test_a_metric_is_found_by_name() -> None:
 def bootstrap_interval(
     metric: Metric, y: np.ndarray, p: np.ndarray, seed: int, resamples: int = 1000
 ) -> tuple[float, float]:
-    return score_interval(metric, y, bootstrap(metric, y, [p], seed, resamples)[0])
+    return score_interval(metric, y, p, bootstrap(metric, y, [p], seed, resamples)[0])
 
 
 def test_the_interval_of_accuracy_is_the_binomials() -> None:
@@ -170,7 +172,7 @@ def test_predictions_are_compared_on_the_same_rows() -> None:
     scores = bootstrap(METRICS["accuracy"], y, [p, other], seed=0)
     low, high = interval(scores[0] - scores[1])
     assert 0 < low < np.mean(better) - np.mean(right) < high < 0.02
-    alone = score_interval(METRICS["accuracy"], y, scores[0])
+    alone = score_interval(METRICS["accuracy"], y, other, scores[1])
     assert alone[0] < np.mean(right) < alone[1]  # Looked at one by one they could be the same.
 
 
@@ -194,11 +196,39 @@ def test_an_interval_that_would_take_long_draws_fewer_resamples() -> None:
 
 @pytest.mark.parametrize(
     ("name", "lowest"),
-    # 30 of 30 and 10 of 10, Clopper and Pearson.
-    [("accuracy", 0.884), ("balanced_accuracy", 0.692), ("macro_f1", 0.692), ("roc_auc", 0.692)],
+    # 30 of 30, Clopper and Pearson; thrice 10 of 10, joined.
+    [("accuracy", 0.884), ("balanced_accuracy", 0.822), ("macro_f1", 0.822), ("roc_auc", 0.822)],
 )
 def test_a_perfect_score_still_has_an_honest_interval(name: str, lowest: float) -> None:
     y = np.arange(30) % 3
     low, high = bootstrap_interval(METRICS[name], y, np.eye(3)[y], seed=0)
     assert high == 1
     assert low == pytest.approx(lowest, abs=0.001)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy"])
+def test_more_mistakes_lower_both_ends_of_an_interval(name: str) -> None:
+    y = np.repeat([0, 1], [25, 5])
+    wrong = [np.arange(30) < mistakes for mistakes in range(25)]
+    ends = [
+        bootstrap_interval(METRICS[name], y, np.eye(2)[np.where(w, 1 - y, y)], 0) for w in wrong
+    ]
+    lows, highs = np.transpose(ends)
+    assert np.all(np.diff(lows) < 0) and np.all(np.diff(highs) <= 0)
+
+
+def test_the_interval_of_a_share_is_exact() -> None:
+    y, right = np.zeros(30, dtype=np.int64), np.arange(30) >= 2
+    found = bootstrap_interval(METRICS["accuracy"], y, np.eye(2)[np.where(right, 0, 1)], seed=0)
+    assert found == pytest.approx(tuple(binomtest(28, 30).proportion_ci()))
+
+
+def test_the_interval_of_balanced_accuracy_holds_the_truth_as_often_as_it_says() -> None:
+    random, held = np.random.default_rng(0), 0
+    y = np.repeat([0, 1, 2], [40, 12, 6])
+    for _ in range(400):
+        right = random.random(len(y)) < np.array([0.95, 0.9, 0.6])[y]
+        p = np.eye(3)[np.where(right, y, (y + 1) % 3)]
+        low, high = bootstrap_interval(METRICS["balanced_accuracy"], y, p, seed=0, resamples=1)
+        held += low <= (0.95 + 0.9 + 0.6) / 3 <= high
+    assert held / 400 >= 0.95

@@ -209,7 +209,7 @@ class TestPlainKeras:
             def __call__(self, step: Any) -> Any:  # Keras counts from 0.
                 step = keras.ops.cast(step, "float32") + 1.0
                 warm = max(1, math.floor(0.05 * total))
-                fall = 0.5 * (1 + keras.ops.cos(math.pi * (step - warm) / (total - warm)))
+                fall = 0.5 * (1 + keras.ops.cos(math.pi * (step - warm) / (total - warm + 1)))
                 return cls.RATE * keras.ops.where(step < warm, step / warm, fall)
 
             def get_config(self) -> dict[str, Any]:
@@ -286,13 +286,18 @@ class TestPlainKeras:
         np.testing.assert_allclose(predicted, expected, rtol=2e-3 * loose, atol=3e-4 * loose)
 
 
-def test_the_schedule_rises_over_a_twentieth_of_the_steps_and_falls_to_zero() -> None:
+def test_the_schedule_rises_over_a_twentieth_of_the_steps_and_falls_towards_zero() -> None:
     rates = [float(learning_rate(tf.constant(float(k)), 2.0, 200.0)) for k in range(1, 201)]
     np.testing.assert_allclose(rates[:10], 2.0 * np.arange(1, 11) / 10, rtol=1e-6)
-    assert rates[104] == pytest.approx(1.0)  # Half way down.
+    assert rates[104] == pytest.approx(1.0, abs=0.01)  # Half way down.
     assert np.all(np.diff(rates[9:]) < 0)
-    assert rates[-1] == pytest.approx(0.0, abs=1e-6)
+    assert 0 < rates[-1] < 0.001
     assert float(learning_rate(tf.constant(1.0), 2.0, 1.0)) == 2.0
+
+
+def test_no_step_of_a_short_schedule_is_for_nothing() -> None:
+    rates = [float(learning_rate(tf.constant(k), 2.0, 2.0)) for k in (1.0, 2.0)]
+    assert rates == pytest.approx([2.0, 1.0])
 
 
 # Named spaces, bounded so that a network trains within a second.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -100,7 +101,7 @@ def held(found: Depths) -> go.Figure:
 def compared(sweeps: Mapping[str, Depths]) -> go.Figure:
     """Draw the plain and residual curves of several tables, each from its worst to its best."""
     figure = blank("Several tables, each from its worst score to its best")
-    for (name, found), colour in zip(sweeps.items(), COLOURS, strict=False):
+    for (name, found), colour in zip(sweeps.items(), itertools.cycle(COLOURS), strict=False):
         middle = np.concatenate([curve.medians for curve in found.main])
         worst, best = (middle.min(), middle.max())[:: 1 if found.maximize else -1]
         for curve in found.main:
