@@ -62,6 +62,7 @@ _RIGHTS = {
         "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO the user;",
     ),
 }
+_BROKEN = ("25P04", "XX")  # A transaction that took too long; the server's own errors.
 _REMEDIES_BY_CODE = {
     "42501": _GRANT,
     "3F000": _GRANT,
@@ -105,9 +106,11 @@ def unavailable_as_storage_error(url: str) -> Iterator[None]:
             away = any(sign in str(root.orig) for sign in _PASSING)
             kind = AwayError if away else StorageError
             raise kind(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
-        code = getattr(root.orig, "pgcode", None)
-        remedy = _REMEDIES_BY_CODE.get(code or "")
-        if code is None and said.startswith("invalid dsn"):  # Before anything was sent.
+        code = getattr(root.orig, "pgcode", None) or ""
+        if root.connection_invalidated or code.startswith(_BROKEN):
+            raise StorageError(f"{_place(url)}: {said}. {_remedy(root.orig)}") from error
+        remedy = _REMEDIES_BY_CODE.get(code)
+        if not code and said.startswith("invalid dsn"):  # Before anything was sent.
             remedy = _remedy(root.orig)
         elif code == "42501":
             remedy = next((text for sign, text in _RIGHTS.items() if sign in said), remedy)

@@ -28,6 +28,7 @@ def serve(
 
     Raises:
         PermissionError: Its objective is its own, and not among `objectives`.
+        LookupError: This machine lacks its objective.
     """
     check_allowed(studies.get(storage, study_id), objectives)
     worker = Worker(
@@ -42,6 +43,8 @@ def serve(
         on_tick=on_tick,
     )
     worker.run()
+    if worker.scheduler.never_serves(study_id):  # It has been logged why.
+        raise LookupError(f"Study {study_id} stays open for machines that can serve it.")
     if worker.draining:  # Whoever interrupted it waits.
         return studies.get(storage, study_id)
     return patient(storage)(lambda: studies.get(storage, study_id))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from topo_search.slot import Ended, Reported, Stop, Surroundings, main
 RECYCLED_AFTER = 300  # Assignments; no library is free of leaks.
 RECYCLED_ABOVE = 256 * 2**20  # Bytes of its own, or twice what its first trial left it with.
 LONGEST_STOP = 5.0  # Seconds a slot has to end after its pipe was closed.
+HEARING = 60.0  # Seconds a slot has to say something after it was told to stop its trial.
 STILLBORN = 3  # Slots in a row for each one wanted, before the machine is held to be unfit.
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Slot:
         self.index = index
         self.assignment: Assignment | Finish | None = None
         self.since = 0.0  # When it got the assignment, on this machine's monotonic clock.
+        self.told_at: float | None = None  # When it was told to stop that.
         self.step, self.value = 0, float("nan")  # Of the last report.
         self.given = 0
         self.bytes = self.first_bytes = 0  # Memory of its own: last looked at, and early.
@@ -53,6 +55,10 @@ class Slot:
         )
         forking.start(self.process, surroundings.log)
         other.close()  # So that the pipe ends when the slot does.
+        # Which tells it from a stranger that is given its number when it is gone; None where it is.
+        self._there: psutil.Process | None = None
+        with suppress(psutil.NoSuchProcess):
+            self._there = psutil.Process(self.process.pid)
 
     @property
     def idle(self) -> bool:
@@ -66,41 +72,53 @@ class Slot:
         return self.given >= RECYCLED_AFTER or (self.given > 1 and grown)
 
     @property
+    def deaf(self) -> bool:
+        """Whether it was told to stop a trial and has said nothing for too long."""
+        return self.told_at is not None and time.monotonic() - self.told_at > HEARING
+
+    @property
     def seconds(self) -> float:
         """For how long it has had its assignment, in seconds."""
         return time.monotonic() - self.since
 
     def give(self, assignment: Assignment | Finish) -> None:
         """Hand it something to do; a slot that has just died answers with `Died` later."""
-        self.assignment, self.since = assignment, time.monotonic()
+        self.assignment, self.since, self.told_at = assignment, time.monotonic(), None
         self.step, self.value, self.given = 0, float("nan"), self.given + 1
         self._send(assignment)
 
     def stop_trial(self) -> None:
         """Tell it that its trial need not go on."""
         if self.assignment is not None:
+            self.told_at = self.told_at or time.monotonic()
             self._send(Stop(trial=self.assignment.trial))
 
     def kill(self, reason: str, *, again: bool = True) -> None:
         """End it at once; its assignment then comes back as `Died` with this reason."""
         self.killed_for = self.killed_for or Died(reason=reason, again=again)  # The first stands.
-        if self.process.pid is not None:
-            _kill(self.process.pid)
+        self._end()
 
     def close(self) -> None:
         """Ask it to end, and see to it that it does."""
         self.connection.close()
         self.process.join(LONGEST_STOP if self.idle else 0)
-        if self.process.is_alive() and self.process.pid is not None:
-            _kill(self.process.pid)
+        if self.process.is_alive():
+            self._end()
             self.process.join(LONGEST_STOP)
 
     def own_bytes(self) -> int:
         """Return the memory that would be free without it, in bytes; 0 where it has just ended."""
         try:
-            return own_memory(self.process.pid)
+            if self._there is not None and self._there.is_running():
+                return own_memory(self._there.pid)
         except psutil.Error:
-            return 0
+            pass
+        return 0
+
+    def _end(self) -> None:
+        if self._there is not None:
+            with suppress(psutil.NoSuchProcess):
+                self._there.kill()
 
     def _send(self, message: Assignment | Finish | Stop) -> None:
         try:
@@ -216,10 +234,3 @@ def _reason_of_death(slot: Slot) -> str:
     if code is not None and code < 0:
         return f"the slot was ended by {signal.Signals(-code).name}"
     return f"the slot's process ended with exit code {code}"
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

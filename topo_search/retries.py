@@ -125,11 +125,12 @@ class Retries:
             self._attending = False
 
 
-def patient(storage: Storage) -> Retries:
-    """Return what asks again, for `PATIENCE` from now, where the database is away.
+def patient(storage: Storage, seconds: float | None = None) -> Retries:
+    """Return what asks again, for so many seconds from now, where the database is away.
 
-    A server that starts anew just as a search is through does not cost its report.
+    By default `PATIENCE`: a server that starts anew just as a search is through does not cost its
+    report.
     """
     retry = Retries(storage, lambda: None)
-    retry.give_up_at(time.monotonic() + PATIENCE)
+    retry.give_up_at(time.monotonic() + (PATIENCE if seconds is None else seconds))
     return retry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,13 +28,14 @@ class TrialRunner:
     """What a worker has leases of and its slots train."""
 
     def __init__(
-        self, retry: Retries, refuse: Callable[[str, str], None], serves: Callable[[str], None]
+        self, retry: Retries, refuse: Callable[..., None], serves: Callable[[str], None]
     ) -> None:
         """Make a runner that has no trials yet.
 
         Args:
             retry: How to reach the database.
-            refuse: Given a study and why it cannot be served here now.
+            refuse: Given a study and why it cannot be served here, for a while or for so many
+                `seconds`.
             serves: Given a study that is.
         """
         self.retry, self.storage = retry, retry.storage
@@ -139,6 +141,11 @@ class TrialRunner:
                 self._complete(held, outcome)
             case Ended(result=Final() as final):
                 self._finish(held, final)
+            case Ended(missing=True):
+                self.retry(partial(leases.release, self.storage, held.lease))
+                self.drop(held)
+                reason = f"cannot be served here: {message.reason}"
+                self.refuse(held.lease.study, reason, seconds=math.inf)
             case Ended(diverged=True) if held.lease.kind == "trial":
                 self._end(held, "pruned", None, {"reason": "diverged", **spent})
             case Ended():

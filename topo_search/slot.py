@@ -6,14 +6,17 @@ when it is told to, and at once when its supervisor is gone.
 
 from __future__ import annotations
 
+import io
 import math
 import multiprocessing
 import os
+import sys
 import threading
 import traceback
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from objectives.objective import (
     Assignment,
@@ -26,6 +29,9 @@ from objectives.objective import (
 from objectives.rungs import next_rung
 from topo_search.forking import ignore_signals
 from topo_search.outcomes import checked, in_a_line, storable
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 LAST_STEP = 2**31 - 1  # What PostgreSQL keeps as an integer.
 NICENESS = 10  # Of 19; a ninth of the share of a core that others have who want it.
@@ -47,6 +53,7 @@ class Ended:
     trial: str
     result: Outcome | Final | None = None
     diverged: bool = False
+    missing: bool = False  # Its objective, on this machine.
     reason: str | None = None  # Why it failed, in one line.
     traceback: str | None = None
     step: int = 0  # The last one that was reported, also where it was no rung.
@@ -98,7 +105,10 @@ def work(message: Assignment | Finish, connection: Connection) -> Ended:
             from objectives.finishing import finish
 
             return Ended(trial=trial, result=finish(message))
-        objective = objective_named(str(message.plan["objective"]))
+        try:
+            objective = objective_named(str(message.plan["objective"]))
+        except LookupError as error:
+            return Ended(trial=trial, missing=True, reason=in_a_line(error))
         outcome = checked(objective(message, reports))
         if not math.isfinite(outcome.value):
             return Ended(trial=trial, diverged=True, step=reports.step)
@@ -158,6 +168,21 @@ def print_to(log: Path) -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.BufferedWriter(_Paper(number, "w", closefd=False)), line_buffering=True)
+        for number in (1, 2)
+    )
+
+
+class _Paper(io.FileIO):
+    """A file for what is printed, which is no trial's fault where there is no room for it."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Write what there is room for, and take the rest as written."""
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def configure_tensorflow() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -18,7 +19,7 @@ from topo_search.liveness import Liveness
 from topo_search.machine import memory_for_each, usable_gpus, usable_slots
 from topo_search.outcomes import in_a_line
 from topo_search.pool import Pool, Slot
-from topo_search.retries import Retries
+from topo_search.retries import Retries, patient
 from topo_search.runner import TrialRunner
 from topo_search.scheduler import Held, Scheduler
 from topo_search.settings import SLOTS_LOG
@@ -31,8 +32,10 @@ TICK = 0.25  # Seconds between looks at the clock while slots are silent.
 POLL = 1.0  # Seconds between looks for work while there is none.
 REFUSED = 60.0  # Seconds until a study is tried again that this machine could not serve.
 LEAVING = 5.0  # Seconds that a worker asked to end, which holds nothing, waits for the database.
+HANDING_BACK = 2.0  # Seconds in which a worker that leaves asks it again to take its trials back.
 TIDY = 3600.0  # Seconds between looks for datasets that were deleted.
 WATCH = 2.0  # Seconds between looks at memory, at time limits and at budgets in time.
+FINISHING = 10  # Times as long as a trial may a finishing take: it trains, scores and explains.
 
 
 class Worker:
@@ -65,7 +68,8 @@ class Worker:
             until_idle: Whether to end when no study it serves is open any more.
             drain: Seconds that running trials have when it is asked to end; no end by default.
             objectives: Names of own objectives that may run here, beside the built-in one.
-            trial_timeout: Seconds after which a trial is failed.
+            trial_timeout: Seconds after which a trial is failed; a finishing is tried again after
+                ten times as long.
             slots_per_gpu: Slots on each GPU, where there are any.
             lease: Seconds of silence after which others may take its trials over.
             on_tick: Called a few times a second, for a live view.
@@ -239,11 +243,15 @@ class Worker:
             return
         self.pool.watch_memory()
         for slot in self.pool.slots:
-            held = self.runner.of(slot)
-            if slot.idle or (held is not None and held.lease.kind == "finish"):
+            if slot.idle:
                 continue
-            if self.trial_timeout is not None and slot.seconds > self.trial_timeout:
-                slot.kill(f"took longer than {self.trial_timeout:g} s", again=False)
+            if slot.deaf:
+                slot.kill("the slot did not stop its trial")
+            held = self.runner.of(slot)
+            finishing = held is not None and held.lease.kind == "finish"
+            longest = (self.trial_timeout or math.inf) * (FINISHING if finishing else 1)
+            if slot.seconds > longest:
+                slot.kill(f"took longer than {longest:g} s", again=finishing)
 
     def _meanwhile(self) -> None:
         """Do what cannot wait for the end of a long call of the database."""
@@ -280,12 +288,14 @@ class Worker:
         reason = "its worker was stopped"
         if failure is not None:
             reason = f"its worker failed: {in_a_line(failure)}"
+        retry = patient(self.storage, HANDING_BACK)
         begun = {held.lease.id: held for held in self.runner.leased}
         owing = False
         for held in [*begun.values(), *([self.ahead] if self.ahead else [])]:
             spent = failure is not None and held.lease.id in begun
             try:
-                leases.release(self.storage, held.lease, spent=spent, reason=reason)
+                release = partial(leases.release, self.storage, held.lease, spent=spent)
+                retry(partial(release, reason=reason))
             except StorageError as error:
                 # Then it is taken over when the lease has run out; to ask for the next would take
                 # as long, and whoever stops this worker waits.

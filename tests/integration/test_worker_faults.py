@@ -11,7 +11,7 @@ from functools import partial
 from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -42,6 +42,7 @@ from storage.rows import Drawn, Lease
 from topo_search import pool, retries, scheduler, worker
 from topo_search.live import View
 from topo_search.serving import ServedStudy
+from topo_search.slot import Surroundings
 from topo_search.worker import Worker
 
 # Faults.
@@ -135,6 +136,59 @@ def test_limits_hold_while_the_database_is_away(
     assert fates(storage, study) == ["FAIL", "COMPLETE"]
     reason = optuna_trials(storage, study)[0].user_attrs["reason"]
     assert reason == "took longer than 1e-09 s"
+
+
+def test_a_slot_that_does_not_stop_a_trial_that_was_cancelled_is_ended(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "HEARING", 0.0)
+    first = make_study(storage, folder, trials=1, fates={"0": "gated"})
+    others = []
+
+    def it_is_cancelled(_: Worker) -> bool:
+        studies.cancel(storage, first.id)
+        others.append(make_study(storage, folder, trials=1))
+        return True
+
+    serve(appears(folder / "began-0-1"), it_is_cancelled)
+    assert fates(storage, others[0]) == ["COMPLETE"]
+    assert not lives(pid_in(folder / "began-0-1"))
+
+
+def test_a_finishing_that_hangs_is_ended_after_ten_times_what_a_trial_may_take(
+    storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, ended = Worker(storage, tmp_path, slots=1, trial_timeout=2.0), []
+    slot = SimpleNamespace(
+        idle=False,
+        deaf=False,
+        assignment=SimpleNamespace(trial="it"),
+        kill=lambda reason, again: ended.append((reason, again)),
+    )
+    monkeypatch.setattr(one.pool, "slots", [slot])
+    monkeypatch.setattr(one.pool, "watch_memory", lambda: None)
+    one.runner.held["it"] = cast(Any, SimpleNamespace(lease=SimpleNamespace(kind="finish")))
+    for slot.seconds in (19.9, 20.1):
+        one._due["limits"] = 0.0
+        one._limit()
+    assert ended == [("took longer than 20 s", True)]
+
+
+def test_a_stranger_that_has_the_number_of_a_slot_that_is_gone_is_left_alone(
+    light_slots: None, tmp_path: Path
+) -> None:
+    slots = pool.Pool(1, Surroundings(log=tmp_path / "slots.log"), memory=1)
+    with slots, subprocess.Popen(["sleep", "600"]) as stranger:
+        (slot,) = slots.slots
+        assert slot.process.pid is not None
+        os.kill(slot.process.pid, signal.SIGKILL)
+        slot.process.join()
+        slot.process._popen.pid = stranger.pid
+        slots.watch_memory()
+        assert slot.killed_for is None
+        slot.kill("it took too long")
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_own_leases_are_renewed_before_others_are_looked_for(
@@ -362,19 +416,42 @@ def test_a_worker_that_cannot_hand_back_does_not_ask_again_for_each_trial(
     storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_study(storage, folder, trials=2, fates={"0": "gated", "1": "gated"})
-    asked: list[object] = []
+    asked: list[tuple[object, ...]] = []
 
-    def away(*_: object, **__: object) -> bool:
-        asked.append(_)
+    def away(*given: object, **_: object) -> bool:
+        asked.append(given)
         raise StorageError("The database is away.")
 
     def the_database_goes_away(_: Worker) -> bool:
         monkeypatch.setattr(leases, "release", away)
         return True
 
+    monkeypatch.setattr(worker, "HANDING_BACK", 0.5)
     both = (appears(folder / f"began-{unit}-1") for unit in range(2))
     serve(*both, the_database_goes_away, sends(signal.SIGTERM), sends(signal.SIGTERM), slots=2)
-    assert len(asked) == 1
+    assert len({id(lease) for _, lease in asked}) == 1
+
+
+def test_a_worker_that_leaves_asks_again_where_a_connection_broke(
+    storage: Storage, folder: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(storage, folder, trials=2, fates={"0": "gated", "1": "gated"})
+    real, broken = leases.release, []
+
+    def release(*given: Any, **named: Any) -> bool:
+        if not broken:
+            broken.append(given)
+            raise StorageError("The connection broke.")
+        return real(*given, **named)
+
+    monkeypatch.setattr(leases, "release", release)
+    both = (appears(folder / f"began-{unit}-1") for unit in range(2))
+    serve(*both, sends(signal.SIGTERM), sends(signal.SIGTERM), slots=2)
+    with storage.transaction() as connection:
+        owners = connection.scalars(
+            sa.select(tables.lease.c.owner).where(tables.lease.c.study == study.id)
+        ).all()
+    assert broken and owners == [None, None]
 
 
 # Workers in processes of their own.

@@ -20,7 +20,16 @@ from storage.connection import Storage
 from storage.errors import StorageError
 from storage.migrating import VERSION_TABLE
 from storage.rows import Drawn, Lease
-from topo_search import fleet, forking, logs, monitoring, retries, study_status, worker
+from topo_search import (
+    fleet,
+    forking,
+    logs,
+    monitoring,
+    own_worker,
+    retries,
+    study_status,
+    worker,
+)
 from topo_search.heartbeat import OutdatedError
 from topo_search.monitoring import monitored
 from topo_search.scheduler import Held
@@ -276,6 +285,19 @@ def test_a_study_of_another_major_version_is_refused_with_the_remedy(
     assert studies.get(storage, study.id).drawn == 0
     assert f"Study {study.id} was made by topo-search 97.2.1, and this is 0." in caplog.text
     assert "in a checkout of version 97: pip install -c constraints.txt ." in caplog.text
+
+
+def test_a_study_whose_objective_is_missing_on_a_machine_loses_no_trial_to_it(
+    storage: Storage, folder: Path, serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = make_study(storage, folder, trials=2, objective="not_here:objective")
+    serve(objectives=["not_here:objective"])
+    assert "Install the package on this machine" in caplog.text
+    assert studies.get(storage, study.id).state == "running"
+    (trial,) = optuna_trials(storage, study)
+    assert not trial.state.is_finished()
+    with pytest.raises(LookupError, match="stays open for machines that can serve it"):
+        own_worker.serve(storage, folder / "home", study.id, objectives=["not_here:objective"])
 
 
 def test_a_study_that_all_who_are_there_refuse_is_known_not_to_be_served(

@@ -4,7 +4,7 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from storage.errors import StorageError, unavailable_as_storage_error
+from storage.errors import AwayError, StorageError, unavailable_as_storage_error
 
 URL = "postgresql+psycopg2://topo:secret@db:5432/topo_search"
 # As servers, libpq and PgBouncer say it.
@@ -38,3 +38,33 @@ def test_each_cause_has_its_own_remedy(said: str) -> None:
     assert CAUSES[said] in text
     assert "secret" not in text
     assert ("Check that the server is up" in text) == (said == [*CAUSES][-1])
+
+
+@pytest.mark.parametrize(
+    ("code", "invalidated"),
+    [("25P04", False), ("XX000", False), ("XX001", False), (None, True)],
+    ids=["transaction timeout", "internal error", "data corrupted", "connection broken"],
+)
+def test_a_server_with_a_fault_of_its_own_is_one_that_cannot_be_used(
+    code: str | None, invalidated: bool
+) -> None:
+    cause = psycopg2.DatabaseError("it says so")
+    told = type("Told", (type(cause),), {"pgcode": code})("it says so")
+    with pytest.raises(StorageError, match="it says so"), unavailable_as_storage_error(URL):
+        raise sa.exc.DatabaseError("SELECT 1", None, told, connection_invalidated=invalidated)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("Connection refused", AwayError),
+        ("FATAL:  the database system is starting up", AwayError),
+        ('FATAL:  password authentication failed for user "topo"', StorageError),
+    ],
+)
+def test_a_server_that_may_be_there_in_seconds_is_told_from_one_that_says_no(
+    said: str, kind: type[StorageError]
+) -> None:
+    with pytest.raises(StorageError) as told, unavailable_as_storage_error(URL):
+        raise sa.exc.OperationalError("SELECT 1", None, psycopg2.OperationalError(said))
+    assert type(told.value) is kind

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -214,15 +215,22 @@ def test_numbers_of_numpy_become_plain_ones(run: Slot) -> None:
     assert [type(result.value), type(result.metrics["loss"])] == [float, float]
 
 
-def test_an_objective_that_is_not_installed_fails_its_trial_and_says_what_to_do(
+def test_an_objective_that_is_not_installed_is_missing_here_and_it_is_said_what_to_do(
     pipe: tuple[Connection, Connection],
 ) -> None:
     plan = {"objective": "no_such_package:objective"}
     assignment = Assignment(trial="mine", parameters={}, seed=0, plan=plan, dataset=None)
     ended = work(assignment, pipe[1])
-    assert ended.reason is not None
+    assert ended.missing and ended.reason is not None and ended.traceback is None
     assert "no_such_package:objective" in ended.reason
     assert "Install the package on this machine" in ended.reason
+
+
+def test_what_is_printed_on_a_full_disk_is_no_trials_fault() -> None:
+    script = "import sys; from pathlib import Path; from topo_search.slot import print_to\n"
+    script += "print_to(Path('/dev/full')); print('x' * 9999); print('y', file=sys.stderr)\n"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300)
+    assert done.returncode == 0
 
 
 def test_an_objective_that_reports_to_nobody_ends_the_slot(
