@@ -408,8 +408,7 @@ def test_the_keyboard_is_enough(visitors: Visitors, finished: str) -> None:
     expect(page.locator("#trials tbody tr td").first).to_have_text("0")
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, 1100])
+@pytest.mark.parametrize(("width", "dark"), [(PHONE, False), (1100, True)])
 def test_an_operator_sees_studies_fleet_and_a_dashboard_for_reading(
     visitors: Visitors, finished: str, width: int, dark: bool
 ) -> None:

@@ -32,7 +32,7 @@ from storage.workers import Worker
 
 ROOT = Path(__file__).parents[2]
 KILLED = "gave up after 3 attempts: the slot was ended by SIGKILL"
-MANY = 10_000
+MANY = 3_000
 COLUMNS = 5_000
 WIDE = 1280
 
@@ -369,13 +369,13 @@ def test_a_study_of_very_many_trials_is_gathered_and_shown(
     held: list[Route] = []  # Else what is gathered might come before it is looked at.
     page.route("**/events?*", lambda route: held.append(route))
     page.goto(address)
-    expect(page.get_by_role("status").filter(has_text="Gathering what 10,000")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Gathering what 3,000")).to_be_visible()
     looked_at(page, "study-gathering")
     page.set_viewport_size({"width": WIDE, "height": 900})
     page.unroute("**/events?*")  # What was held goes on.
     expect(page.get_by_role("heading", name="The network", exact=True)).to_be_visible()
     expect(page.locator("#trials tbody tr")).to_have_count(20)
-    expect(page.locator("#page")).to_have_text("Page 1 of 500")
+    expect(page.locator("#page")).to_have_text("Page 1 of 150")
     all_drawn(page)
     looked_at(page, "study-large")
     for close in visitors.closers:
