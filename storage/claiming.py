@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from storage import events, tables
 from storage.clock import LEASE, NOW, is_free
 from storage.connection import Storage
-from storage.failures import pause_failing
+from storage.failures import pause_failed, pause_failing
 from storage.finishing import has_complete
 from storage.leases import release, spent
 from storage.rows import (
@@ -41,7 +41,7 @@ def claim(
     storage: Storage,
     study_id: str,
     owner: str,
-    draw: Callable[[int], Drawn | None],
+    draw: Callable[[int], Drawn],
     lease: float = LEASE,
     token: uuid.UUID | None = None,
     again: bool = True,
@@ -57,13 +57,13 @@ def claim(
         storage: Where the study is.
         study_id: The study.
         owner: Who claims; a name no other worker has.
-        draw: Draws the parameters of a unit; None where the space is through, which cuts the
-            budget to what was drawn. It is called again for a later unit where others were faster.
+        draw: Draws the parameters of a unit; called again for a later one where others were
+            faster.
         lease: Seconds until it must be renewed.
         token: Of the lease to be, unlike any other; drawn here by default.
         again: Whether this token may have been asked with before; else that need not be looked up.
         look: Called before drawing, to read what `draw` goes by. Without it draws take no time, and
-            are made anew with the study locked; with it they always find something.
+            are made anew with the study locked.
         standing: How far the study was a moment ago, when nothing in it was left behind: then that
             is not looked for again.
 
@@ -143,7 +143,7 @@ def _take_over(
 def _take_unit(
     storage: Storage,
     study: Standing | None,
-    draw: Callable[[int], Drawn | None],
+    draw: Callable[[int], Drawn],
     look: Callable[[], object] | None,
     taker: Taker,
 ) -> Lease | None:
@@ -172,7 +172,7 @@ def _is_undrawn(lease: Lease) -> bool:
 def _draw(
     storage: Storage,
     lease: Lease,
-    draw: Callable[[int], Drawn | None],
+    draw: Callable[[int], Drawn],
     look: Callable[[], object] | None,
 ) -> Lease | None:
     """Draw for a unit that was taken undrawn; None where it was lost meanwhile."""
@@ -180,8 +180,6 @@ def _draw(
         if look is not None:
             look()
         drawn = draw(lease.unit)
-        if drawn is None:
-            raise ValueError(f"Expected parameters for unit {lease.unit} of study {lease.study}.")
     except Exception:
         release(storage, lease)
         raise
@@ -224,8 +222,7 @@ def _take_finish(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
             return hand_over(connection, finishing, taker, finishing.attempt)
         end_lease(connection, finishing.id, "failed", token=uuid.uuid4())
         reason = f"finishing {_why_given_up(finishing)}; resume the study to try again"
-        change(connection, study_id, state="paused", reason=reason)
-        events.record(connection, "study paused", study=study_id, text=reason)
+        pause_failed(connection, study_id, reason)
         return None
 
 
@@ -233,7 +230,8 @@ def _start_finish(connection: sa.Connection, study: Standing, taker: Taker) -> L
     """Begin the finishing of a locked study; one in which no trial came through just ends."""
     if not has_complete(connection, study):
         reason = f"{study.why_through}, none complete"
-        change(connection, study.id, state="finished", reason=reason, ended_at=NOW)
+        ended = {"state": "finished", "failed": True, "reason": reason, "ended_at": NOW}
+        change(connection, study.id, **ended)
         events.record(connection, "study finished", study=study.id, text=reason)
         return None
     finishings = connection.scalar(
@@ -245,14 +243,8 @@ def _start_finish(connection: sa.Connection, study: Standing, taker: Taker) -> L
     return insert_lease(connection, study.id, "finish", finishings or 0, nothing, taker)
 
 
-def _hand_out(
-    connection: sa.Connection, study: Standing, drawn: Drawn | None, taker: Taker
-) -> Lease | None:
+def _hand_out(connection: sa.Connection, study: Standing, drawn: Drawn, taker: Taker) -> Lease:
     """Give the next unit of a study whose row the caller has locked."""
-    if drawn is None:
-        reason = f"space exhausted after {study.drawn} trials"
-        change(connection, study.id, trials=study.drawn, reason=reason)
-        return None
     connection.execute(
         sa.update(tables.study)
         .where(tables.study.c.id == study.id)

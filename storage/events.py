@@ -17,6 +17,7 @@ Kind = Literal[
     "worker back",
     "study created",
     "study paused",
+    "study failed",
     "study resumed",
     "study refused",
     "study served",

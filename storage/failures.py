@@ -13,11 +13,12 @@ FIRST = 10  # Trials from the first on that must not all fail for one reason.
 LAST = 50  # Trials of which at most half may fail.
 _WORKER = re.compile(r"\bits worker \S+ vanished")
 _NUMBER = re.compile(r"0x[0-9a-f]+|-?\d+([.,]\d+)*(e[+-]?\d+)?", re.IGNORECASE)
-# How a study's reason reads that came to nothing, here or in its end.
-_FAILURE = re.compile(
-    r"the last \d+ trials all failed: |\d+ of the last \d+ trials failed, "
-    r"|finishing (failed|gave up)|.*, none (of them )?complete$"
-)
+
+
+def pause_failed(connection: sa.Connection, study_id: str, reason: str) -> None:
+    """Pause a locked study because it comes to nothing, and record it."""
+    change(connection, study_id, state="paused", failed=True, reason=reason)
+    events.record(connection, "study failed", study=study_id, text=reason)
 
 
 def pause_failing(storage: Storage, study_id: str) -> str | None:
@@ -40,8 +41,7 @@ def pause_failing(storage: Storage, study_id: str) -> str | None:
         last = connection.execute(ended.order_by(lease.ended_at.desc()).limit(LAST)).all()
         why = _why([None if end.outcome != "failed" else end.reason or "" for end in last])
         if why is not None:
-            change(connection, study_id, state="paused", reason=why)
-            events.record(connection, "study paused", study=study_id, text=why)
+            pause_failed(connection, study_id, why)
         return why
 
 
@@ -61,8 +61,3 @@ def _why(reasons: list[str | None]) -> str | None:
     if len(reasons) == LAST and failed.total() > LAST // 2:
         return f"{failed.total()} of the last {LAST} trials failed, most of them: {commonest}"
     return None
-
-
-def is_failure(reason: str | None) -> bool:
-    """Tell whether a study is paused or finished for such a reason, and not as somebody wished."""
-    return reason is not None and _FAILURE.match(reason) is not None

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from storage import events, tables
 from storage.artifacts import insert_artifacts
 from storage.connection import Storage
+from storage.failures import pause_failed
 from storage.rows import Lease, Standing, change, peek, tick
 from storage.trials import end_lease
 
@@ -98,8 +99,7 @@ def finish(
             _insert_look(connection, study.id, look)
         if outcome is None:
             reason = reason or "finishing failed"
-            change(connection, study.id, state="paused", reason=reason)
-            events.record(connection, "study paused", study=study.id, text=reason)
+            pause_failed(connection, study.id, reason)
             return True
         changes: dict[str, Any] = {"outcome": outcome}
         if not study.budget_left and not _has_open_lease(connection, study.id):

@@ -27,6 +27,7 @@ class Standing:
     state: State
     reason: str | None  # why it is paused, or ended as it did
     trials: int  # the budget
+    units: int | None  # how many its space has in all; None: without end
     seconds: float | None  # the budget in time, None where there is none
     drawn: int  # units handed out so far
     spent_seconds: float  # of time in which some worker was at it, as last counted
@@ -47,10 +48,15 @@ class Standing:
         return self.state in OPEN and self.budget_left
 
     @property
+    def exhausted(self) -> bool:
+        """Whether its whole space has been handed out."""
+        return self.units is not None and self.drawn >= self.units
+
+    @property
     def why_through(self) -> str:
-        """Which budget of the study is used up."""
-        if self.reason and self.state in OPEN:  # cut short, as by an exhausted space
-            return self.reason
+        """Which budget of the study is used up, or that its space is."""
+        if self.exhausted:
+            return f"its whole space tried, in {self.drawn} trial" + "s" * (self.drawn != 1)
         if self.drawn < self.trials:
             return f"time budget of {self.seconds:g} s spent after {self.drawn} trials"
         return "the only trial done" if self.trials == 1 else f"all {self.trials} trials done"
@@ -61,6 +67,7 @@ class StudyRow(Standing):
     """One study as it stood when it was read, its time counted to that moment."""
 
     name: str | None
+    failed: bool  # it is paused, or finished, because it came to nothing
     dataset: str | None  # SHA-256
     test_dataset: str | None  # SHA-256
     plan: dict[str, Any] = field(repr=False)

@@ -42,6 +42,7 @@ def create(
     test_dataset: str | None = None,
     name: str | None = None,
     trials: int,
+    units: int | None = None,
     seconds: float | None = None,
     tags: Collection[str] = (),
     parent: str | None = None,
@@ -57,7 +58,8 @@ def create(
         dataset: SHA-256 of a dataset in the storage, or None for an objective without one.
         test_dataset: SHA-256 of the test rows' own, if any.
         name: Free name, unlike every other study's; see `names`.
-        trials: Budget of trials, 1 or more.
+        trials: Budget of trials, 1 or more; no more of them are tried than there are units.
+        units: How many its space has in all; None: without end.
         seconds: Budget of time in which some worker is at it.
         tags: For workers that are limited to some.
         parent: Id of the study whose trials it begins with.
@@ -104,7 +106,8 @@ def create(
                     dataset=dataset,
                     test_dataset=test_dataset,
                     plan=plan,
-                    trials=trials,
+                    trials=trials if units is None else min(trials, units),
+                    units=units,
                     seconds=seconds,
                     tags=sorted(set(tags)),
                     parent=parent,
@@ -157,7 +160,8 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
     """Open a study again, with `trials` and `seconds` more of its budgets.
 
     Raises:
-        ValueError: The study is cancelled, or is through with its budget and gets no more.
+        ValueError: The study is cancelled, or its space is exhausted, or it is through with its
+            budget and gets no more.
     """
     if trials < 0 or seconds < 0:
         raise ValueError(f"Expected more, not less. Received trials={trials}, seconds={seconds}.")
@@ -165,6 +169,11 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
         study = lock(connection, study_id)
         if study.state == "cancelled":
             raise ValueError(_wrong_state(study, "a study that was not cancelled"))
+        if study.exhausted and study.state == "finished":
+            raise ValueError(
+                f"Study {study.id} is finished: {study.why_through}. Try another space, in a new "
+                "study that begins with its trials."
+            )
         if seconds and study.seconds is None:
             raise ValueError(
                 f"Study {study.id} has no budget in time to add to. Leave out --timeout."
@@ -187,7 +196,8 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
             state="running" if study.started_at else "created",
             resumed_at=sa.func.clock_timestamp(),
             reason=None,
-            trials=study.trials + trials,
+            failed=False,
+            trials=min(study.trials + trials, study.units or study.trials + trials),
             seconds=time,
             ended_at=None,
             # The time since it was last worked at is not the study's, that until then is.
@@ -209,7 +219,12 @@ def cancel(storage: Storage, study_id: str, reason: str = "cancelled") -> StudyR
         if study.state == "cancelled":
             return study
         study = change(
-            connection, study_id, state="cancelled", reason=reason, ended_at=sa.func.now()
+            connection,
+            study_id,
+            state="cancelled",
+            reason=reason,
+            failed=False,
+            ended_at=sa.func.now(),
         )
         end_leases(connection, study_id, reason)
         events.record(connection, "study cancelled", study=study_id, text=reason)

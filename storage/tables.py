@@ -106,7 +106,11 @@ study = sa.Table(
     sa.Column("plan", _JSON, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="created"),
     sa.Column("reason", sa.Text),
+    # Whether it is paused, or finished, because it came to nothing.
+    sa.Column("failed", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("trials", sa.Integer, nullable=False),
+    # How many its space has in all; null: without end.
+    sa.Column("units", sa.Integer),
     sa.Column("seconds", sa.Double),
     sa.Column("drawn", sa.Integer, nullable=False, server_default="0"),
     sa.Column("spent_seconds", sa.Double, nullable=False, server_default="0"),

@@ -25,6 +25,7 @@ def results(storage: Storage, row: StudyRow) -> Results:
         "name": row.name,
         "state": row.state,
         "reason": row.reason,
+        "failed": row.failed,
         "created_at": row.created_at,
         "parent": row.parent,
         "children": studies.children(storage, row.id),

@@ -27,7 +27,7 @@ PROMPT = 0.1  # Seconds after which it hears that it is to end.
 STYLES = {"serving": "green", "draining": "yellow", "left": "dim", "lost": "bold red"}
 START = "topo-search worker"
 NAMED = 5  # Studies that nobody serves, by their ids; of more their number is told.
-BAD = ("worker lost", "trial failed", "study paused", "trial taken over")
+BAD = ("worker lost", "trial failed", "study paused", "study failed", "trial taken over")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,10 +47,8 @@ def write_again(row: StudyRow, asked: Asked) -> str:
 def go_on(row: StudyRow, asked: Asked) -> str:
     """Return in words how to go on with a study, or with the trials of a cancelled one."""
     go = "With TOPO_SEARCH_STORAGE set to the same URL, go" if asked.secret else "Go"
-    if row.state == "cancelled":
-        where = asked.where
-        return f"{go} on with its trials in a new study: topo-search create --from {row.id}{where}"
-    return f"{go} on with: {_resume(row, asked)}"
+    where = " with its trials in a new study" if _goes_on_elsewhere(row) else " with"
+    return f"{go} on{where}: {_resume(row, asked)}"
 
 
 def not_open(row: StudyRow, where: str | None) -> str:
@@ -78,14 +76,24 @@ def commands(row: StudyRow, asked: Asked | None = None) -> dict[str, str]:
     }
     return {
         **named,
-        **({} if row.state == "cancelled" else {"resume": _resume(row, asked)}),
+        "create" if _goes_on_elsewhere(row) else "resume": _resume(row, asked),
         **(taken if row.outcome and row.outcome.get("test") else {}),
         "results": f"topo-search results {row.id} --csv trials.csv{where}",
         "dashboard": f"topo-search dashboard{where}",
     }
 
 
+def _goes_on_elsewhere(row: StudyRow) -> bool:
+    return row.state == "cancelled" or (row.state == "finished" and row.exhausted)
+
+
 def _resume(row: StudyRow, asked: Asked) -> str:
-    more = " --trials +20" if row.state == "finished" else ""
+    if _goes_on_elsewhere(row):
+        space = " --space mlp" if row.exhausted else ""
+        return f"topo-search create --from {row.id}{space}{asked.where}"
+    more = ""
+    if row.state == "finished":
+        trials = row.drawn >= row.trials or not row.time_is_spent
+        more = " --trials +20" * trials + " --timeout +10m" * row.time_is_spent
     serving = serving_needed(row) if asked.serving is None else asked.serving
     return f"topo-search resume {row.id}{more}{serving}{asked.where}"

@@ -51,6 +51,7 @@ class Results:
     name: str
     state: str
     reason: str  # Why the study is in that state; "" where there is nothing to say.
+    failed: bool  # Whether it is in that state because it came to nothing.
     created_at: str  # ISO 8601; "" where unknown.
     parent: str  # Id of the study whose trials this one began with; "" without one.
     children: tuple[str, ...]  # Ids of the studies that began with this one's.
@@ -143,8 +144,8 @@ def results_of(
     Args:
         study: The plain Optuna study; read, never changed.
         plan: The study's plan.
-        identity: Its `id`, `name`, `state`, `reason`, `created_at`, `parent`, `children` and
-            `seconds`, as far as known.
+        identity: Its `id`, `name`, `state`, `reason`, `failed`, `created_at`, `parent`,
+            `children` and `seconds`, as far as known.
         outcome: The winner's scores; None until the study has finished.
         live: Numbers of the trials that a worker is at. Others that have begun and not ended are
             waiting. By default all of them run.
@@ -164,6 +165,7 @@ def results_of(
         name=str(identity.get("name") or ""),
         state=str(identity.get("state") or ""),
         reason=str(identity.get("reason") or ""),
+        failed=bool(identity.get("failed")),
         parent=str(identity.get("parent") or ""),
         children=tuple(identity.get("children") or ()),
         created_at=created_at.isoformat() if isinstance(created_at, date) else str(created_at),

@@ -60,22 +60,21 @@ class Sampler:
         """Whether draws depend on trials; what is enumerated or random does not."""
         return self._kind == "tpe" and self._enumerated is None
 
-    def draw(self, trials: Sequence[FrozenTrial], unit: int) -> Drawn | None:
-        """Return what the unit is to try; None where the space is through.
+    def draw(self, trials: Sequence[FrozenTrial], unit: int) -> Drawn:
+        """Return what the unit is to try.
 
         Args:
             trials: All of the study's, of every worker and in every state, by number: those of
                 earlier draws, as they are by now, and later ones.
-            unit: Counted from 0 over the whole study.
+            unit: Counted from 0 over the whole study; below its points where the space enumerates
+                itself.
         """
         parameters = self._parameters(trials, unit)
-        if parameters is None:
-            return None
         return Drawn(parameters=parameters, seed=derive(self._seed, "training", unit) % 2**31)
 
-    def _parameters(self, trials: Sequence[FrozenTrial], unit: int) -> dict[str, Value] | None:
+    def _parameters(self, trials: Sequence[FrozenTrial], unit: int) -> dict[str, Value]:
         if self._enumerated is not None:
-            return self._enumerated[unit] if unit < len(self._enumerated) else None
+            return self._enumerated[unit]
         if unit < len(self._space.portfolio):
             return dict(self._space.portfolio[unit])
         seed = derive(self._seed, "sampling", unit) % 2**32

@@ -32,6 +32,7 @@ PACKAGES = ("topo-search", "optuna", "keras", "tensorflow", "scikit-learn", "num
 COMMANDS = {
     "storage": "First name the storage, with its password",
     "resume": "Try more networks",
+    "create": "Try other networks, in a new study that begins with these trials",
     "worker": "Start a worker",
     "export": "Take the network away",
     "predict": "Predict for new rows",

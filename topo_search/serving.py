@@ -95,7 +95,7 @@ class ServedStudy:
         """What reads the trials that draws go by; None where they go by none."""
         return self.look if self._sampler.models else None
 
-    def draw(self, unit: int) -> Drawn | None:
+    def draw(self, unit: int) -> Drawn:
         """Return what the unit is to try, without a look; None where the space is through."""
         return self._sampler.draw(self._trials, unit)
 

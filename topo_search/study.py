@@ -125,15 +125,15 @@ def _store(
     storage: Storage, options: Options, plan: dict[str, Any], **given: Any
 ) -> tuple[StudyRow, str]:
     points = Space.from_json(plan["space"]).enumerated
-    trials = options.trials
-    if trials is None:
-        trials = TRIALS if points is None else len(points)
+    units = None if points is None else len(points)
+    trials = options.trials if options.trials is not None else units or TRIALS
     return studies.create(
         storage,
         plan=plan,
         direction=plan["direction"],
         name=options.name,
         trials=trials,
+        units=units,
         seconds=options.seconds,
         tags=options.tags,
         keep=options.keep,

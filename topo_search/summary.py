@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from storage.failures import is_failure
 from topo_search.diagram import topology_in_words
 from topo_search.formats import (
     BASELINE_NAMES,
@@ -205,7 +204,7 @@ def method(results: Results) -> list[str]:
 
 def failure(results: Results) -> Failure | None:
     """Return why a study came to nothing, and what to change; None where it did not."""
-    if results.state not in ("paused", "finished") or not is_failure(results.reason):
+    if not results.failed:
         return None
     reason = format_name(results.reason, 300).rstrip(".")
     text = f"The study is {results.state}: {reason}."

@@ -113,13 +113,14 @@ def show_end(
     if network is not None:
         lines.add_row("Network", _path(network))
         lines.add_row("Predict", Text(f"topo-search predict {network} NEW.csv -o OUT.csv"))
-    if "resume" in commands:
-        lines.add_row("Go on", Text(commands["resume"]))
-        if "storage" in commands:
-            lines.add_row("", Text("with TOPO_SEARCH_STORAGE set to the same URL"))
+    lines.add_row("Go on", Text(commands.get("resume") or commands["create"]))
+    if "storage" in commands:
+        lines.add_row("", Text("with TOPO_SEARCH_STORAGE set to the same URL"))
     if row.state != "finished":
         state = format_state(row, served)
         console.print(Text(f"The study is {state}. {row.reason or ''}".rstrip()))
+    elif row.exhausted or row.time_is_spent:
+        console.print(Text(f"The study is finished: {row.why_through}."))
     console.print(lines)
 
 

@@ -189,7 +189,7 @@ def test_who_froze_while_it_made_the_tables_is_given_up(
     monkeypatch.setattr(opening, "_backend", freeze)
     with pytest.raises(StorageError, match="PostgreSQL at"):
         connect(url)
-    assert schema(opened[0]) == "0005"
+    assert schema(opened[0]) == "0006"
     opened[0].close()
 
 
@@ -225,7 +225,7 @@ def test_our_history_is_apart_from_optunas(storage: Storage) -> None:
     with storage.transaction() as connection:
         ours = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one()
         optunas = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
-    assert ours == "0005"
+    assert ours == "0006"
     assert optunas.startswith("v")
 
 
@@ -259,7 +259,7 @@ def test_tables_of_an_older_version_are_refused_until_they_are_upgraded(
     with pytest.raises(StorageError, match="0001.*topo-search storage upgrade"):
         connect(database_url)
     opened = connect(database_url, upgrade=True)
-    assert schema(opened) == "0005"
+    assert schema(opened) == "0006"
     opened.close()
     connect(database_url).close()
     assert [row.trials for row in studies.list_studies(storage)] == [3]
@@ -280,7 +280,7 @@ def test_older_tables_are_upgraded_when_no_worker_was_heard_of_or_if_it_is_meant
         done = CliRunner().invoke(cli, asked, env={"TOPO_SEARCH_HOME": str(tmp_path)})
         return done.output if done.exception is None else str(done.exception)
 
-    done = "The tables have schema 0005, which this version needs.\n"
+    done = "The tables have schema 0006, which this version needs.\n"
     if version != "0001":  # Which knows of no workers.
         refused = upgrade()
         assert "in the last 120 s: ada, bob. Stop them, or" in refused

@@ -4,7 +4,7 @@ from stored_studies import DISTRIBUTIONS, begun, draw, let_expire, make_study, r
 from storage import events, finishing, studies, trials
 from storage.claiming import claim
 from storage.connection import Storage
-from storage.failures import is_failure, pause_failing
+from storage.failures import pause_failing
 from storage.leases import release
 from storage.rows import StudyRow
 from storage.tables import MAX_ATTEMPTS
@@ -31,24 +31,25 @@ def test_ten_first_failures_for_one_reason_pause_a_study(storage: Storage) -> No
     found = studies.get(storage, study.id)
     assert (found.state, found.reason) == ("paused", reason)
     last = events.latest(storage, study=study.id)[-1]
-    assert (last.kind, last.text) == ("study paused", reason)
+    assert (last.kind, last.text) == ("study failed", reason)
     assert pause_failing(storage, study.id) is None  # It is paused already.
 
 
-@pytest.mark.parametrize("reason", [None, "by its owner", "paused by hand", "no more of the like"])
-def test_a_pause_that_was_wished_for_is_no_failure(reason: str | None) -> None:
-    assert not is_failure(reason)
+@pytest.mark.parametrize("reason", [None, "by its owner", "half of it, none complete"])
+def test_a_pause_that_was_wished_for_is_no_failure(storage: Storage, reason: str | None) -> None:
+    assert not studies.pause(storage, make_study(storage).id, reason).failed
 
 
-def test_every_reason_of_a_failure_is_known_as_one(storage: Storage) -> None:
+def test_every_way_to_come_to_nothing_is_known_as_one(storage: Storage) -> None:
     study = make_study(storage, trials=200)
     end(storage, study, *["odd"] * 20, *[None] * 4, *["even"] * 26)
-    assert is_failure(pause_failing(storage, study.id))
+    assert pause_failing(storage, study.id)
+    assert studies.get(storage, study.id).failed
     none = make_study(storage, trials=1)
     end(storage, none, "no GPU")
     assert claim(storage, none.id, "a", draw) is None
     assert studies.get(storage, none.id).state == "finished"
-    assert is_failure(studies.get(storage, none.id).reason)
+    assert studies.get(storage, none.id).failed
     lost = make_study(storage, trials=1)
     for number in range(MAX_ATTEMPTS):
         lease = run_to_the_end(storage, lost, owner=f"w{number}")
@@ -56,12 +57,12 @@ def test_every_reason_of_a_failure_is_known_as_one(storage: Storage) -> None:
         let_expire(storage, lease.id)
     assert claim(storage, lost.id, "b", draw) is None
     assert studies.get(storage, lost.id).state == "paused"
-    assert is_failure(studies.get(storage, lost.id).reason)
+    assert studies.get(storage, lost.id).failed
     failed = make_study(storage, trials=1)
     lease = run_to_the_end(storage, failed)
     assert lease is not None
     finishing.finish(storage, lease, None, reason="finishing failed: odd")
-    assert is_failure(studies.get(storage, failed.id).reason)
+    assert studies.get(storage, failed.id).failed
 
 
 @pytest.mark.parametrize("other", ["no disk", None], ids=["another reason", "one success"])
@@ -90,14 +91,13 @@ def test_reasons_that_differ_in_numbers_alone_are_one(storage: Storage) -> None:
     )
     reason = "the last 10 trials all failed: bad width …: … at …"
     assert pause_failing(storage, study.id) == reason
-    assert is_failure(reason)
 
 
 def test_after_a_resumption_a_study_has_a_new_chance(storage: Storage) -> None:
     study = make_study(storage, trials=200)
     end(storage, study, *["no GPU"] * 10)
     assert pause_failing(storage, study.id) is not None
-    studies.resume(storage, study.id)
+    assert not studies.resume(storage, study.id).failed
     end(storage, study, *["no GPU"] * 9)
     assert pause_failing(storage, study.id) is None
     end(storage, study, "no GPU")

@@ -25,7 +25,6 @@ from stored_studies import (
 )
 
 from storage import claiming, finishing, optuna_rows, studies, tables, trials
-from storage.check import violations
 from storage.claiming import claim
 from storage.connection import Storage, connect
 from storage.leases import release, renew
@@ -154,25 +153,24 @@ def test_a_unit_whose_second_draw_fails_is_handed_back_at_once(storage: Storage)
     assert (taken.unit, taken.parameters, taken.attempt) == (1, {"x": 1.0}, 1)
 
 
-def test_where_draws_go_by_nothing_the_end_of_the_space_is_found_under_the_lock(
-    storage: Storage,
-) -> None:
-    study = make_study(storage, trials=9)
-    assert claim(storage, study.id, "slow", late(storage, study, lambda unit: None)) is None
-    found = studies.get(storage, study.id)
-    assert (found.trials, found.drawn) == (1, 1)
-    assert found.reason == "space exhausted after 1 trials"
-    assert violations(storage) == []
-
-
-def test_an_exhausted_space_cuts_the_budget_and_says_so(storage: Storage) -> None:
-    study = make_study(storage, trials=50)
+def test_a_study_ends_with_its_space(storage: Storage) -> None:
+    study = make_study(storage, trials=50, units=2)
     for _ in range(2):
         trials.end(storage, begun(storage, study), state="complete", value=1.0)
-    lease = claim(storage, study.id, "a", lambda unit: None)
+    finishing.finish(storage, claimed(storage, study), {})
     found = studies.get(storage, study.id)
-    assert (found.trials, found.reason) == (2, "space exhausted after 2 trials")
-    assert lease is not None and lease.kind == "finish"
+    assert (found.state, found.trials, found.drawn) == ("finished", 2, 2)
+    assert found.reason == "its whole space tried, in 2 trials"
+    with pytest.raises(ValueError, match="whole space tried.*Try another space, in a new study"):
+        studies.resume(storage, study.id, trials=20)
+
+
+def test_a_study_gets_no_more_trials_than_its_space_has(storage: Storage) -> None:
+    study = make_study(storage, trials=1, units=3)
+    trials.end(storage, begun(storage, study), state="complete", value=1.0)
+    finishing.finish(storage, claimed(storage, study), {})
+    resumed = studies.resume(storage, study.id, trials=20)
+    assert (resumed.state, resumed.trials) == ("running", 3)
 
 
 def test_a_silent_owners_trial_is_taken_over_in_place(storage: Storage) -> None:

@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from storage import sessions, studies, tables, tokens, trials, workers
 from storage.connection import Storage
+from storage.failures import pause_failed
 from topo_search import study
 from topo_search.study import Options
 from topo_search.web import address, operators
@@ -423,7 +424,8 @@ def test_the_overview_has_what_there_is(
     for _ in range(7):
         lease = begun(storage, failing, "bob")
         trials.end(storage, lease, state="failed", attributes={"reason": "out of memory"})
-    studies.pause(storage, failing.id, "the last 7 trials all failed: out of memory")
+    with storage.transaction() as connection:
+        pause_failed(connection, failing.id, "the last 7 trials all failed: out of memory")
     studies.pause(storage, make_study(storage, name="mine").id, "by its owner")
     login()
     page = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", client.get("/operator").text))

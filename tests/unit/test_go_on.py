@@ -19,10 +19,12 @@ ASKED = (
 )
 
 
-def row(objective: str = "tabular", state: str = "running") -> StudyRow:
+def row(objective: str = "tabular", state: str = "running", **changes: Any) -> StudyRow:
     """Return a study as it is read."""
     told: dict[str, Any] = dict.fromkeys(field.name for field in fields(StudyRow))
-    return StudyRow(**told | {"id": "k3v9x2", "state": state, "plan": {"objective": objective}})
+    told |= {"id": "k3v9x2", "state": state, "plan": {"objective": objective}}
+    told |= {"trials": 30, "drawn": 7, "spent_seconds": 9.0}
+    return StudyRow(**told | changes)
 
 
 def typed(command: str, *arguments: str) -> tuple[dict[str, Any], str]:
@@ -55,6 +57,30 @@ def test_what_was_asked_of_a_command_is_asked_of_the_one_that_goes_on(
 
 def test_unasked_nothing_is_added() -> None:
     assert typed("search")[1] == "Go on with: topo-search resume k3v9x2"
+
+
+@pytest.mark.parametrize(
+    ("ended", "more"),
+    [
+        ({"drawn": 30}, "--trials +20"),
+        ({"seconds": 8.0}, "--timeout +10m"),
+        ({"drawn": 30, "seconds": 8.0}, "--trials +20 --timeout +10m"),
+        ({"drawn": 30, "seconds": 10.0}, "--trials +20"),
+    ],
+)
+def test_a_finished_study_goes_on_with_more_of_what_is_used_up(
+    ended: dict[str, Any], more: str
+) -> None:
+    line = go_on(row(state="finished", **ended), Asked())
+    assert line == f"Go on with: topo-search resume k3v9x2 {more}"
+
+
+def test_a_study_whose_space_is_exhausted_goes_on_in_another_space() -> None:
+    done = row(state="finished", drawn=22, trials=22, units=22)
+    line = go_on(done, Asked())
+    assert line.endswith("in a new study: topo-search create --from k3v9x2 --space mlp")
+    assert "resume" not in commands(done)
+    assert "resume" in commands(row(drawn=22, trials=22, units=22))  # It is still at work.
 
 
 def test_an_objective_that_a_search_ran_may_run_in_the_command_that_goes_on() -> None:

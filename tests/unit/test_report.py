@@ -319,7 +319,7 @@ def test_a_study_of_failures_says_why(trials: int, words: str) -> None:
     ],
 )
 def test_a_study_that_failed_says_what_to_change(state: str, reason: str, remedy: str) -> None:
-    found = replace(all_failed(8), state=state, reason=reason)
+    found = replace(all_failed(8), state=state, reason=reason, failed=True)
     page = page_of(found)
     assert page.has(f"The study is {state}: {reason}.")
     assert page.has(remedy)
@@ -328,7 +328,7 @@ def test_a_study_that_failed_says_what_to_change(state: str, reason: str, remedy
     assert page_of(own).has("the objective's own code")
 
 
-@pytest.mark.parametrize("reason", ["by its owner", "paused by hand", ""])
+@pytest.mark.parametrize("reason", ["by its owner", "half of it, none complete", ""])
 def test_a_study_that_somebody_paused_has_not_failed(reason: str) -> None:
     found = replace(results(20, finished=False), state="paused", reason=reason)
     assert '"verdict loses"' not in report_html(found, commands={})

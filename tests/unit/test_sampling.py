@@ -243,17 +243,11 @@ def test_trials_of_another_space_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize("kind", ["tpe", "random"])
-def test_a_space_that_enumerates_is_drawn_in_order_and_ends(kind: Kind) -> None:
+def test_a_space_that_enumerates_is_drawn_in_order(kind: Kind) -> None:
     space = named_space("depth", limits={"depth": "1:3"}, facts=FACTS, epochs=9)
     sampler = Sampler(space, "maximize", kind, 0)
-    drawn = [sampler.draw([], unit) for unit in range(5)]
-    assert [d.parameters if d else None for d in drawn] == [
-        {"depth": 1},
-        {"depth": 2},
-        {"depth": 3},
-        None,
-        None,
-    ]
+    drawn = [sampler.draw([], unit).parameters for unit in range(3)]
+    assert drawn == [{"depth": 1}, {"depth": 2}, {"depth": 3}]
 
 
 def test_random_draws_cover_the_space_whatever_the_trials_said() -> None:

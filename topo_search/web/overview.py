@@ -11,7 +11,6 @@ from markupsafe import Markup
 from storage import events
 from storage.connection import Storage
 from storage.events import Event
-from storage.failures import is_failure
 from topo_search.formats import NBSP
 
 
@@ -38,18 +37,18 @@ def failures(storage: Storage, count: int) -> list[Failure]:
     What a user wished for is none: a pause, or trials that ended with their study's cancelling.
     """
     found: dict[tuple[str | None, str, str], list[Event]] = {}
-    kinds: Sequence[events.Kind] = ("trial failed", "study paused", "study cancelled")
+    kinds: Sequence[events.Kind] = ("trial failed", "study failed", "study cancelled")
     last = events.latest(storage, kinds=kinds, count=count)[::-1]
     wished = cancelled(last)
     for event in last:
         failed = event.kind == "trial failed" and event.id not in wished
-        if failed or (event.kind == "study paused" and is_failure(event.text)):
+        if failed or event.kind == "study failed":
             found.setdefault((event.study, event.kind, event.text), []).append(event)
     return [
         Failure(
             study=study,
             trials=[event.trial for event in same if event.trial is not None],
-            paused=kind == "study paused",
+            paused=kind == "study failed",
             reason=text,
             count=len(same),
             at=same[0].at,

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from storage import workers
 from storage.connection import Storage
-from storage.failures import is_failure
 from storage.progress import Progress, progress_of
 from storage.rows import OPEN, StudyRow
 from topo_search.formats import format_left, format_metric
@@ -58,7 +57,7 @@ class StudyState:
             "name": row.name,
             "state": row.state,
             "reason": row.reason,
-            "failure": row.state in ("paused", "finished") and is_failure(row.reason),
+            "failure": row.failed,
             "created_at": _iso(row.created_at),
             "started_at": _iso(row.started_at),
             "ended_at": _iso(row.ended_at),
