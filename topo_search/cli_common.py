@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,10 +99,26 @@ def open_storage(
     if is_for_machines():
         optuna.logging.disable_default_handler()
         optuna.logging.enable_propagation()
-    with opened(settings, upgrade=upgrade, despite_workers=despite_workers) as storage:
+    with ExitStack() as stack:
+        with shown_meanwhile("Opening the database …"):
+            how = {"upgrade": upgrade, "despite_workers": despite_workers}
+            storage = stack.enter_context(opened(settings, **how))
         if warm:
             forking.warm_up(settings.log)
         yield settings, storage
+
+
+@contextmanager
+def shown_meanwhile(text: str) -> Iterator[None]:
+    """Show a line for as long as something takes, where anybody looks."""
+    watched = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    if watched:
+        click.echo(text, nl=False, err=True)
+    try:
+        yield
+    finally:
+        if watched:
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 @contextmanager

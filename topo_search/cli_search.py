@@ -6,6 +6,7 @@ import logging
 import shlex
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,8 @@ def search(csv: Path | None, report: Path | None, json_: bool, **given: Any) -> 
             from topo_search.own_worker import check_allowed
 
             check_allowed(studies.get(storage, given["parent"]), given["allow_objective"])
-        row, key = _create(storage, csv, given)
-        serve_and_hand_over(settings, storage, row, key, csv, report, json_, given)
+        create = partial(_create, storage, csv, given)
+        serve_and_hand_over(settings, storage, create, csv, report, json_, given)
 
 
 @click.command()
@@ -184,18 +185,22 @@ def resume(
             path = report_path(csv, row.name or row.id, report)
             check_places(path, network=row.plan["objective"] == "tabular")
         look = f"topo-search status {row.id}{Asked(storage=given['where']).where}"
-        with answer_may_be_lost(
-            "If the answer alone was lost, the study is open again, with what was added to its "
-            f"budget. See it before you add that twice: {look}"
-        ):
-            row = stored.resume(storage, row.id, trials=trials, seconds=timeout)
+
+        def resumed() -> tuple[StudyRow, None]:
+            with answer_may_be_lost(
+                "If the answer alone was lost, the study is open again, with what was added to its "
+                f"budget. See it before you add that twice: {look}"
+            ):
+                return stored.resume(storage, row.id, trials=trials, seconds=timeout), None
+
         if no_serve:
+            row, _ = resumed()
             if json_:
                 echo_json({"study": row.id, "state": row.state, "trials": row.trials})
             else:
                 click.echo(f"Study {row.id} is open again.")
             return
-        serve_and_hand_over(settings, storage, row, None, csv, report, json_, given)
+        serve_and_hand_over(settings, storage, resumed, csv, report, json_, given)
 
 
 def _knows(row: StudyRow) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,19 +26,30 @@ logger = logging.getLogger(__name__)
 def serve_and_hand_over(
     settings: Settings,
     storage: Storage,
-    row: StudyRow,
-    key: str | None,
+    opened: Callable[[], tuple[StudyRow, str | None]],
     csv: Path | None,
     report: Path | None,
     json_: bool,
     given: dict[str, Any],
 ) -> None:
-    """Serve a study here, then say what came of it, or how to go on with it."""
+    """Serve a study here, then say what came of it, or how to go on with it.
+
+    Args:
+        settings: Of this machine.
+        storage: Where the study is.
+        opened: Creates or resumes it, and returns it with its key, if that is known. It is called
+            when all is loaded: whoever interrupts what follows is told how to go on.
+        csv: The table's file, if any.
+        report: Where the report is to lie, where it was asked for.
+        json_: Whether to print for machines.
+        given: The options.
+    """
     from storage.rows import OPEN
-    from topo_search import delivery, fleet, next_steps, retries
+    from topo_search import delivery, fleet, live, next_steps, own_worker, retries  # noqa: F401
     from topo_search.terminal import show_end
     from topo_search.writing import UnwritableError
 
+    row, key = opened()
     asked = asked_again(row, given, report)
     row = serve_shown(settings, storage, row, json_, given, asked)
     retry, path = retries.patient(storage), report_path(csv, row.name or row.id, report)
@@ -83,11 +95,11 @@ def serve_shown(
     from topo_search.live import View
     from topo_search.terminal import show_start
 
-    terminal = console(stderr=json_)
-    if not json_:
-        show_start(terminal, row)
-    view = View(terminal, row)
     try:
+        terminal = console(stderr=json_)
+        if not json_:
+            show_start(terminal, row)
+        view = View(terminal, row)
         with view.shown():
             return own_worker.serve(
                 storage,

@@ -120,7 +120,7 @@ def _reached(url: str, **how: Any) -> Storage:
             if left <= 0:
                 raise
             if not told:
-                logger.warning("%s Trying for %.0f s.", error, STARTING)
+                logger.info("%s Trying for %.0f s.", error, STARTING)
             told = True
             threading.Event().wait(min(left, random.uniform(0.5, 1)))
 

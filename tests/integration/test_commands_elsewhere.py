@@ -21,7 +21,15 @@ from stories import Outage
 from storage import connection, studies, tables, workers
 from storage.connection import Storage
 from storage.errors import StorageError
-from topo_search import delivery, own_worker, predictor, retries, settings
+from topo_search import (
+    delivery,
+    forking,
+    own_worker,
+    predictor,
+    retries,
+    settings,
+    terminal,
+)
 from topo_search.cli import cli
 from topo_search.report import write_report
 from topo_search.worker import Worker
@@ -203,11 +211,11 @@ def test_a_worker_that_starts_while_the_database_is_away_waits_a_little_and_ends
     lines = done.stderr.splitlines()
     if as_json:
         told = [json.loads(line) for line in lines]
-        assert [one["level"] for one in told] == ["warning", "error"]
+        assert [one["level"] for one in told] == ["info", "error"]
         assert all(one["worker"] is None for one in told)
         lines = [one["message"] for one in told]
-    waits, ends = lines
-    assert waits.endswith("Trying for 10 s.") and ends.startswith("Error: ")
+        assert lines[0].endswith("Trying for 10 s.")
+    assert len(lines) == 1 + as_json and lines[-1].startswith("Error: ")
     for line in lines:
         assert "PostgreSQL at 127.0.0.1, database name: " in line
         assert "Connection refused. Start the server" in line
@@ -232,6 +240,21 @@ def test_a_server_that_starts_anew_just_then_is_waited_for(
     done = run(url.render_as_string(hide_password=False), tmp_path / "home", *command.split())
     assert done.exit_code == 0, done.output
     assert len(tries) == 2
+
+
+def test_who_interrupts_a_search_as_soon_as_it_is_made_is_told_how_to_go_on(
+    storage: Storage, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forking, "warm_up", lambda log: None)
+    monkeypatch.setattr(terminal, "show_start", ctrl_c)
+    report = tmp_path / "it.html"
+    done = run(database_url, tmp_path, "search", IRIS, "--target", "species", "--report", report)
+    (study,) = studies.list_studies(storage)
+    assert done.exit_code == 130
+    assert f"go on with: topo-search resume {study.id} --report " in done.output
 
 
 def test_a_server_that_says_no_is_asked_once(
