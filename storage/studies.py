@@ -171,8 +171,7 @@ def resume(storage: Storage, study_id: str, *, trials: int = 0, seconds: float =
             raise ValueError(_wrong_state(study, "a study that was not cancelled"))
         if study.exhausted and study.state == "finished":
             raise ValueError(
-                f"Study {study.id} is finished: {study.why_through}. Try another space, in a new "
-                "study that begins with its trials."
+                f"Study {study.id} is finished: {study.why_through}. Search another space."
             )
         if seconds and study.seconds is None:
             raise ValueError(

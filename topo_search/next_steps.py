@@ -47,8 +47,8 @@ def write_again(row: StudyRow, asked: Asked) -> str:
 def go_on(row: StudyRow, asked: Asked) -> str:
     """Return in words how to go on with a study, or with the trials of a cancelled one."""
     go = "With TOPO_SEARCH_STORAGE set to the same URL, go" if asked.secret else "Go"
-    where = " with its trials in a new study" if _goes_on_elsewhere(row) else " with"
-    return f"{go} on{where}: {_resume(row, asked)}"
+    how = {"create": " with its trials in a new study", "search": " in another space"}
+    return f"{go} on{how.get(_what(row), ' with')}: {_command(row, asked)}"
 
 
 def not_open(row: StudyRow, where: str | None) -> str:
@@ -76,21 +76,27 @@ def commands(row: StudyRow, asked: Asked | None = None) -> dict[str, str]:
     }
     return {
         **named,
-        "create" if _goes_on_elsewhere(row) else "resume": _resume(row, asked),
+        _what(row): _command(row, asked),
         **(taken if row.outcome and row.outcome.get("test") else {}),
         "results": f"topo-search results {row.id} --csv trials.csv{where}",
         "dashboard": f"topo-search dashboard{where}",
     }
 
 
-def _goes_on_elsewhere(row: StudyRow) -> bool:
-    return row.state == "cancelled" or (row.state == "finished" and row.exhausted)
+def _what(row: StudyRow) -> str:
+    """Return what it is to go on with a study: resume it, or create or search another."""
+    if row.state == "cancelled":
+        return "create"
+    return "search" if row.state == "finished" and row.exhausted else "resume"
 
 
-def _resume(row: StudyRow, asked: Asked) -> str:
-    if _goes_on_elsewhere(row):
-        space = " --space mlp" if row.exhausted else ""
-        return f"topo-search create --from {row.id}{space}{asked.where}"
+def _command(row: StudyRow, asked: Asked) -> str:
+    what = _what(row)
+    if what == "create":
+        return f"topo-search create --from {row.id}{asked.where}"
+    if what == "search":  # In the usual space, few networks of which this one had.
+        table, target = (shlex.quote(str(row.plan[name])) for name in ("dataset_name", "target"))
+        return f"topo-search search {table} --target {target}{asked.where}"
     more = ""
     if row.state == "finished":
         trials = row.drawn >= row.trials or not row.time_is_spent

@@ -32,7 +32,8 @@ PACKAGES = ("topo-search", "optuna", "keras", "tensorflow", "scikit-learn", "num
 COMMANDS = {
     "storage": "First name the storage, with its password",
     "resume": "Try more networks",
-    "create": "Try other networks, in a new study that begins with these trials",
+    "create": "Go on with these trials in a new study",
+    "search": "Try networks of another space",
     "worker": "Start a worker",
     "export": "Take the network away",
     "predict": "Predict for new rows",

@@ -26,6 +26,7 @@ from topo_search.results import Results
 from topo_search.summary import answer, failure, reasons, verdict
 from topo_search.terminal_status import format_state, plain_table
 
+GO_ON = ("resume", "create", "search")  # One of which every study has.
 SHOWN_TRIALS = 10
 SHOWN_IMPORTANCES = SHOWN_REASONS = 5
 SHOWN_COLUMNS = 20
@@ -113,7 +114,7 @@ def show_end(
     if network is not None:
         lines.add_row("Network", _path(network))
         lines.add_row("Predict", Text(f"topo-search predict {network} NEW.csv -o OUT.csv"))
-    lines.add_row("Go on", Text(commands.get("resume") or commands["create"]))
+    lines.add_row("Go on", Text(next(commands[name] for name in GO_ON if name in commands)))
     if "storage" in commands:
         lines.add_row("", Text("with TOPO_SEARCH_STORAGE set to the same URL"))
     if row.state != "finished":

@@ -161,7 +161,7 @@ def test_a_study_ends_with_its_space(storage: Storage) -> None:
     found = studies.get(storage, study.id)
     assert (found.state, found.trials, found.drawn) == ("finished", 2, 2)
     assert found.reason == "its whole space tried, in 2 trials"
-    with pytest.raises(ValueError, match="whole space tried.*Try another space, in a new study"):
+    with pytest.raises(ValueError, match="whole space tried, in 2 trials. Search another"):
         studies.resume(storage, study.id, trials=20)
 
 

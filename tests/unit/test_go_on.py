@@ -76,9 +76,10 @@ def test_a_finished_study_goes_on_with_more_of_what_is_used_up(
 
 
 def test_a_study_whose_space_is_exhausted_goes_on_in_another_space() -> None:
-    done = row(state="finished", drawn=22, trials=22, units=22)
+    plan = {"objective": "tabular", "dataset_name": "my table.csv", "target": "it"}
+    done = row(state="finished", drawn=22, trials=22, units=22, plan=plan)
     line = go_on(done, Asked())
-    assert line.endswith("in a new study: topo-search create --from k3v9x2 --space mlp")
+    assert line == "Go on in another space: topo-search search 'my table.csv' --target it"
     assert "resume" not in commands(done)
     assert "resume" in commands(row(drawn=22, trials=22, units=22))  # It is still at work.
 
