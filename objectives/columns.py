@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import Any
 
 import numpy as np
 
 from objectives.cells import KEY_SHARE, Cells, Floats, Strings
-from objectives.dates import PARTS, ZONE, are_seasons, find_order, first_date, late_year, to_parts
+from objectives.date_columns import as_dates, date_warnings
+from objectives.dates import are_seasons, find_order, to_parts
 from objectives.identifiers import FEW, are_versions, is_row_number, name_words
 from objectives.numerals import are_dialled, find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
@@ -87,20 +87,19 @@ def infer(
         return replace(rule, kind="constant"), []
     if numbers is not None:
         if "date" in name_words(cells.name) and np.isfinite(cells.moments("digits")).all():
-            return _as_dates(cells, replace(rule, decimal="", thousands=""), "digits"), []
+            return as_dates(cells, replace(rule, decimal="", thousands=""), "digits"), []
         if set(numbers[np.isfinite(numbers)]) == {0.0, 1.0}:
             return replace(rule, kind="boolean"), warnings
-        kind: Kind = "numeric"
         if is_row_number(cells, numbers, unnamed):
-            kind = "identifier"
-        return replace(rule, kind=kind), warnings
+            return replace(rule, kind="identifier"), warnings
+        return replace(rule, kind="numeric"), warnings
     words = {value.lower() for value in values[:9]}
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):
         return replace(rule, kind="boolean", words=pair), []
     order, share, guess = find_order(values, conventions.day_first, conventions.year_first)
     no_dates = are_versions(cells) or are_seasons(values)
     if share >= 1 - UNREADABLE and len(values) > 1 and not no_dates:
-        return _as_dates(cells, rule, order), _date_warnings(cells, order, guess)
+        return as_dates(cells, rule, order), date_warnings(cells, order, guess)
     return replace(rule, kind=_text_kind(cells)), []
 
 
@@ -131,7 +130,7 @@ def force(cells: Cells, kind: Kind, conventions: Conventions) -> ColumnRule:
                 f"Expected dates in column {cells.name!r}, such as 2024-12-31. "
                 f"Received {example!r} and the like. Leave its kind out, or call it categorical."
             )
-        return _as_dates(cells, rule, order)
+        return as_dates(cells, rule, order)
     if kind == "boolean":
         words = sorted({value.lower() for value in cells.values})
         if numbers is not None and set(numbers) <= {0.0, 1.0}:
@@ -235,56 +234,6 @@ def _in_doubt(texts: Strings, decimal: str, conventions: Conventions) -> bool:
     """
     grouped = decimal == "," and all("." in text for text in texts)
     return not conventions.given and (grouped or not conventions.certain)
-
-
-def _as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
-    """Return the rule of a datetime column: the parts of it that vary become features."""
-    moments = cells.moments(order)
-    origin = "" if order == "time" else first_date(moments)
-    parts = to_parts(moments, origin)
-    kept = [part for part in PARTS if len(np.unique(parts[part][np.isfinite(parts[part])])) > 1]
-    if order == "time":
-        kept = [part for part in kept if part in ("hour", "minute", "second")]
-    return replace(rule, kind="datetime", dates=order, parts=tuple(kept), origin=origin)
-
-
-def _date_warnings(cells: Cells, order: str, guess: bool) -> list[str]:
-    column, example = f"Column {cells.name!r}", repr(cells.values[0])
-    warnings = []
-    if guess and order == "my":
-        warnings.append(
-            f"{column}: {example} and the like are read as months of a year. If they are not, "
-            f"say so with --column {shlex.quote(cells.name + '=categorical')}"
-        )
-    elif guess:
-        first = {"dmy": "day", "mdy": "month", "yy": "year"}[order]
-        others = [f"--{part}-first" for part in ("day", "month") if part != first]
-        warnings.append(
-            f"{column}: dates such as {example} are read with the {first} first. Nothing in the "
-            f"file says which it is. If that is wrong, say so with {' or '.join(others)}."
-        )
-    if order == "time":
-        lengths = {value.count(":") for value in cells.sample if value[-1].isdigit()}
-        if lengths >= {1, 2}:
-            warnings.append(
-                f"{column} holds times with seconds and without, as {example}, read as times of "
-                "day. If they are durations, write them as numbers of seconds."
-            )
-        return warnings
-    moments = cells.moments(order)
-    latest = int(np.nanmax(moments[:, 0]))
-    if latest > date.today().year and (text := late_year(cells.values, moments, order)):
-        warnings.append(
-            f"{column}: {text!r} is read as a date of {latest}, which is to come. If years such "
-            "as this are past, write them with four digits."
-        )
-    zones = {match[1] for value in cells.sample if (match := ZONE.search(value))}
-    if len(zones) > 1:
-        warnings.append(
-            f"{column} has times of several zones ({', '.join(sorted(zones)[:5])}), which are "
-            "ignored. Write all in one zone."
-        )
-    return warnings
 
 
 def _text_kind(cells: Cells) -> Kind:

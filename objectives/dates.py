@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,13 @@ FOREIGN = {
     "okt": 10, "ott": 10, "out": 10, "dez": 12, "dic": 12,
 }  # fmt: skip
 MONTH_NUMBERS = {**{name: number for number, name in enumerate(MONTHS, start=1)}, **FOREIGN}
+WEEKDAYS = (  # in German, French, Spanish, Italian, Portuguese and Dutch, without accents
+    "montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag "
+    "lundi mardi mercredi jeudi vendredi samedi dimanche "
+    "lunes martes miercoles jueves viernes sabado domingo "
+    "lunedi martedi mercoledi giovedi venerdi sabato domenica segunda terca quarta quinta sexta "
+    "maandag dinsdag woensdag donderdag vrijdag zaterdag zondag"
+).split()
 SEASON = re.compile(r"(\d{4})[-/](\d\d)")
 FEWEST_SEASONS, SEASONS = 3, 1000  # distinct texts: that tell them from months; that are looked at
 CENTURY = 69  # two-digit years below it are 20xx, as POSIX's strptime has it
@@ -30,16 +38,22 @@ _NAME = rf"(?:{'|'.join(MONTH_NUMBERS)})[a-z]*\.?"
 _ENGLISH = rf"(?:{'|'.join(MONTHS)})[a-z]*\.?"
 _MONTH = rf"(?P<month>\d{{1,2}}|{_NAME})"
 _BETWEEN = r"(?P<s>[-/]|\.? (?:de )?|\.)"  # 1. Januar, 1 de enero
-_WEEKDAY = r"(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+)?"
+_DAYS = "|".join(day[:letters] for day in WEEKDAYS for letters in (2, 3, None))
+_WEEKDAY = rf"(?:(?!\d)(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*|(?:{_DAYS})(?:-feira)?)\.?,?\s+)?"
 _CLOCK = (
-    r"(?P<hour>\d{1,2})(?:(?P<colon>:)|(?P<point>\.)(?=\d\d\.))(?P<minute>\d\d)"
+    r"(?P<hour>\d{1,2})(?:(?P<colon>:)|\.)(?P<minute>\d\d)"
     r"(?:(?(colon):|\.)(?P<second>\d\d(?:[.,]\d+)?))?\s?(?P<half>[ap]\.?m\.?)?"
 )
-_TIME = rf"(?:(?:T|,?\s+){_CLOCK}\s?(?:Z|UTC|GMT|[-+]\d\d:?(?:\d\d)?)?)?"
+_ZONE = (
+    r"(?P<zone>(?:UTC|GMT)(?: ?[-+]\d{1,2}(?::?\d\d)?)?|[-+]\d\d(?::?\d\d)?|Z"
+    r"|(?-i:[A-Z]{2,4}T|MSK|MESZ?))?"
+    r"(?: ?(?:\[[\w/+-]+\]|\([\w ]+\)))?"  # Java's [Europe/Berlin], JavaScript's (Central …)
+)
+_TIME = rf"(?:(?:T|,?\s+){_CLOCK}\s?{_ZONE})?"
 PATTERNS = {
-    "time": re.compile(_CLOCK, re.IGNORECASE),
+    "time": re.compile(rf"(?!\d+\.\d\d(?!\.)){_CLOCK}", re.IGNORECASE),  # 18.26 is a number
     "ymd": re.compile(
-        rf"(?P<year>\d{{4}})(?P<s>[-/. ]){_MONTH}(?:(?P=s){_DAY}{_TIME})?", re.IGNORECASE
+        rf"(?P<year>\d{{4}})(?P<s>[-/. ]|\. ){_MONTH}(?:(?P=s){_DAY}\.?{_TIME})?", re.IGNORECASE
     ),
     "dmy": re.compile(
         rf"{_WEEKDAY}{_DAY}{_BETWEEN}{_MONTH}(?:(?P=s)|,? (?:de )?){_YEAR}{_TIME}", re.I
@@ -48,7 +62,13 @@ PATTERNS = {
     "yy": re.compile(rf"(?P<year>\d\d)(?P<s>[-/.])(?P<month>\d\d)(?P=s)(?P<day>\d\d){_TIME}"),
     "digits": re.compile(
         r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
-        r"(?:T?(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)?Z?)?"
+        r"(?:T?(?P<hour>\d\d)(?:(?P<minute>\d\d)(?P<second>\d\d)?)?Z?)?"
+    ),
+    "months": re.compile(r"(?P<year>(?:19|20)\d\d)(?P<month>\d\d)"),
+    "log": re.compile(  # of SAS and of web servers
+        rf"(?P<open>\[)?(?P<day>\d{{1,2}})(?P<s>/?)(?P<month>{'|'.join(MONTHS)})(?P=s){_YEAR}"
+        rf"(?::{_CLOCK}\s?{_ZONE})?(?(open)\])",
+        re.IGNORECASE,
     ),
     "my": re.compile(
         rf"(?P<month>{_NAME}(?=.*\d{{4}})|{_ENGLISH}|\d{{1,2}}(?=[-/]\d{{4}}$))"
@@ -57,16 +77,19 @@ PATTERNS = {
     ),
     "ctime": re.compile(
         rf"{_WEEKDAY}(?P<month>{_ENGLISH}) +(?P<day>\d{{1,2}}) (?P<hour>\d\d):(?P<minute>\d\d):"
-        r"(?P<second>\d\d) (?:(?:[A-Z]{3,4}|[-+]\d{4}) )?(?P<year>\d{4})",
+        r"(?P<second>\d\d) (?:(?P<zone>[A-Z]{3,4}|[-+]\d{4}) )?(?P<year>\d{4})",
         re.IGNORECASE,
     ),
 }
 EASTERN = re.compile(r"(\d{4})[年년] ?(\d{1,2})[月월](?: ?(\d{1,2})[日일])?")
-ZONE = re.compile(r":\d\d(?:[.,]\d+)?\s?(Z|[-+]\d\d:?\d\d)(?: \d{4})?$")
+AFTERNOON = ("오후", "午後", "下午")
+HALVES = re.compile(rf"(오전|午前|上午|{'|'.join(AFTERNOON)}) ?(\d[\d:]+)")
 
 
 def to_moments(values: Strings, order: str) -> Floats:
     """Return texts as year, month, day, hour, minute, second, one row each.
+
+    24:00 of a date is 0:00 of the next one; alone, it is hour 24.
 
     Args:
         values: the texts.
@@ -81,17 +104,26 @@ def to_moments(values: Strings, order: str) -> Floats:
     with np.errstate(invalid="ignore"):
         year, month, day, hour, minute, second = moments.T
         good = (year >= YEARS[0]) & (year <= YEARS[1]) & (month >= 1) & (month <= 12) & (day >= 1)
-        good &= (hour < 24) & (minute < 60) & (second < 61)
-    good[good] &= _months(_first_days(moments[good]) + day[good] - 1) == month[good]
+        midnight = (hour == 24) & (minute == 0) & (second == 0)
+        good &= (midnight | (hour < 24)) & (minute < 60) & (second < 61)
+    good[good] &= _dates(_days(moments[good]))[:, 1] == month[good]
     moments[~good] = np.nan
+    if order != "time":
+        midnight &= good
+        moments[midnight, :3] = _dates(_days(moments[midnight]) + 1)
+        moments[midnight, 3] = 0
     return moments
 
 
 def _plain(text: str) -> str:
-    """Return a text without accents, as of février, with plain blanks, and 2021年5月12日 in ISO."""
+    """Return a text without accents, as of février, with plain blanks, and 2021年5月12日 in ISO.
+
+    Of 오후 5:37 it is 5:37 pm.
+    """
     if text.isascii():
         return text
     text = EASTERN.sub(lambda found: "-".join(filter(None, found.groups())), text)
+    text = HALVES.sub(lambda found: f"{found[2]} {'ap'[found[1] in AFTERNOON]}m", text)
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
@@ -116,16 +148,19 @@ def _month_number(name: str) -> int:
     return MONTH_NUMBERS.get(name[:4]) or MONTH_NUMBERS[name[:3]]
 
 
-def _first_days(moments: Floats) -> Floats:
-    """Return the days from 1970-01-01 to the first of each row's month."""
+def _days(moments: Floats) -> Floats:
+    """Return the days from 1970-01-01 to each row's, whether its month has so many or not."""
     months = ((moments[:, 0] - 1970) * 12 + moments[:, 1] - 1).astype(np.int64)
-    return months.astype("datetime64[M]").astype("datetime64[D]").astype(np.float64)
+    first = months.astype("datetime64[M]").astype("datetime64[D]").astype(np.float64)
+    return np.asarray(first + moments[:, 2] - 1, dtype=np.float64)
 
 
-def _months(days: Floats) -> Floats:
-    """Return the month, 1 to 12, of days counted from 1970-01-01."""
-    months = days.astype(np.int64).astype("datetime64[D]").astype("datetime64[M]")
-    return np.asarray(months.astype(np.int64) % 12 + 1, dtype=np.float64)
+def _dates(days: Floats) -> Floats:
+    """Return the year, month and day, a row each, of days counted from 1970-01-01."""
+    dates = days.astype(np.int64).astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    since, day = months.astype(np.int64), (dates - months).astype(np.int64) + 1
+    return np.column_stack([since // 12 + 1970, since % 12 + 1, day]).astype(np.float64)
 
 
 def to_parts(moments: Floats, origin: str) -> dict[str, Floats]:
@@ -135,7 +170,7 @@ def to_parts(moments: Floats, origin: str) -> dict[str, Floats]:
     """
     days = np.full(len(moments), np.nan)
     known = np.isfinite(moments[:, 0])
-    days[known] = _first_days(moments[known]) + moments[known, 2] - 1
+    days[known] = _days(moments[known])
     weekday = (days + 3) % 7
     start = np.datetime64(origin or "1970-01-01", "D").astype(np.int64)
     hours = moments[:, 3] + moments[:, 4] / 60 + moments[:, 5] / 3600
@@ -143,18 +178,22 @@ def to_parts(moments: Floats, origin: str) -> dict[str, Floats]:
     return dict(zip(PARTS, columns, strict=True))
 
 
+def written(values: Iterable[str], order: str, part: str) -> list[str]:
+    """Return what texts hold for a group of their order's pattern, "" where they hold nothing."""
+    matches = (PATTERNS[order].fullmatch(_plain(value)) for value in values)
+    return [(match and match.groupdict().get(part)) or "" for match in matches]
+
+
 def late_year(values: Strings, moments: Floats, order: str) -> str:
     """Return the text of the latest date if its year has two digits only, else ""."""
-    latest = values[int(np.nanargmax(moments[:, 0]))]
-    match = PATTERNS[order].fullmatch(_plain(latest))
-    return str(latest) if match is not None and len(match["year"]) == 2 else ""
+    latest = str(values[int(np.nanargmax(moments[:, 0]))])
+    return latest if len(written([latest], order, "year")[0]) == 2 else ""
 
 
 def first_date(moments: Floats) -> str:
     """Return the earliest date, written as ISO 8601."""
     known = moments[np.isfinite(moments[:, 0])]
-    day = (_first_days(known) + known[:, 2] - 1).min()
-    return str(np.datetime64(int(day), "D"))
+    return str(np.datetime64(int(_days(known).min()), "D"))
 
 
 def are_seasons(values: Strings) -> bool:

@@ -37,7 +37,7 @@ PARTS = {  # What the numbers are that a network takes of a date.
     "month": "the month, 1 to 12",
     "day": "the day of the month",
     "weekday": "the day of the week, 0 on Monday",
-    "hour": "the hour, 0 to 23",
+    "hour": "the hour, 0 to 23 (24 only where 24:00 stands without a date)",
     "minute": "the minute",
     "second": "the second",
     "days": "days since {origin}, with their fraction",

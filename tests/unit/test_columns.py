@@ -1,6 +1,7 @@
 """Kinds of columns, and how a column's text becomes values."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from objectives.cells import Cells
 from objectives.checks import find_sentinels
+from objectives.columns import values_of
 from objectives.dates import PARTS, find_order, to_moments
 from objectives.numerals import decimal_evidence, to_numbers
 from objectives.reading import MISSING, Kind
@@ -333,6 +335,33 @@ def test_more_texts_can_be_called_missing() -> None:
             "ctime",
             [2008, 8, 6, 13, 8, 45],
         ),
+        (("2023/05/28 2:08:30 PM GMT+2",), "ymd", [2023, 5, 28, 14, 8, 30]),
+        (("2023/05/28 2:08:30 UTC+02:00",), "ymd", [2023, 5, 28, 2, 8, 30]),
+        (("2023-04-12 02:00:00 CEST", "2023-01-12 02:00:00 CET"), "ymd", [2023, 4, 12, 2, 0, 0]),
+        (("2023-03-19T18:00:00+02:00[Europe/Berlin]",), "ymd", [2023, 3, 19, 18, 0, 0]),
+        (
+            ("Wed Mar 10 2021 04:48:49 GMT+0100 (Central European Time)",),
+            "mdy",
+            [2021, 3, 10, 4, 48, 49],
+        ),
+        (("25.6.2021 18.26", "15.12.2021 0.40"), "dmy", [2021, 6, 25, 18, 26, 0]),
+        (("26JAN14", "15OCT13"), "log", [2014, 1, 26, 0, 0, 0]),
+        (("18MAR2021",), "log", [2021, 3, 18, 0, 0, 0]),
+        (("14MAR2021:23:22:49",), "log", [2021, 3, 14, 23, 22, 49]),
+        (("[10/Oct/2000:13:55:36 -0700]",), "log", [2000, 10, 10, 13, 55, 36]),
+        (("2021080205",), "digits", [2021, 8, 2, 5, 0, 0]),
+        (("201912", "202001"), "months", [2019, 12, 1, 0, 0, 0]),
+        (("2023-12-31 24:00", "2023-12-31 23:00"), "ymd", [2024, 1, 1, 0, 0, 0]),
+        (("28/02/2024 24:00:00",), "dmy", [2024, 2, 29, 0, 0, 0]),
+        (("24:00", "1:00"), "time", [1970, 1, 1, 24, 0, 0]),
+        (("lundi 3 janvier 2022", "mar. 16 juil. 2022"), "dmy", [2022, 1, 3, 0, 0, 0]),
+        (("Mo, 28.02.2022", "Sonntag, 5. März 2022"), "dmy", [2022, 2, 28, 0, 0, 0]),
+        (("miércoles, 3 de enero de 2022",), "dmy", [2022, 1, 3, 0, 0, 0]),
+        (("mercoledì 5 gennaio 2022",), "dmy", [2022, 1, 5, 0, 0, 0]),
+        (("terça-feira, 1 de março de 2022",), "dmy", [2022, 3, 1, 0, 0, 0]),
+        (("za 5 maart 2022",), "dmy", [2022, 3, 5, 0, 0, 0]),
+        (("2021. 12. 3. 오후 5:37:11",), "ymd", [2021, 12, 3, 17, 37, 11]),
+        (("2021/12/3 上午 12:07",), "ymd", [2021, 12, 3, 0, 7, 0]),
         (("18.00.00", "07.30.15"), "time", [1970, 1, 1, 18, 0, 0]),
         (("12:05 AM", "1:00 pm"), "time", [1970, 1, 1, 0, 5, 0]),
     ],
@@ -346,15 +375,27 @@ def test_dates_are_read_by_the_order_the_whole_column_shows(
 
 
 @pytest.mark.parametrize(
-    "text", ["31/02/2024", "2023-02-29", "25:00", "13/13/2024", "0001-01-01", "13:00 PM"]
+    "text", ["31/02/2024", "2023-02-29", "25:00", "13/13/2024", "0001-01-01", "13:00 PM", "24:01"]
 )
 def test_impossible_dates_are_missing(text: str) -> None:
     for order in ("ymd", "dmy", "mdy", "time"):
         assert np.isnan(to_moments(strings(text), order)).all()
 
 
-@pytest.mark.parametrize("texts", [("set 10", "out 12"), ("13/2020", "14/2020"), ("12.2020",)])
-def test_what_only_looks_like_a_month_and_year_is_no_date(texts: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("set 10", "out 12"),
+        ("13/2020", "14/2020"),
+        ("12.2020",),
+        ("1set10",),
+        ("Martin 3.4.2020", "Segment 1.2.20"),
+        ("18.26", "17.05"),
+        ("[10/Oct/2000:13:55:36",),
+        ("1677996272", "201913"),
+    ],
+)
+def test_what_only_looks_like_a_date_is_none(texts: tuple[str, ...]) -> None:
     assert find_order(strings(*texts), None)[1] == 0
 
 
@@ -378,6 +419,12 @@ def test_ambiguous_dates_are_said_to_be_and_can_be_overridden() -> None:
         (["03/14/2055", "12/30/2068"], "mdy", ""),
         (["2024-01-01T10:00:00+05:30", "2024-01-02T10:00:00-08:00"], "ymd", "+05:30, -08:00"),
         (["2024-01-01T10:00:00Z", "2024-01-02T10:00:00Z"], "ymd", ""),
+        (["2024/01/01 1:00:00 AM GMT+1", "2024/07/01 1:00:00 AM GMT+2"], "ymd", "GMT+1, GMT+2"),
+        (["2024-01-01 10:00:00 CET", "2024-07-02 10:00:00 CEST"], "ymd", "CEST, CET"),
+        (["2018-4", "2019-1", "2019-2"], "ymd", "If they are quarters"),
+        (["4/2018", "1/2019", "2/2019"], "my", "If they are quarters"),
+        (["2018-4", "2019-1", "2019-12"], "ymd", ""),
+        (["2018-04", "2019-01", "2019-02"], "ymd", ""),
     ],
 )
 def test_doubtful_dates_are_said(texts: list[str], order: str, says: str) -> None:
@@ -396,6 +443,31 @@ def test_eight_digits_are_dates_where_the_name_or_the_user_says_so() -> None:
     assert kind_of(["20231199", *column], "start_date") == "numeric"
     forced = table_of(column, overrides=Overrides(kinds={"it": "datetime"}))
     assert forced.frame["it.day"].to_list()[:2] == [1, 2]
+
+
+def test_sas_says_nothing_of_how_other_dates_are_read() -> None:
+    rows = [f"{i % 12 + 1}/{i % 7 + 2}/2024,{i % 28 + 1:02}MAR2023,{i % 2}" for i in range(60)]
+    table = read_table("\n".join(["a,b,c", *rows]).encode())
+    assert [rule.dates for rule in table.reading.columns[:2]] == ["mdy", "log"]
+    assert any("month first" in text for text in table.warnings)
+
+
+@pytest.mark.parametrize(
+    ("texts", "weekday"),
+    [
+        (["Jan-20", "Mar-21"], False),
+        (["2018-03", "2019-04"], False),
+        (["2018-03-01", "2019-04-01"], False),
+        (["2018-03-01", "2019-04-02"], True),
+    ],
+)
+def test_months_have_no_weekday(texts: list[str], weekday: bool) -> None:
+    [rule, *_] = table_of(texts * 9).reading.columns
+    assert {"year", "month", "days"} <= {*rule.parts}
+    assert ("weekday" in rule.parts) == weekday
+    earlier = replace(rule, parts=("weekday",))  # as of a network that took it
+    values, _ = values_of(Cells.of("it", 0, texts[:1], frozenset()), earlier)
+    assert values["weekday"].tolist() == [{"Ja": 2, "20": 3}[texts[0][:2]]]
 
 
 def test_another_column_decides_which_way_ambiguous_dates_are_read() -> None:
