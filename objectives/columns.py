@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from objectives.cells import KEY_SHARE, Cells, Floats, Strings
-from objectives.date_columns import as_dates, date_warnings
+from objectives.date_columns import as_dates, date_warnings, named_order, number_warnings
 from objectives.dates import are_seasons, find_order, to_parts
-from objectives.identifiers import FEW, are_versions, is_row_number, name_words
+from objectives.identifiers import FEW, are_versions, is_row_number, postal_warnings
 from objectives.numerals import are_dialled, find_thousands, is_code, without_unit
 from objectives.reading import ColumnRule, Kind, ReadingError
 from objectives.scales import currency_warnings, has_percent
@@ -86,12 +86,13 @@ def infer(
     if len(values) == 1 and cells.held == cells.rows:
         return replace(rule, kind="constant"), []
     if numbers is not None:
-        if "date" in name_words(cells.name) and np.isfinite(cells.moments("digits")).all():
-            return as_dates(cells, replace(rule, decimal="", thousands=""), "digits"), []
+        if order := named_order(cells):
+            return as_dates(cells, replace(rule, decimal="", thousands=""), order), []
         if set(numbers[np.isfinite(numbers)]) == {0.0, 1.0}:
             return replace(rule, kind="boolean"), warnings
         if is_row_number(cells, numbers, unnamed):
             return replace(rule, kind="identifier"), warnings
+        warnings += number_warnings(cells, numbers) + postal_warnings(cells, numbers)
         return replace(rule, kind="numeric"), warnings
     words = {value.lower() for value in values[:9]}
     if len(values) < 9 and (pair := next((p for p in WORDS if words == set(p)), None)):

@@ -9,12 +9,16 @@ from datetime import date
 
 import numpy as np
 
-from objectives.cells import Cells
-from objectives.dates import PARTS, first_date, late_year, to_parts, written
+from objectives.cells import Cells, Floats
+from objectives.dates import PARTS, first_date, late_year, to_moments, to_parts, written
+from objectives.identifiers import MONTHS, TIMES, name_words, names_dates
 from objectives.reading import ColumnRule
 
 FEWEST = 3  # distinct texts that tell what they all look like
 QUARTER = re.compile(r"\d{4}[-/][1-4]|[1-4][-/]\d{4}")
+CENTURIES = ("19", "20")  # which numbers begin with that may be dates
+SERIALS = (30_000, 60_000)  # days as Excel counts them, of 1982 to 2064
+EXCEL = np.datetime64("1899-12-30")  # its day 0
 
 
 def as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
@@ -31,6 +35,41 @@ def as_dates(cells: Cells, rule: ColumnRule, order: str) -> ColumnRule:
     elif (parts["day"] == 1).all():
         kept = [part for part in kept if part != "weekday"]
     return replace(rule, kind="datetime", dates=order, parts=tuple(kept), origin=origin)
+
+
+def named_order(cells: Cells) -> str:
+    """Return the order of dates that are written as numbers, if the column's name says they are."""
+    words = name_words(cells.name)
+    dated = names_dates(cells.name) or not MONTHS.isdisjoint(words)
+    if (dated or not TIMES.isdisjoint(words)) and _all_dates(cells, "digits"):
+        return "digits"
+    return "months" if dated and _all_dates(cells, "months") else ""
+
+
+def _all_dates(cells: Cells, order: str) -> bool:
+    few = to_moments(cells.sample, order)
+    return bool(np.isfinite(few).all() and np.isfinite(cells.moments(order)).all())
+
+
+def number_warnings(cells: Cells, numbers: Floats) -> list[str]:
+    """Return a warning where numbers may be dates, which nothing says for certain."""
+    column, known = f"Column {cells.name!r}", np.isfinite(numbers)
+    first = int(np.argmax(known))
+    example, least, most = repr(cells.values[first]), numbers[known].min(), numbers[known].max()
+    if names_dates(cells.name) and SERIALS[0] <= least and most <= SERIALS[1]:
+        return [
+            f"{column}: {example} and the like are read as numbers. If they count days as Excel "
+            f"does, {example} is {EXCEL + int(numbers[first])}: format the column as dates there, "
+            "such as 2024-12-31, and save it again."
+        ]
+    likely = len(cells.values) >= FEWEST and all(v.startswith(CENTURIES) for v in cells.sample)
+    weeks = not TIMES.isdisjoint(name_words(cells.name))  # or quarters
+    if likely and not weeks and (_all_dates(cells, "months") or _all_dates(cells, "digits")):
+        return [
+            f"{column}: {example} and the like are read as numbers. If they are dates, say so "
+            f"with --column {shlex.quote(cells.name + '=datetime')}"
+        ]
+    return []
 
 
 def date_warnings(cells: Cells, order: str, guess: bool) -> list[str]:

@@ -1,8 +1,9 @@
-"""Columns of numbers that only tell rows apart."""
+"""Columns of numbers that only tell rows apart, and what names say of columns."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -21,11 +22,21 @@ TIMES = frozenset(
     "minuten sekunde sekunden quartal datum zeit annee annees mois semaine jour jours heure heures "
     "ano anos mes meses semana dia dias hora horas anno anni giorno giorni jaar maand dag".split()
 )
+DATES = frozenset(  # whose numbers may be days, as 20240131 or as Excel counts them
+    "date dates datum fecha data dato dt ds day tag jour dia giorno dag datetime timestamp "
+    "yyyymmdd".split()
+)
+MONTHS = frozenset(  # whose numbers may be months, as 202401
+    "month months monat monate mois mes meses mese mesi maand maanden period periode periodo "
+    "yyyymm ym yearmonth".split()
+)
 MEASURES = TIMES | frozenset(  # of what is often measured step by step, from 0 or 1
     "age ages alter t x y z step steps epoch distance depth height length width position dose "
     "temperature temp speed frequency wavelength angle concentration pressure voltage load "
     "tiefe dauer abstand temperatur wellenlange frequenz winkel druck spannung".split()
 )
+POSTAL = frozenset("zip zips zipcode postal postcode plz postleitzahl cep".split())
+CODE_DIGITS, LOST = 5, 2  # of postal codes, at least; that may be missing before them
 VERSIONED = {"version", "versions", "build", "firmware"}  # Words of names.
 VERSION = re.compile(r"\d{1,2}\.\d{1,2}\.\d{1,2}")
 NAME_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|#")
@@ -38,11 +49,32 @@ def name_words(name: str) -> list[str]:
     return [word.lower() for word in NAME_WORDS.findall(plain)]
 
 
+def names_dates(name: str) -> bool:
+    """Return whether a name says that a column is of dates: a word of it does, or ends so."""
+    words = name_words(name)
+    return any(word in DATES or word.endswith(("date", "datum")) for word in words)
+
+
 def are_versions(cells: Cells) -> bool:
     """Return whether texts such as 1.5.25, by their column's name, are versions and no dates."""
     words = name_words(cells.name)
     named = not VERSIONED.isdisjoint(words) and TIMES.isdisjoint(words)  # build_date is of dates.
     return named and all(VERSION.fullmatch(value) for value in cells.sample)
+
+
+def postal_warnings(cells: Cells, numbers: Floats) -> list[str]:
+    """Return a warning where postal codes, by their column's name, have lost leading noughts."""
+    known = numbers[np.isfinite(numbers)]
+    if POSTAL.isdisjoint(name_words(cells.name)) or known.min() < 1 or (known % 1).any():
+        return []
+    short, long = (len(f"{number:.0f}") for number in (known.min(), known.max()))
+    if long < CODE_DIGITS or not long - LOST <= short < long:
+        return []
+    return [
+        f"Column {cells.name!r}: numbers of {short} to {long} digits, as codes that have lost "
+        "their leading noughts. If they name places, say so with "
+        f"--column {shlex.quote(cells.name + '=categorical')}"
+    ]
 
 
 def is_row_number(cells: Cells, numbers: Floats, unnamed: bool) -> bool:

@@ -445,6 +445,63 @@ def test_eight_digits_are_dates_where_the_name_or_the_user_says_so() -> None:
     assert forced.frame["it.day"].to_list()[:2] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "order"),
+    [
+        ("Datum", "202311{:02}", "digits"),
+        ("Geburtsdatum", "202311{:02}", "digits"),
+        ("fecha", "202311{:02}", "digits"),
+        ("dt", "202311{:02}", "digits"),
+        ("MESS_DATUM", "20231120{:02}", "digits"),
+        ("YYYYMMDD", "202311{:02}", "digits"),
+        ("time", "202311{:02}1200", "digits"),
+        ("period", "2023{:02}", "months"),
+        ("Monat", "2023{:02}", "months"),
+        ("order_date", "2023{:02}", "months"),
+        ("week", "2023{:02}", ""),
+        ("quarter", "2023{:02}", ""),
+        ("price", "2023{:02}", ""),
+        ("price", "202311{:02}", ""),
+        ("price", "3023{:02}", ""),
+    ],
+)
+def test_names_tell_dates_that_are_written_as_numbers(name: str, text: str, order: str) -> None:
+    texts = [text.format(i % 12 + 1) for i in range(60)]
+    table = table_of(texts, name)
+    assert table.reading.columns[0].dates == order
+    doubted = name == "price" and text.startswith("2")
+    assert any(f"--column {name}=datetime" in said for said in table.warnings) == doubted
+    told = table_of(texts, name, overrides=Overrides(kinds={name: "numeric"}))
+    assert told.columns[0].kind == "numeric"
+    assert not any("datetime" in said for said in told.warnings)
+
+
+def test_days_as_excel_counts_them_are_told() -> None:
+    serials = [str(44294 + 3 * i) for i in range(60)]
+    [told] = table_of(serials, "Date").warnings
+    assert "'44294' is 2021-04-08" in told
+    assert not table_of(serials, "price").warnings
+    assert not table_of([*serials, "12"], "Date").warnings
+
+
+@pytest.mark.parametrize(
+    ("name", "codes", "doubted"),
+    [
+        ("zip", ["1002", "60601", "601"], True),
+        ("PLZ", ["4109", "80331"], True),
+        ("zip", ["10002", "60601"], False),
+        ("PLZ", ["1010", "8020"], False),
+        ("price", ["1002", "60601"], False),
+    ],
+)
+def test_postal_codes_without_their_noughts_are_told(
+    name: str, codes: list[str], doubted: bool
+) -> None:
+    table = table_of(codes * 9, name)
+    said = [text for text in table.warnings if f"--column {name}=categorical" in text]
+    assert (table.columns[0].kind, len(said)) == ("numeric", doubted)
+
+
 def test_sas_says_nothing_of_how_other_dates_are_read() -> None:
     rows = [f"{i % 12 + 1}/{i % 7 + 2}/2024,{i % 28 + 1:02}MAR2023,{i % 2}" for i in range(60)]
     table = read_table("\n".join(["a,b,c", *rows]).encode())
