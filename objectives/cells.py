@@ -14,7 +14,15 @@ import pandas as pd
 
 from objectives.dates import to_moments
 from objectives.dialect import bare_cell
-from objectives.numerals import decimal_evidence, find_unit, to_numbers, without_unit
+from objectives.numerals import decimal_evidence
+from objectives.units import (
+    MINUS,
+    WORDS,
+    find_scale,
+    find_unit,
+    to_quantities,
+    without_unit,
+)
 
 Strings = np.ndarray[Any, np.dtype[np.object_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -35,6 +43,7 @@ class Cells:
     codes: Codes  # of each row; -1 where missing
     counts: Integers  # rows of each value
     absent: Mapping[str, int] = field(default_factory=dict)  # rows of each text that is missing
+    late_minus: bool = False  # whether one may stand behind whole numbers
     parsed: dict[tuple[str, str], Floats] = field(default_factory=dict, repr=False)
     dated: dict[str, Floats] = field(default_factory=dict, repr=False)
 
@@ -94,8 +103,12 @@ class Cells:
 
     @cached_property
     def unit(self) -> str:
-        """The unit behind the values, if it makes them no numbers: the kg of 12.5 kg."""
+        """What makes numbers of the values: their unit, as the kg of 12.5 kg; see `units`."""
+        if self.late_minus:
+            return MINUS
         unit = find_unit(self.sample)
+        if (unit in WORDS or find_scale(self.sample)) and (scale := find_scale(self.values)):
+            return scale
         if not unit or find_unit(self.values) != unit or decimal_evidence(self.sample):
             return ""
         # Whole numbers with a letter glued to them that are all different are codes.
@@ -117,7 +130,7 @@ class Cells:
         """Return the values as numbers, NaN where they are none, whether a unit follows or not."""
         how = decimal, unit
         if how not in self.parsed:
-            self.parsed[how] = to_numbers(without_unit(self.values, unit), decimal)
+            self.parsed[how] = to_quantities(self.values, decimal, unit)
         return self.parsed[how]
 
     def moments(self, order: str) -> Floats:

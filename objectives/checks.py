@@ -15,8 +15,9 @@ from objectives.cells import SAMPLE, Cells
 from objectives.columns import Flags
 from objectives.dates import are_seasons, find_order
 from objectives.explained import explained
-from objectives.numerals import is_code, to_numbers, without_unit
+from objectives.numerals import is_code, to_numbers
 from objectives.reading import ColumnRule
+from objectives.units import may_have_late_minus, without_unit
 
 if TYPE_CHECKING:
     from objectives.table import Table
@@ -143,10 +144,12 @@ def _nearly(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
         return []
     texts = [text if len(text) <= 40 else f"{text[:39]}…" for text in cells.values[odd][:LISTED]]
     first = int(np.argmax(np.append(odd, False)[cells.codes]))
+    late = kind == "numeric" and may_have_late_minus(cells.values)
     return [
         f"Column {rule.name!r} is {rule.kind}, not {kind}, for {cells.counts[odd].sum()} of its "
         f"{cells.held} cells: {listed(map(repr, texts), ODD)}, first on line {lines[first]}. "
-        f"If they stand for nothing, say so with --column {shlex.quote(f'{rule.name}={kind}')}"
+        f"If they {'are negative numbers' if late else 'stand for nothing'}, say so with "
+        f"--column {shlex.quote(f'{rule.name}={kind}')}"
     ]
 
 

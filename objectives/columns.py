@@ -13,9 +13,10 @@ from objectives.cells import KEY_SHARE, Cells, Floats, Strings
 from objectives.date_columns import as_dates, date_warnings, named_order, number_warnings
 from objectives.dates import are_seasons, find_order, to_parts
 from objectives.identifiers import FEW, are_versions, is_row_number, postal_warnings
-from objectives.numerals import are_dialled, find_thousands, is_code, without_unit
+from objectives.numerals import are_dialled, find_thousands, is_code
 from objectives.reading import ColumnRule, Kind, ReadingError
-from objectives.scales import currency_warnings, has_percent
+from objectives.scales import currency_warnings, has_percent, unit_warnings
+from objectives.units import without_unit
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -203,13 +204,7 @@ def _as_numbers(
             f"{values[first]!r} is read as {numbers[first]:.15g}. If it is none, take them off in "
             "the file."
         )
-    if cells.unit:
-        example = next(value for value in values if value.endswith(cells.unit))
-        warnings.append(
-            f"Column {cells.name!r}: {example!r} and the like are read as numbers, without "
-            f"their unit {cells.unit!r}. If they are names, say so with "
-            f"--column {shlex.quote(cells.name + '=categorical')}"
-        )
+    warnings += unit_warnings(cells, numbers)
     if decimal != conventions.decimal:
         warnings.append(
             f"Column {cells.name!r} is read with the decimal sign {decimal!r}, unlike the file's "

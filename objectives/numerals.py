@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,9 +14,7 @@ Strings = np.ndarray[Any, np.dtype[np.object_]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 SPACES = " '’\xa0\u2009\u202f"  # between groups, whatever the decimal sign
-UNIT = re.compile(r"(?<=\d)\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?)$")
-CLOCK = ("am", "pm", "a.m.", "p.m.", "uhr")  # What stands before them is no plain number.
-SHARED = 0.9  # of the texts, from which a unit is the column's
+SHARED = 0.9  # of the texts, from which they are all taken for telephone numbers
 BEHIND = (
     r"(?:(?<=[.,]\d\d)|(?<=[.,]\d\d\d))"  # where a sign is a minus, not a mark as of 2- or 12,-
 )
@@ -99,29 +96,6 @@ def find_thousands(values: Iterable[str], decimal: str) -> str:
             if match is not None and match["group"]:
                 return match["group"]
     return ""
-
-
-def find_unit(values: Strings) -> str:
-    """Return the unit that most texts end with behind a digit, "" where there is none.
-
-    Where texts are numbers without it, as 7 % among 57 pts, they are on another scale, and there
-    is none.
-    """
-    found = Counter(match[1] for value in values if (match := UNIT.search(value)))
-    unit, times = found.most_common(1)[0] if found else ("", 0)
-    if times < SHARED * len(values) or unit.lower() in CLOCK:
-        return ""
-    others = np.array([value for value in values if not value.endswith(unit)], dtype=object)
-    if any(np.isfinite(to_numbers(others, sign)).any() for sign in PATTERNS if len(others)):
-        return ""
-    return unit
-
-
-def without_unit(values: Strings, unit: str) -> Strings:
-    """Return texts without the unit and the blanks before it."""
-    if not unit:
-        return values
-    return np.array([value.removesuffix(unit).rstrip() for value in values], dtype=object)
 
 
 def decimal_evidence(values: Strings) -> str:

@@ -62,7 +62,7 @@ class ColumnRule:
     kind: Kind
     decimal: str = ""  # decimal sign of the column's numbers; "" where its text is not numbers
     thousands: str = ""  # what separates groups of three digits
-    unit: str = ""  # behind the numbers, as kg
+    unit: str = ""  # behind the numbers, as kg; or what `units` calls such words and signs
     percent: bool = False  # whether some of the numbers have %, which is ignored
     words: tuple[str, ...] = ()  # the false and the true word of a boolean, in lower case
     dates: str = ""  # order of a date's parts: a key of dates.PATTERNS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from objectives.grid import Integers
 from objectives.identifiers import keep_last
 from objectives.numerals import PATTERNS, is_code
 from objectives.reading import MISSING_NUMBERS, ColumnRule, Kind
+from objectives.units import may_have_late_minus, shows_late_minus
 
 
 def without_marks(
@@ -36,6 +38,25 @@ def without_marks(
             cells = rest if told or _are_values(rest) else cells
         found.append(cells)
     return tuple(found)
+
+
+def with_late_minus(columns: Sequence[Cells], kinds: Mapping[str, Kind]) -> tuple[Cells, ...]:
+    """Return the columns with a minus behind whole numbers, as in 229-, where it is one.
+
+    It is where another column has it behind decimals, or the user calls the column numeric.
+
+    Args:
+        columns: the columns' text.
+        kinds: what the user says of columns, by their names.
+    """
+    shown = any(shows_late_minus(cells.sample) for cells in columns)
+    return tuple(
+        replace(cells, late_minus=True)
+        if kinds.get(cells.name, "numeric" if shown else "") == "numeric"
+        and may_have_late_minus(cells.values)
+        else cells
+        for cells in columns
+    )
 
 
 def _are_values(cells: Cells) -> bool:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable
 
 import numpy as np
 
-from objectives.cells import Cells, Strings
+from objectives.cells import Cells, Floats, Strings
 from objectives.dialect import MONEY
 from objectives.reading import ColumnRule
+from objectives.units import MINUS, SCALES, without_unit
 
 NUMERALS = "0123456789.,+-−–—()%'’ \xa0\u2009\u202f"
 CURRENCY = re.compile(MONEY)
@@ -36,6 +38,19 @@ def currency_warnings(name: str, values: Strings) -> list[str]:
         f"Column {name!r} holds amounts in several currencies ({', '.join(sorted(found))}), which "
         "are ignored. Convert all to one."
     ]
+
+
+def unit_warnings(cells: Cells, numbers: Floats) -> list[str]:
+    """Return a warning where a column's texts are read as numbers without their unit."""
+    if not cells.unit:
+        return []
+    changed = (without_unit(cells.values, cells.unit) != cells.values) & np.isfinite(numbers)
+    text, number = cells.values[changed][0], numbers[changed][0]
+    read = f"{text!r} and the like are read as numbers, without their unit {cells.unit!r}"
+    if cells.unit in (*SCALES, MINUS):
+        read = f"{text!r} is read as {number:.15g}, and so on"
+    remedy = shlex.quote(f"{cells.name}=categorical")
+    return [f"Column {cells.name!r}: {read}. If they are names, say so with --column {remedy}"]
 
 
 def scale_warnings(columns: Iterable[Cells], rules: Iterable[ColumnRule]) -> list[str]:

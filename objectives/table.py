@@ -26,7 +26,7 @@ from objectives.reading import (
     ReadingError,
 )
 from objectives.row_checks import row_warnings
-from objectives.rules import find_rules, without_marks
+from objectives.rules import find_rules, with_late_minus, without_marks
 from objectives.scales import scale_warnings
 from objectives.shape import Shape, find_again, find_shape
 from objectives.target import Examples, Target, choose_target, find_column, split_target
@@ -101,7 +101,7 @@ def read_table(
     kinds = {find_column(names, wanted): kind for wanted, kind in overrides.kinds.items()}
     grid = load(data, shape, limit, most=most[0] if most else None)
     raw = _cells(grid, enumerate(names), [frozenset(missing)] * len(names))
-    columns = without_marks(raw, marks, kinds)
+    columns = with_late_minus(without_marks(raw, marks, kinds), kinds)
     conventions = find_conventions(columns, shape.separator, overrides.decimal, overrides.day_first)
     rules, doubtful = find_rules(columns, conventions, kinds, grid.lines, shape.unnamed)
     reading = Reading(

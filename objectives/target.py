@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from objectives.metrics import Task
-from objectives.numerals import Floats, decimal_evidence, to_numbers, without_unit
+from objectives.numerals import Floats, decimal_evidence
 from objectives.reading import ColumnRule, NoSuchColumnError, Reading, ReadingError
 from objectives.shape import plain_name
+from objectives.units import to_quantities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,7 +211,7 @@ def _rule(reading: Reading, name: str) -> ColumnRule:
 
 
 def _numbers(distinct: Strings, rule: ColumnRule) -> Floats:
-    return to_numbers(without_unit(distinct, rule.unit), rule.decimal)
+    return to_quantities(distinct, rule.decimal, rule.unit)
 
 
 def _is_measured(distinct: Strings, rule: ColumnRule) -> bool:

@@ -580,14 +580,17 @@ def test_a_unit_behind_all_numbers_of_a_column_is_taken_off_and_told(
 @pytest.mark.parametrize(
     "cells",
     [
-        ["512 MB", "2 GB", "1 TB", "4 GB"],  # of several sizes
+        ["5 min", "2 h", "1 d", "4 h"],  # of several sizes
+        ["5K", "10K", "100M", "400M"],  # races
+        ["1.4T", "2.0", "1.6T", "1.8"],  # motors
+        ["1.5m", "2.5m", "3.25k"],
+        ["12B", "14K", "9M"],
         ["1st", "2nd", "3rd", "4th"],
         ["007A", "012A", "113A"],  # codes
         ["12 cm x 5 cm", "13 cm x 6 cm", "9 cm x 8 cm"],
         ["A1", "B1", "C1"],
         ["57 pts", "58 pts", *(f"{n} pts" for n in range(20)), "5%"],
-        ["19.9k", *(f"{n}.5k" for n in range(20)), "850"],
-        ["€20K", *(f"€{n}K" for n in range(20)), "€900"],
+        ["1.5M", *(f"{n}.5M" for n in range(2, 20)), "3"],
         ["1. OG", "2. OG", "3. OG"],
         ["00123.jpg", "00124.jpg", "00125.jpg"],
         ["12 pm", "1 pm", "2 pm"],
@@ -608,6 +611,64 @@ def test_a_later_file_is_read_by_the_unit_and_what_has_another_counts_as_missing
     later = apply_reading(b"a;number;label\n7.5 kg;1;x\n8.25;2;x\n9 lb;3;y\n", again)
     np.testing.assert_equal(later.frame["a"].to_list(), [7.5, 8.25, np.nan])
     assert warned(later, "no number", "'9 lb'", "line 4")
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["€86.6K", "€83.2M", "€900", "€0"], [86600, 83200000, 900, 0]),
+        (["$102k", "$99k", "-$1500k"], [102e3, 99e3, -1.5e6]),
+        (["89.83M", "19.4M", "73.8K"], [89830000, 19400000, 73800]),
+        (["19.9k", "7.5k", "850"], [19900, 7500, 850]),
+        (["$1.5m", "$20k", "($2bn)"], [1.5e6, 2e4, -2e9]),
+        (["7,2 Tsd.", "1,5 Mio. €", "3 Mrd."], [7200, 1.5e6, 3e9]),
+        (["512 MB", "2 GB", "1 TB", "32.8MB"], [512e6, 2e9, 1e12, 32800000]),
+        (["1 KiB", "1.5 MiB", "12 B"], [1024, 1572864, 12]),
+    ],
+)
+def test_words_for_thousands_and_millions_scale_the_numbers_and_are_told(
+    cells: list[str], numbers: list[float]
+) -> None:
+    table, found = numbers_of(cells)
+    assert found == numbers
+    said = f"{cells[0]!r} is read as {numbers[0]:.15g}, and so on"
+    assert warned(table, "'a'", said, "--column a=categorical")
+
+
+def test_numbers_of_a_scale_may_be_larger_in_a_later_file_or_a_target() -> None:
+    body = [f"{i % 7},€{i}.5{'KM'[i % 2]}" for i in range(60)]
+    table = read_table(csv_of("a,y", body=body))
+    again = Reading.from_json(json.loads(json.dumps(table.reading.to_json())))
+    later = apply_reading(csv_of("a,y", "1,€1.2B", "2,€7", body=[]), again)
+    assert later.frame["y"].to_list() == [1.2e9, 7]
+    target = choose_target(table, "y")
+    assert target.task == "regression"
+    assert split_target(table, target).y[:2].tolist() == [500, 1.5e6]
+
+
+def test_texts_that_keep_a_column_from_being_of_a_scale_are_named_with_the_remedy() -> None:
+    body = [f"{f'{i}.5' + 'KM'[i % 2] if i % 5 else 'varies'},x{i % 2}" for i in range(60)]
+    assert warned(read_table(csv_of("a,y", body=body)), "'varies'", "--column a=numeric")
+    told = read_table(csv_of("a,y", body=body), overrides=Overrides(kinds={"a": "numeric"}))
+    np.testing.assert_equal(told.frame["a"].to_list()[:3], [np.nan, 1.5e6, 2500])
+
+
+def test_a_minus_behind_whole_numbers_is_one_where_another_column_has_it_behind_decimals() -> None:
+    cells = [f"{100 + i}{'-' if i % 3 == 0 else ''}" for i in range(40)]
+    for amount, kind in (("1.779,{:02}-", "numeric"), ("1.779,{:02}", "identifier")):
+        rows = [f"{cell};{amount.format(i)};{'xy'[i % 2]}" for i, cell in enumerate(cells)]
+        data = csv_of("n;p;y", body=rows)
+        table = read_table(data)
+        assert kinds_of(table)[0] == kind
+        told = read_table(data, overrides=Overrides(kinds={"n": "numeric"}))
+        assert told.frame["n"].to_list()[:3] == [-100, 101, 102]
+        if kind == "numeric":
+            assert warned(table, "'100-' is read as -100", "--column n=categorical")
+            assert apply_reading(data, table.reading).frame.equals(told.frame)
+        else:
+            assert warned(table, "If they are negative numbers", "--column n=numeric")
+    marks = csv_of("n,y", body=[f"{('1', '2-', '3', '4-')[i % 4]},{i}.50" for i in range(40)])
+    assert kinds_of(read_table(marks))[0] == "categorical"
 
 
 def test_a_column_of_units_is_names_where_the_user_says_so() -> None:

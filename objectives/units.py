@@ -1,0 +1,130 @@
+"""What stands behind a column's numbers: units, words for thousand or million, a minus."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import numpy as np
+
+from objectives.dialect import MONEY
+from objectives.numerals import PATTERNS, Floats, Strings, to_numbers
+
+UNIT = re.compile(r"(?<=\d)\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?)$")
+CLOCK = ("am", "pm", "a.m.", "p.m.", "uhr")  # What stands before them is no plain number.
+SHARED = 0.9  # of the texts, from which a unit is the column's
+MINUS = "-"  # as a unit: a minus behind whole numbers, as SAP writes it
+LATE = re.compile(r"(\d(?:.*\d)?)-")
+LATE_DECIMALS = re.compile(r"\d.*[.,]\d\d-")
+SCALES = {  # each by what a column's rule calls it
+    "K, M, B": {"K": 1e3, "k": 1e3, "M": 1e6, "m": 1e6, "Mn": 1e6, "mn": 1e6, "B": 1e9, "b": 1e9,
+                "Bn": 1e9, "bn": 1e9, "T": 1e12},
+    "thousand, million, billion": {"thousand": 1e3, "million": 1e6, "billion": 1e9},
+    "Tsd, Mio, Mrd": {"Tsd": 1e3, "Tsd.": 1e3, "Mio": 1e6, "Mio.": 1e6, "Mrd": 1e9, "Mrd.": 1e9},
+    "KB, MB, GB": {"B": 1, "bytes": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12},
+    "KiB, MiB, GiB": {"B": 1, "bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40},
+}  # fmt: skip
+WORDS = {word for words in SCALES.values() for word in words}
+FACTORS = {
+    scale: re.compile(
+        rf"(?<=\d)\s?({'|'.join(map(re.escape, sorted(words, key=len, reverse=True)))})"
+        rf"(?=\)?\s?{MONEY}?\)?$)"
+    )
+    for scale, words in SCALES.items()
+}
+AMOUNT = re.compile(MONEY)
+LETTER = re.compile(r"\d\s?[A-Za-z]")
+
+
+def shows_late_minus(values: Strings) -> bool:
+    """Return whether texts are numbers, some of which have a minus behind their decimals."""
+    shown = any(map(LATE_DECIMALS.fullmatch, values))
+    return shown and any(np.isfinite(to_numbers(values, sign)).all() for sign in PATTERNS)
+
+
+def may_have_late_minus(values: Strings) -> bool:
+    """Return whether most texts are numbers if a minus behind some that are none counts."""
+    late = np.array([value for value in values if LATE.fullmatch(value)], dtype=object)
+    signs = PATTERNS if len(late) else ()
+    return any(
+        _known(to_numbers(late, sign)) == 0
+        and _known(to_quantities(values, sign, MINUS)) >= SHARED * len(values)
+        for sign in signs
+    )
+
+
+def find_unit(values: Strings) -> str:
+    """Return the unit that most texts end with behind a digit, "" where there is none.
+
+    Where texts are numbers without it, as 7 % among 57 pts, they are on another scale, and there
+    is none.
+    """
+    found = Counter(match[1] for value in values if (match := UNIT.search(value)))
+    unit, times = found.most_common(1)[0] if found else ("", 0)
+    if times < SHARED * len(values) or unit.lower() in CLOCK:
+        return ""
+    others = np.array([value for value in values if not value.endswith(unit)], dtype=object)
+    if any(np.isfinite(to_numbers(others, sign)).any() for sign in PATTERNS if len(others)):
+        return ""
+    return unit
+
+
+def find_scale(values: Strings) -> str:
+    """Return the scale whose words stand behind numbers in most texts, "" where none does."""
+    if not LETTER.search("\n".join(values)):
+        return ""
+    return next((scale for scale in SCALES if _is_scale(values, scale)), "")
+
+
+def _is_scale(values: Strings, scale: str) -> bool:
+    """Return whether most texts are numbers of a scale.
+
+    One word alone is a unit, but for amounts of money. Letters may mean all sorts of things: they
+    count beside amounts or fractions only, and m and b, as of metres, beside amounts. Numbers
+    without a word stand beside thousands, or may be meant as the others.
+    """
+    found = [FACTORS[scale].search(value) for value in values]
+    words = {match[1] for match in found if match}
+    if not words:
+        return False
+    plain = without_unit(values, scale)
+    numbers = max((to_numbers(plain, sign) for sign in PATTERNS), key=_known)
+    if _known(numbers) < SHARED * len(values):
+        return False
+    factors = {SCALES[scale][word] for word in words}
+    if np.nan_to_num(numbers[[match is None for match in found]]).any():
+        if min(factors) > 1e3:
+            return False
+        factors.add(1.0)
+    if AMOUNT.search("\n".join(plain)):
+        return True
+    if len(factors) == 1 or words & {"m", "b"}:
+        return False
+    return any(len(word) > 1 for word in words) or bool((numbers % 1 > 0).any())
+
+
+def without_unit(values: Strings, unit: str) -> Strings:
+    """Return texts without the unit and the blanks before it; a minus stands in front."""
+    if not unit:
+        return values
+    if unit == MINUS:
+        bare = [f"-{match[1]}" if (match := LATE.fullmatch(value)) else value for value in values]
+    elif unit in SCALES:
+        bare = [FACTORS[unit].sub("", value) for value in values]
+    else:
+        bare = [value.removesuffix(unit).rstrip() for value in values]
+    return np.array(bare, dtype=object)
+
+
+def to_quantities(values: Strings, decimal: str, unit: str) -> Floats:
+    """Return texts as numbers, whether the unit follows or not; NaN where they are none."""
+    numbers = to_numbers(without_unit(values, unit), decimal)
+    if unit not in SCALES:
+        return numbers
+    found = map(FACTORS[unit].search, values)
+    factors = np.array([SCALES[unit][match[1]] if match else 1.0 for match in found])
+    return np.round(numbers * factors, 6)  # 32.8 million are not 32799999.999999996
+
+
+def _known(numbers: Floats) -> int:
+    return int(np.isfinite(numbers).sum())
