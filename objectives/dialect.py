@@ -17,6 +17,7 @@ BLANKS = (
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
 JUNK = BLANKS + ",;|"  # a cell of nothing but these is empty, as editors leave behind
+RULER = JUNK + "-+=:"  # what lines are drawn with
 
 # Codes of ISO 4217 that stand apart from the number, but for those that are words, as ALL and TOP.
 CODES = (
@@ -105,6 +106,12 @@ def is_blank(row: Sequence[str]) -> bool:
     return not "".join(row).strip(JUNK)
 
 
+def is_ruler(row: Sequence[str]) -> bool:
+    """Return whether a row is a line drawn between others, as ----+----."""
+    drawn = any("---" in cell or "===" in cell for cell in row)
+    return drawn and not "".join(row).strip(RULER)
+
+
 def are_values(cells: Sequence[str]) -> bool:
     """Return whether most cells, of which there are some, are numbers, dates or times."""
     return 0 < MOSTLY * len(cells) <= sum(1 for cell in cells if VALUE.fullmatch(cell))
@@ -113,7 +120,7 @@ def are_values(cells: Sequence[str]) -> bool:
 def first_rows(head: list[str], separator: str, quote: str) -> list[Row]:
     """Return the first rows that hold something; raises ReadingError where there is none."""
     parsed = parse(head, separator, quote)
-    rows = [(line, list(map(bare_cell, row))) for line, row in parsed if not is_blank(row)]
+    rows = [(line, list(map(bare_cell, row))) for line, row in parsed if _holds_cells(row)]
     if not rows:
         raise ReadingError("The file holds no rows. Expected a line of names, then rows.")
     return rows[:SEEN]
@@ -146,6 +153,10 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
         f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another, "
         f"as with --separator '{_likely(head)}'."
     )
+
+
+def _holds_cells(row: Sequence[str]) -> bool:
+    return not is_blank(row) and not is_ruler(row)
 
 
 def _likely(head: list[str]) -> str:
@@ -181,5 +192,5 @@ def _some_rows(head: list[str], separator: str, quote: str) -> tuple[list[list[s
             rows = [row for _, row in parse(head, separator, quote, strict=strict)]
         except ReadingError:
             continue
-        return [row for row in rows if not is_blank(row)][:SEEN], strict
+        return [row for row in rows if _holds_cells(row)][:SEEN], strict
     return [], False

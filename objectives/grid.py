@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from objectives.columns import PROSE_DISTINCT, PROSE_WORDS
-from objectives.dialect import BLANKS, JUNK, are_values, closes, is_blank, parse
+from objectives.dialect import BLANKS, JUNK, RULER, are_values, closes, is_blank, is_ruler, parse
 from objectives.encoding import HEAD, open_text
 from objectives.margins import drop_notes, drop_units
 from objectives.memory import available_memory
@@ -123,9 +123,12 @@ def _rows(
         if last and line - last > 1:
             beside.spans.append((last, line))
         last = line
-        if len(row) != width or not row[0].strip(JUNK):
+        if len(row) != width or not row[0].strip(RULER):
             if is_blank(row):
                 beside.blank += 1
+                continue
+            if is_ruler(row):
+                beside.rulers.append(line)
                 continue
             if len(row) != width and not (len(row) > width and is_blank(row[width:])):
                 comment = row[0].lstrip().startswith("#")

@@ -37,6 +37,7 @@ class Beside:
     short: list[Ragged] = field(default_factory=list)  # among the table's rows, until settled
     again: list[int] = field(default_factory=list)  # lines that repeat the header
     spans: Spans = field(default_factory=list)  # of rows of several lines, and of the last
+    rulers: list[int] = field(default_factory=list)  # lines drawn between rows
     blank: int = 0
 
 
@@ -119,6 +120,7 @@ def dropped_rows(
         *dropped,
         *(DroppedRow(line=line, reason=reason) for line, reason in asides.items()),
         *(DroppedRow(line=line, reason="repeats the header") for line in beside.again),
+        *(DroppedRow(line=line, reason="is a ruler") for line in beside.rulers),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from objectives.dialect import JUNK, Row, find_dialect, first_rows
+from objectives.dialect import JUNK, Row, find_dialect, first_rows, is_ruler
 from objectives.encoding import (
     HEAD,
     find_encoding,
@@ -188,7 +188,8 @@ def _width(rows: list[Row]) -> int:
 
 def _left_out(head: list[str], first: int, skip: int) -> tuple[str, ...]:
     """Return a warning of the lines above the table, but for those that the user skips."""
-    texts = [text for line in head[first:skip] if (text := line.strip(JUNK))]
+    lines = [line.strip(JUNK) for line in head[first:skip]]
+    texts = [text for text in lines if text and not is_ruler([text])]
     if not texts:
         return ()
     which = f"Lines {first + 1} to {skip}" if skip - first > 1 else f"Line {skip}"

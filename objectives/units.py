@@ -16,7 +16,7 @@ SHARED = 0.9  # of the texts, from which a unit is the column's
 MINUS = "-"  # as a unit: a minus behind whole numbers, as SAP writes it
 LATE = re.compile(r"(\d(?:.*\d)?)-")
 LATE_DECIMALS = re.compile(r"\d.*[.,]\d\d-")
-SCALES = {  # each by what a column's rule calls it
+SCALES: dict[str, dict[str, float]] = {  # each by what a column's rule calls it
     "K, M, B": {"K": 1e3, "k": 1e3, "M": 1e6, "m": 1e6, "Mn": 1e6, "mn": 1e6, "B": 1e9, "b": 1e9,
                 "Bn": 1e9, "bn": 1e9, "T": 1e12},
     "thousand, million, billion": {"thousand": 1e3, "million": 1e6, "billion": 1e9},
@@ -123,7 +123,8 @@ def to_quantities(values: Strings, decimal: str, unit: str) -> Floats:
         return numbers
     found = map(FACTORS[unit].search, values)
     factors = np.array([SCALES[unit][match[1]] if match else 1.0 for match in found])
-    return np.round(numbers * factors, 6)  # 32.8 million are not 32799999.999999996
+    scaled: Floats = np.round(numbers * factors, 6)  # 32.8 million are not 32799999.999999996
+    return scaled
 
 
 def _known(numbers: Floats) -> int:

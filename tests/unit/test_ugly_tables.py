@@ -169,7 +169,7 @@ def test_the_separator_that_is_suggested_stands_in_each_line(sign: str) -> None:
         read_table(csv_of(f"a{sign}b", body=[f"1.5{sign}x"] * 9))
 
 
-@pytest.mark.parametrize("units", ["°C,hPa,-", "[m],[s],[]", "---,---,---"])
+@pytest.mark.parametrize("units", ["°C,hPa,-", "[m],[s],[]"])
 def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> None:
     table = read_table(csv_of("a,b,y", units))
     assert kinds_of(table) == ["numeric", "numeric", "categorical"]
@@ -247,6 +247,31 @@ def test_a_header_is_repeated_whatever_its_blanks_and_case(again: str) -> None:
 def test_a_first_row_with_a_number_or_one_odd_text_is_no_row_of_units() -> None:
     assert len(read_table(csv_of("a,b,y", "low,3.5,x")).labels) == 61
     assert len(read_table(csv_of("a,y", "?,x", body=[f"{i},q" for i in range(30)])).labels) == 31
+
+
+@pytest.mark.parametrize(
+    "ruler",
+    ["---,---,---", "-----+------+----", "+-----+------+", "|---|:--:|", "=======  ==", "-" * 60],
+)
+@pytest.mark.parametrize("separator", [",", "|"])
+def test_lines_drawn_between_rows_are_left_out_however_few_rows_there_are(
+    ruler: str, separator: str
+) -> None:
+    lines = [ruler, "a,b,y", ruler, *BODY[:15], ruler, *BODY[15:30], ruler]
+    data = "\n".join(lines).replace(",", separator).encode()
+    table = read_table(data)
+    assert [*table.labels] == ["a", "b", "y"]
+    assert kinds_of(table) == ["numeric", "numeric", "categorical"]
+    assert [(row.line, row.reason) for row in table.dropped] == [
+        (line, "is a ruler") for line in (3, 19, 35)
+    ]
+    assert len(table.labels) == 30 and not warned(table, "above the table")
+    assert apply_reading(data, table.reading).labels.equals(table.labels)
+
+
+def test_rows_of_marks_for_nothing_are_no_rulers() -> None:
+    table = read_table(csv_of("a,b,y", body=[*BODY, "-,-,-", "--,--,--", "-1,---,x"] * 2))
+    assert len(table.labels) == 126
 
 
 def test_a_header_repeated_by_joined_files_is_left_out_however_often() -> None:
