@@ -15,6 +15,7 @@ from objectives.cells import SAMPLE, Cells
 from objectives.columns import Flags
 from objectives.dates import are_seasons, find_order
 from objectives.explained import explained
+from objectives.mixtures import mixture_warnings
 from objectives.numerals import is_code, to_numbers
 from objectives.reading import ColumnRule
 from objectives.units import may_have_late_minus, without_unit
@@ -51,6 +52,7 @@ LEFT_OUT = {
     "empty": "is empty",
 }
 FEW_NUMBERS = 6  # distinct numbers or dates, at least, that odd texts are odd among
+BOUND = re.compile(r"[<>≤≥]=?\s*0?[.,]\d")  # as < .001, of measures rather than of levels
 ODD = 3  # odd texts written out
 FAR, MARK = 10, 99  # of a mark such as -999 among few values: their ranges away, its size at least
 LISTED = 10  # lines or names written out in a warning
@@ -106,7 +108,8 @@ def column_warnings(
 def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
     """Return what is doubtful about how one column is to be read, and how to say so."""
     if rule.kind in ("categorical", "identifier", "text") and not rule.decimal:
-        return [*_nearly(cells, rule, lines), *_sums(cells, rule, lines)]
+        told = mixture_warnings(cells, rule) or _nearly(cells, rule, lines)
+        return [*told, *_sums(cells, rule, lines)]
     if rule.kind != "numeric":
         return []
     numbers = cells.numbers(rule.decimal, rule.unit)
@@ -140,7 +143,8 @@ def _nearly(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
         return []
     if are_seasons(cells.values):
         return []
-    if (~odd).sum() < FEW_NUMBERS or not odd.any():
+    levels = (~odd).sum() < FEW_NUMBERS and not all(map(BOUND.match, cells.values[odd]))
+    if levels or not odd.any():
         return []
     texts = [text if len(text) <= 40 else f"{text[:39]}…" for text in cells.values[odd][:LISTED]]
     first = int(np.argmax(np.append(odd, False)[cells.codes]))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from objectives.columns import PROSE_DISTINCT, PROSE_WORDS
-from objectives.dialect import BLANKS, JUNK, RULER, are_values, closes, is_blank, is_ruler, parse
+from objectives.dialect import BLANKS, RULER, are_values, closes, is_blank, is_ruler, parse
 from objectives.encoding import HEAD, open_text
 from objectives.margins import drop_notes, drop_units
 from objectives.memory import available_memory

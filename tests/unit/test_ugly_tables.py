@@ -744,6 +744,33 @@ def test_a_target_may_have_a_unit(
     assert examples.y[:2].tolist() == ([0.5, 1.5] if task == "regression" else [0, 1])
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["90 min", "2 Seasons", "1 Season", "85 min"], "several units (min, Seasons)"),
+        (["640 cm", "7.5 m", "6.5 m"], "several units (cm, m)"),
+        (["98,765.25 Dr", "1,23,456.50 Cr", "5.5 Dr"], "several units (Dr, Cr)"),
+        (["6.54 ± 0.43", "6.16 ± 0.40"], "two numbers each, as '6.54 ± 0.43'"),
+        (["$47K-$83K (est.)", "$53K-$67K (est.)"], "two numbers each, as '$47K-$83K (est.)'"),
+        (["<.001", ".032", ".45"], "not numeric, for 15 of its 45 cells: '<.001'"),
+        (["red, blue", "red", "blue", "green", "blue, green", "red, green", "red, blue, green",
+          "blue, red", "green, red"], "several answers each, as 'red, blue'"),
+        (["1 year", "2 years", "3 years"], ""),
+        (["1st", "2nd", "3rd"], ""),
+        (["5 am", "6 am", "6 pm"], ""),
+        (["10-20", "20-30"], ""),
+        (["0", "1", "<2"], ""),
+        (["Bonn, West", "Bonn, East", "Trier, West", "Trier, East"] * 3, ""),
+        ([f"{name}, Inc" for name in "abcdefghi"], ""),
+    ],
+)  # fmt: skip
+def test_texts_that_hold_numbers_or_several_answers_are_told(cells: list[str], said: str) -> None:
+    body = [f'"{cell}",{"xy"[i % 2]}' for i, cell in enumerate(cells * (45 // len(cells)))]
+    table = read_table(csv_of("a,y", body=body))
+    about = [text for text in table.warnings if text.startswith("Column 'a' is")]
+    assert len(about) == bool(said) and said in "".join(about)
+
+
 # Quotes and missing values as databases write them
 
 

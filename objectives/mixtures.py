@@ -1,0 +1,77 @@
+"""Columns of texts that hold numbers or answers, but not one alone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import chain
+
+from objectives.cells import Cells, Strings
+from objectives.dialect import MONEY
+from objectives.reading import ColumnRule
+from objectives.units import CLOCK
+
+MOST = 0.9  # of the texts that are alike
+NUMBER = r"\d[\d.,]*"
+MEASURE = re.compile(rf"[-+−]?{NUMBER}(?: ([^\W\d_]+)|([^\W\d_]{{2,}}))\.?")
+NO_UNITS = {*CLOCK, "st", "nd", "rd", "th"}
+UNITS = 5  # at most, in one column
+STEM = 4  # letters, by which year and years are one
+TWO = re.compile(
+    rf"[-+−]?{NUMBER}\s?(?:±|\+/-)\s?{NUMBER}.*"
+    rf"|{MONEY}\s?{NUMBER}[KkM]?\s?[-–—]\s?{MONEY}?\s?{NUMBER}[KkM]?\b.*"
+)
+CHOICES = re.compile(r"\s*[,;|]\s*")
+CHOSEN_ROWS, CHOSEN_SHARE = 5, 0.2  # of the texts that are several choices, at least
+
+
+def mixture_warnings(cells: Cells, rule: ColumnRule) -> list[str]:
+    """Return what texts hold that a network cannot see as long as they are texts."""
+    values, column = cells.sample, f"Column {cells.name!r} is {rule.kind}"
+    if units := _units(values):
+        return [
+            f"{column}: its numbers have several units ({', '.join(units)}). If they are to be "
+            "numbers, write all in one unit."
+        ]
+    pairs = [value for value in values if TWO.fullmatch(value)]
+    if len(pairs) >= MOST * len(values):
+        return [
+            f"{column}: its cells hold two numbers each, as {pairs[0]!r}. If they are to be "
+            "numbers, write them into a column each."
+        ]
+    if several := _several_choices(values):
+        return [
+            f"{column}: its cells hold several answers each, as {several!r}, and each combination "
+            "is a level of its own. If the answers are to be, write them into a column each."
+        ]
+    return []
+
+
+def _units(values: Strings) -> list[str]:
+    """Return the units of texts that are numbers with one each, if they have several."""
+    found = [match for value in values if (match := MEASURE.fullmatch(value))]
+    if len(found) < MOST * len(values):
+        return []
+    units: dict[str, str] = {}
+    for match in found:
+        unit = match[1] or match[2]
+        plural = len(unit) > 2 and unit.endswith("s")
+        units.setdefault(unit[: -1 if plural else None][:STEM], unit)
+    several = 1 < len(units) <= UNITS and NO_UNITS.isdisjoint(map(str.lower, units))
+    return [*units.values()] if several else []
+
+
+def _several_choices(values: Strings) -> str:
+    """Return a text of several choices, if most are of a few; "" if they are none.
+
+    Each text has a choice once only, and every choice stands in several texts.
+    """
+    chosen = [CHOICES.split(value) for value in values]
+    several = [value for value, parts in zip(values, chosen, strict=True) if len(parts) > 1]
+    if len(several) < max(CHOSEN_ROWS, CHOSEN_SHARE * len(values)):
+        return ""
+    counts = Counter(chain.from_iterable(chosen))
+    alone = {parts[0] for parts in chosen if len(parts) == 1}
+    once = all(len(set(parts)) == len(parts) for parts in chosen)
+    few = len(counts) <= len(values) / 2 and min(counts.values()) > 1
+    return several[0] if once and few and len(alone) > 1 else ""
