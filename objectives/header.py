@@ -32,7 +32,7 @@ def find_header(rows: list[Row], width: int, overrides: Overrides) -> Header:
     body = [row for at, row in fitting if at > line]
     if _is_header(first, body):
         return line, first, True
-    above = [row for row in rows if row[0] < line]
+    above = [(at, row) for at, row in rows if at < line and any(cell.strip("#") for cell in row)]
     while len(above) > 1 and _are_comments([row for _, row in above[-2:]], width):
         above.pop()  # units, below names
     if above:

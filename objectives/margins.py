@@ -27,7 +27,7 @@ def _why_no_values(columns: list[list[str]], further: bool) -> str:
 
     It holds no number, but texts above columns of numbers, and one at least that is no level there
     if it holds nothing else; or it repeats a text, as "Response", and no column holds its text of
-    that row again.
+    that row again. Below such a row it may hold one text alone, as the name of pandas' index.
     """
     above, once = [], []
     for column in columns:
@@ -46,7 +46,8 @@ def _why_no_values(columns: list[list[str]], further: bool) -> str:
     if len(above) >= (1 if further else UNITS) or (not once and any(above)):
         return "holds units, not values"
     text, times = Counter(once).most_common(1)[0] if once else ("", 0)
-    return f"holds {text!r}, not values" if text and times >= UNITS and "" not in once else ""
+    enough = times >= UNITS or (further and len(once) == 1 and not above)
+    return f"holds {text!r}, not values" if text and enough and "" not in once else ""
 
 
 def drop_notes(columns: list[list[str]], lines: list[int]) -> list[DroppedRow]:

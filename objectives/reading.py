@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from string import ascii_lowercase
 from typing import Any, Literal, get_args
 
 Kind = Literal[
@@ -18,13 +19,15 @@ MISSING = (
     "INF", "-INF", "Infinity", "-Infinity", "infinity", "-infinity", "n.a.", "N.A.", "#NULL!",
     "#NUM!", "#NAME?", "\\N", "NaT", "0000-00-00", "0000-00-00 00:00:00", "–", "—", "#NV",
     "#WERT!", "#BEZUG!", "#ZAHL!", "#VALEUR!", "#NOMBRE!", "#VALOR!", "#N/D", "#VALORE!", "#RIF!",
-    "#REF", "#VALUE", "#DIV/0", "#NAME", "#NULL", "#NUM",
+    "#REF", "#VALUE", "#DIV/0", "#NAME", "#NULL", "#NUM", "Err:501", "Err:502", "Err:503",
+    "Err:504", "Err:508", "Err:509", "Err:510", "Err:511", "Err:512", "Err:522", "Err:523",
 )  # fmt: skip
 # Cells that hold nothing where all other texts of their column are numbers or dates.
 MISSING_NUMBERS = (
     ".", "..", "...", "…", ":", "*", "None", "none", "NONE", "unknown", "Unknown", "UNKNOWN",
     "missing", "Missing", "MISSING", "not available", "Not available", "Not Available", "n.d.",
     "nd", "ND", "n/d", "N/D", "k.A.", "k. A.", "k.a.", "keine Angabe", "unbekannt", "Unbekannt",
+    *(f".{letter}" for letter in ascii_lowercase),  # Stata's
 )  # fmt: skip
 QUOTES = ("", '"', "'", '\\"')  # the last: a quote within a cell has a backslash before it
 
