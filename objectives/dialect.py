@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from objectives.reading import LayoutError, ReadingError
 
@@ -94,6 +95,22 @@ def closes(lines: list[str], separator: str, quote: str) -> bool:
         return False
 
 
+def find_stray_quotes(head: list[str], separator: str, quote: str) -> list[int]:
+    """Return the lines, from 1, of rows in which a quote stands amid a quoted cell.
+
+    The last row is not looked at, as it may go on behind these lines.
+    """
+    if not quote or _some_rows(head, separator, quote)[1]:
+        return []
+    starts = [line for line, _ in parse(head, separator, quote)]
+    rows = ((line, head[line - 1 : behind - 1]) for line, behind in pairwise(starts))
+    return [
+        line
+        for line, raw in rows
+        if quote[-1] in "".join(raw) and not closes(raw, separator, quote)
+    ]
+
+
 def bare_cell(cell: str) -> str:
     """Return a cell without blanks around it, and without what keeps Excel from changing it."""
     text = cell.strip(BLANKS)
@@ -148,10 +165,15 @@ def find_dialect(head: list[str], separator: str | None, quote: str | None) -> t
             f"Expected at least two columns separated by {separator!r}. "
             f"Received: {head[0].strip()[:80] if head else ''!r}."
         )
+    sign = _likely(head)
     raise LayoutError(
         "Expected at least two columns, separated by comma, semicolon, tab or |. Received one "
-        f"column: {head[0].strip()[:80] if head else ''!r}. Name the separator if it is another, "
-        f"as with --separator '{_likely(head)}'."
+        f"column: {head[0].strip()[:80] if head else ''!r}. "
+        + (
+            f"Name the separator if it is another, as with --separator '{sign}'."
+            if sign
+            else "Add one to learn from, or name the separator if it is another sign."
+        )
     )
 
 
@@ -160,11 +182,11 @@ def _holds_cells(row: Sequence[str]) -> bool:
 
 
 def _likely(head: list[str]) -> str:
-    """Return a sign that may separate cells: in each line as often as in the first, or at all."""
+    """Return a sign that may separate cells, in each line as often or blanks at all, or ""."""
     lines = [line.strip() for line in head[:20] if line.strip()]
     counts = {sign: [line.count(sign) for line in lines] for sign in UNUSUAL}
     even = (sign for sign, times in counts.items() if min(times) == max(times) > 0)
-    return next(even, " " if min(counts[" "]) else ":")
+    return next(even, " " if min(counts[" "], default=0) else "")
 
 
 def _score(head: list[str], separator: str, quote: str) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from objectives.dialect import BLANKS, JUNK, VALUE, are_values
 from objectives.reading import MISSING, DroppedRow, LayoutError
 
 RAGGED_SHARE = 0.01  # of the rows; above it the file is refused
+TRIMMED = 0.05  # of the rows; if fewer lack their last cells, they are likely to be broken
 LOOKED_AT = 200  # full rows, to see what a column holds
 NOTES = 20  # lines below a table that may be notes
 
@@ -45,7 +46,8 @@ def settle_short(columns: list[list[str]], lines: list[int], beside: Beside) -> 
     """Take short rows away that were not just spared their last, empty cells.
 
     Some programs write no separators behind a row's last value. The columns whose cells are then
-    lacking are empty in full rows, too, and no row is longer than the table.
+    lacking are empty in full rows, too, or many rows are short and none ends with an empty cell,
+    full rows standing among them; and no row is longer than the table.
 
     Returns:
         The lines of the short rows that stay.
@@ -55,7 +57,8 @@ def settle_short(columns: list[list[str]], lines: list[int], beside: Beside) -> 
         return ()
     places = {row.place for row in short}
     longer = any(row.fields > width for row in beside.ragged)
-    least = width if longer else _fewest_fields(columns, places)
+    trimmed = len(short) > TRIMMED * len(lines) and _are_trimmed(columns, beside.short)
+    least = width if longer else 0 if trimmed else _fewest_fields(columns, places)
     known = [_known_if_values(column, places) for column in columns]
     unfit = [row for row in short if row.fields < least or not _fits(row, columns, known)]
     if unfit:
@@ -66,6 +69,15 @@ def settle_short(columns: list[list[str]], lines: list[int], beside: Beside) -> 
         beside.ragged = sorted([*beside.ragged, *unfit])
     gone = {row.line for row in unfit}
     return tuple(row.line for row in short if row.line not in gone)
+
+
+def _are_trimmed(columns: list[list[str]], short: list[Ragged]) -> bool:
+    """Return whether no row ends with an empty cell, and full rows stand below half the short."""
+    fields = {row.place: row.fields for row in short}
+    rows = range(len(columns[0]))
+    ends = (columns[fields.get(at, len(columns)) - 1][at] for at in rows)
+    last = max((at for at in rows if at not in fields), default=0)
+    return last > short[len(short) // 2].place and all(cell.strip(JUNK) for cell in ends)
 
 
 def _fewest_fields(columns: list[list[str]], short: set[int]) -> int:

@@ -8,7 +8,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from objectives.dialect import JUNK, Row, find_dialect, first_rows, is_ruler
+from objectives.dialect import (
+    JUNK,
+    VALUE,
+    Row,
+    find_dialect,
+    find_stray_quotes,
+    first_rows,
+    is_ruler,
+)
 from objectives.encoding import (
     HEAD,
     find_encoding,
@@ -58,7 +66,7 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
         raise ReadingError(f"Expected rows below the {skip} lines to skip. Give a smaller --skip.")
     separator, quote = find_dialect(rest, separator, overrides.quote)
     rows = [(skip + line, row) for line, row in first_rows(rest, separator, quote)]
-    line, names, header = find_header(rows, _width(rows), overrides)
+    line, names, header = find_header(rows, _named_width(rows), overrides)
     given = uncommented(names) if header else [""] * len(names)
     named, repeated = unique_names(given), _repeated(given)
     return Shape(
@@ -73,6 +81,7 @@ def find_shape(data: bytes, overrides: Overrides) -> Shape:
         warnings=(
             *(guessed(head, encoding) if overrides.encoding is None else ()),
             *_left_out(head, skip, line - 1),
+            *_stray([skip + at for at in find_stray_quotes(rest, separator, quote)]),
             *_unnamed(dict(rows)[line], names, line),
             *_renamed(named, repeated),
         ),
@@ -186,6 +195,18 @@ def _width(rows: list[Row]) -> int:
     return max(widths, key=lambda width: (widths[width], width), default=1)
 
 
+def _named_width(rows: list[Row]) -> int:
+    """Return how many fields the first row has, if it may be names and rows lack their last cells.
+
+    No row is longer then, and some are as long. Else it is what most rows have.
+    """
+    width, widths = _width(rows), Counter(len(row) for _, row in rows)
+    first = rows[0][1]
+    names = {*first} - {""}
+    named = len(names) == len(first) and not any(map(VALUE.fullmatch, first))
+    return max(widths) if named and len(first) == max(widths) and widths[len(first)] > 2 else width
+
+
 def _left_out(head: list[str], first: int, skip: int) -> tuple[str, ...]:
     """Return a warning of the lines above the table, but for those that the user skips."""
     lines = [line.strip(JUNK) for line in head[first:skip]]
@@ -197,6 +218,18 @@ def _left_out(head: list[str], first: int, skip: int) -> tuple[str, ...]:
     return (
         f"{which} above the table: {shown}. Left out; if the table begins there, say so with "
         f"--skip {first}",
+    )
+
+
+def _stray(lines: list[int]) -> tuple[str, ...]:
+    """Return a warning of lines in which quotes stand amid quoted cells."""
+    if not lines:
+        return ()
+    shown = ", ".join(f"line {line}" for line in lines[:SHOWN])
+    shown += " and so on" if len(lines) > SHOWN else ""
+    return (
+        f"Lines with a quote amid a quoted cell ({len(lines)}): {shown}. Such quotes are left out. "
+        "Double them in the file, or turn quoting off with --quote ''.",
     )
 
 

@@ -103,6 +103,7 @@ def test_numbers_and_dates_may_be_names(first: str, body: list[str], header: boo
         (["#a,b,y"], ["a", "b", "y"], 1),
         (["# a,b,y", "# s,Jy,-"], ["a", "b", "y"], 1),
         (["# made, by hand", "# of me", "a,b,y"], ["a", "b", "y"], 3),
+        (["# KNMI", "# A = all", "# a,b,y", "#"], ["a", "b", "y"], 3),
     ],
 )
 def test_the_names_are_found_below_titles_and_headings_of_groups(
@@ -169,6 +170,12 @@ def test_the_separator_that_is_suggested_stands_in_each_line(sign: str) -> None:
         read_table(csv_of(f"a{sign}b", body=[f"1.5{sign}x"] * 9))
 
 
+@pytest.mark.parametrize("body", [["3"] * 9, ["red", "blue hue"] * 5])
+def test_a_file_of_one_column_is_refused_with_that_one_is_lacking(body: list[str]) -> None:
+    with pytest.raises(ReadingError, match="Received one column: 'a'. Add one to learn from"):
+        read_table(csv_of("a", body=body))
+
+
 @pytest.mark.parametrize("units", ["°C,hPa,-", "[m],[s],[]"])
 def test_a_row_of_units_below_the_header_is_left_out_and_said(units: str) -> None:
     table = read_table(csv_of("a,b,y", units))
@@ -207,6 +214,9 @@ def test_a_later_file_has_a_row_of_units_only_if_the_first_had() -> None:
             ["10,Very,M", "11,Not,F", "10,Not,M"] * 10,
             {2: "holds 'Response', not values"},
         ),
+        ([",price,price", ",mean,std", "ticker,,"], [f"T{i},{i}.5,{i % 9}" for i in range(60)],
+         {2: "holds units, not values", 3: "holds 'ticker', not values"}),
+        (["a,b,c", "ticker,,"], [f"T{i},{i}.5,{i % 9}" for i in range(60)], {}),
         (["Title,CPIH", "CDID,L55O", "Unit,%"], [f"{1700 + i},{i % 9}.5" for i in range(60)],
          {2: "holds units, not values", 3: "holds units, not values"}),
         (["a,b", "no,no"], ["yes,yes"] * 10, {}),  # too few to say
@@ -410,8 +420,9 @@ def test_infinity_in_words_is_missing() -> None:
 
 @pytest.mark.parametrize(
     "mark",
-    ["..", ".", ":", "–", "—", "…", "#NV", "#WERT!", "#VALEUR!", "#N/D", "None", "unknown", "k.A."],
-)
+    ["..", ".", ":", "–", "—", "…", "#NV", "#WERT!", "#VALEUR!", "#N/D", "Err:502", ".a", "None",
+     "unknown", "k.A."],
+)  # fmt: skip
 @pytest.mark.parametrize(("value", "kind"), [("{}.5", "numeric"), ("2{:03}-01-05", "datetime")])
 def test_usual_marks_for_nothing_are_missing_among_numbers_and_dates(
     mark: str, value: str, kind: str
@@ -867,6 +878,22 @@ def test_rows_without_their_last_empty_cells_are_filled_up() -> None:
     )
 
 
+def test_names_are_as_many_as_columns_where_most_rows_lack_their_last_cells() -> None:
+    body = [["{},{}.5", "{},{}.5,x", "{},{}.5,y,{}", "{},{}.5"][i % 4] for i in range(60)]
+    data = csv_of("a,b,c,d", body=[row.format(i % 7, i, i % 5) for i, row in enumerate(body)])
+    table = read_table(data)
+    assert [*table.labels] == ["a", "b", "c", "d"]
+    assert [column.missing for column in table.columns] == [0, 0, 0.5, 0.75]
+    assert warned(table, "taken to be empty (45): line 2, line 3, line 5")
+    assert apply_reading(data, table.reading).frame.equals(table.frame)
+
+
+def test_a_second_table_below_of_fewer_columns_is_not_filled_up() -> None:
+    body = [*(f"{i % 7},{i}.5,x" for i in range(30)), *(f"{i % 5},{i}.25" for i in range(30))]
+    with pytest.raises(RaggedError, match="Line 32 has 2 fields where 3 are expected"):
+        read_table(csv_of("a,b,c", body=body))
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -921,6 +948,14 @@ def test_lines_in_quotes_as_a_whole_are_read_without_them(
 def test_quotes_around_cells_are_not_taken_for_quotes_around_lines(lines: list[str]) -> None:
     data = "\n".join(lines).encode()
     assert without_wrapping(data, None, None, None) == (data, ())
+
+
+def test_quotes_amid_quoted_cells_are_told_with_their_lines() -> None:
+    body = [*BODY[:20], '1,2.5,"O"Brien"', *BODY[20:], '2,"3".5,x', *BODY]
+    table = read_table(csv_of("a,b,y", body=body))
+    assert warned(table, "amid a quoted cell (2): line 22, line 63. Such quotes are left out")
+    fine = [*BODY, '1,2.5,"so ""quoted"", and\nlong"', '2,3.5,5" wide', '3,4.5,"x" ', *BODY]
+    assert not warned(read_table(csv_of("a,b,y", body=fine)), "amid")
 
 
 def test_quotes_around_lines_stay_where_quotes_are_but_signs() -> None:
