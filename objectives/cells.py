@@ -18,6 +18,7 @@ from objectives.numerals import decimal_evidence
 from objectives.units import (
     MINUS,
     WORDS,
+    find_dress,
     find_scale,
     find_unit,
     to_quantities,
@@ -109,6 +110,8 @@ class Cells:
         unit = find_unit(self.sample)
         if (unit in WORDS or find_scale(self.sample)) and (scale := find_scale(self.values)):
             return scale
+        if dress := find_dress(self.sample):
+            return dress
         if not unit or find_unit(self.values) != unit or decimal_evidence(self.sample):
             return ""
         # Whole numbers with a letter glued to them that are all different are codes.

@@ -28,6 +28,7 @@ MISSING_NUMBERS = (
     "missing", "Missing", "MISSING", "not available", "Not available", "Not Available", "n.d.",
     "nd", "ND", "n/d", "N/D", "k.A.", "k. A.", "k.a.", "keine Angabe", "unbekannt", "Unbekannt",
     *(f".{letter}" for letter in ascii_lowercase),  # Stata's
+    ": c", ": n", ": u", ": z", ":c", ":n", ":u", ":z",  # Eurostat's
 )  # fmt: skip
 QUOTES = ("", '"', "'", '\\"')  # the last: a quote within a cell has a backslash before it
 

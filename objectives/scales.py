@@ -11,7 +11,7 @@ import numpy as np
 from objectives.cells import Cells, Floats, Strings
 from objectives.dialect import MONEY
 from objectives.reading import ColumnRule
-from objectives.units import MINUS, SCALES, without_unit
+from objectives.units import DRESSED, SCALES, without_unit
 
 NUMERALS = "0123456789.,+-−–—()%'’ \xa0\u2009\u202f"
 CURRENCY = re.compile(MONEY)
@@ -47,7 +47,7 @@ def unit_warnings(cells: Cells, numbers: Floats) -> list[str]:
     changed = (without_unit(cells.values, cells.unit) != cells.values) & np.isfinite(numbers)
     text, number = cells.values[changed][0], numbers[changed][0]
     read = f"{text!r} and the like are read as numbers, without their unit {cells.unit!r}"
-    if cells.unit in (*SCALES, MINUS):
+    if cells.unit in (*SCALES, *DRESSED):
         read = f"{text!r} is read as {number:.15g}, and so on"
     remedy = shlex.quote(f"{cells.name}=categorical")
     return [f"Column {cells.name!r}: {read}. If they are names, say so with --column {remedy}"]

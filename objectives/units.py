@@ -1,9 +1,10 @@
-"""What stands behind a column's numbers: units, words for thousand or million, a minus."""
+"""What stands around a column's numbers: units, words for a thousand, notes, late minus signs."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -14,7 +15,17 @@ UNIT = re.compile(r"(?<=\d)\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?
 CLOCK = ("am", "pm", "a.m.", "p.m.", "uhr")  # What stands before them is no plain number.
 SHARED = 0.9  # of the texts, from which a unit is the column's
 MINUS = "-"  # as a unit: a minus behind whole numbers, as SAP writes it
-LATE = re.compile(r"(\d(?:.*\d)?)-")
+NOTES = "[1] (e)"  # as a unit: footnotes
+FLAGS = "b e p"  # as a unit: the letters that Eurostat sets behind a number
+ARROWS = "▲ ▼"  # as a unit: signs, where both occur: in Japan ▲ alone is a minus
+Instead = str | Callable[[re.Match[str]], str]
+DRESSED: dict[str, tuple[re.Pattern[str], Instead]] = {
+    MINUS: (re.compile(r"^(\d(?:.*\d)?)-$"), r"-\1"),
+    NOTES: (re.compile(r"(?<=\d)\s?(?:\[\w\w?\]|\([a-z]\)|[*†‡]{1,3})$"), ""),
+    FLAGS: (re.compile(r"(?<=\d)\s?[bcdefnprsuz]{1,2}$"), ""),
+    ARROWS: (re.compile(r"^(?:▲|(▼))\s?(?=\d)"), lambda found: "-" if found[1] else ""),
+}
+PLAIN = 1 / 3  # of texts some of which have notes or flags: that have none, at least
 LATE_DECIMALS = re.compile(r"\d.*[.,]\d\d-")
 SCALES: dict[str, dict[str, float]] = {  # each by what a column's rule calls it
     "K, M, B": {"K": 1e3, "k": 1e3, "M": 1e6, "m": 1e6, "Mn": 1e6, "mn": 1e6, "B": 1e9, "b": 1e9,
@@ -32,6 +43,7 @@ FACTORS = {
     )
     for scale, words in SCALES.items()
 }
+DECIMALS = re.compile(r"[.,]\d")
 AMOUNT = re.compile(MONEY)
 LETTER = re.compile(r"\d\s?[A-Za-z]")
 
@@ -44,13 +56,33 @@ def shows_late_minus(values: Strings) -> bool:
 
 def may_have_late_minus(values: Strings) -> bool:
     """Return whether most texts are numbers if a minus behind some that are none counts."""
-    late = np.array([value for value in values if LATE.fullmatch(value)], dtype=object)
+    late = np.array([value for value in values if DRESSED[MINUS][0].search(value)], dtype=object)
     signs = PATTERNS if len(late) else ()
     return any(
         _known(to_numbers(late, sign)) == 0
         and _known(to_quantities(values, sign, MINUS)) >= SHARED * len(values)
         for sign in signs
     )
+
+
+def find_dress(values: Strings) -> str:
+    """Return what makes numbers of texts without being a unit: notes, flags or arrows; or ""."""
+    return next((dress for dress in (NOTES, FLAGS, ARROWS) if _is_dress(values, dress)), "")
+
+
+def _is_dress(values: Strings, dress: str) -> bool:
+    plain = without_unit(values, dress)
+    changed = plain != values
+    if not changed.any() or not any(np.isfinite(to_numbers(plain, s)).all() for s in PATTERNS):
+        return False
+    marked = values[changed]
+    if dress == ARROWS:
+        return len({value[0] for value in marked}) == len(ARROWS.split())
+    if 1 - changed.mean() < PLAIN:
+        return False
+    if dress == NOTES:  # Stars by themselves may mean more.
+        return any(value.endswith((")", "]")) for value in marked)
+    return all(map(DECIMALS.search, plain))  # House numbers have letters, but no decimals.
 
 
 def find_unit(values: Strings) -> str:
@@ -107,8 +139,9 @@ def without_unit(values: Strings, unit: str) -> Strings:
     """Return texts without the unit and the blanks before it; a minus stands in front."""
     if not unit:
         return values
-    if unit == MINUS:
-        bare = [f"-{match[1]}" if (match := LATE.fullmatch(value)) else value for value in values]
+    if unit in DRESSED:
+        pattern, instead = DRESSED[unit]
+        bare = [pattern.sub(instead, value) for value in values]
     elif unit in SCALES:
         bare = [FACTORS[unit].sub("", value) for value in values]
     else:

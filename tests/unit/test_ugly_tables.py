@@ -671,6 +671,29 @@ def test_words_for_thousands_and_millions_scale_the_numbers_and_are_told(
     assert warned(table, "'a'", said, "--column a=categorical")
 
 
+@pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (["36.3 b", "74.8", "88.3p", "1.5"], [36.3, 74.8, 88.3, 1.5]),
+        (["872[1]", "450", "106 (e)", "414*", "211", "98"], [872, 450, 106, 414, 211, 98]),
+        (["▲ 8.65%", "▼ 5.43%", "0.00%"], [8.65, -5.43, 0]),
+        (["12b", "14", "16", "12e"], []),  # houses
+        (["4.1a", "4.1b", "4.1", "4.2", "4.3"], []),  # sections
+        (["36.3 b", "74.8 p", "88.3p", "1.5e"], []),
+        (["12.5*", "13.5", "14.5", "15.5"], []),
+        (["▲ 8.65%", "5.43%", "0.00%"], []),  # a minus, in Japan
+    ],
+)
+def test_notes_and_signs_around_numbers_are_taken_off_and_told(
+    cells: list[str], numbers: list[float]
+) -> None:
+    table, found = numbers_of(cells)
+    assert found == numbers
+    assert warned(table, f"{cells[0]!r} is read as", "--column a=categorical") is bool(numbers)
+    later = apply_reading(f"a;number;label\n{cells[1]};1;x\n".encode(), table.reading)
+    assert not numbers or later.frame["a"].to_list() == [numbers[1]]
+
+
 def test_numbers_of_a_scale_may_be_larger_in_a_later_file_or_a_target() -> None:
     body = [f"{i % 7},€{i}.5{'KM'[i % 2]}" for i in range(60)]
     table = read_table(csv_of("a,y", body=body))
