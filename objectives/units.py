@@ -25,6 +25,7 @@ DRESSED: dict[str, tuple[re.Pattern[str], Instead]] = {
     FLAGS: (re.compile(r"(?<=\d)\s?[bcdefnprsuz]{1,2}$"), ""),
     ARROWS: (re.compile(r"^(?:▲|(▼))\s?(?=\d)"), lambda found: "-" if found[1] else ""),
 }
+FEW = 20  # distinct texts, up to which one with a note may be a level of its own
 PLAIN = 1 / 3  # of texts some of which have notes or flags: that have none, at least
 LATE_DECIMALS = re.compile(r"\d.*[.,]\d\d-")
 SCALES: dict[str, dict[str, float]] = {  # each by what a column's rule calls it
@@ -78,7 +79,7 @@ def _is_dress(values: Strings, dress: str) -> bool:
     marked = values[changed]
     if dress == ARROWS:
         return len({value[0] for value in marked}) == len(ARROWS.split())
-    if 1 - changed.mean() < PLAIN:
+    if len(values) <= FEW or 1 - changed.mean() < PLAIN:
         return False
     if dress == NOTES:  # Stars by themselves may mean more.
         return any(value.endswith((")", "]")) for value in marked)
@@ -112,8 +113,8 @@ def _is_scale(values: Strings, scale: str) -> bool:
     """Return whether most texts are numbers of a scale.
 
     One word alone is a unit, but for amounts of money. Letters may mean all sorts of things: they
-    count beside amounts or fractions only, and m and b, as of metres, beside amounts. Numbers
-    without a word stand beside thousands, or may be meant as the others.
+    count beside amounts or fractions only, and m, b and T, as of metres or tons, beside amounts.
+    Numbers without a word stand beside thousands, or may be meant as the others.
     """
     found = [FACTORS[scale].search(value) for value in values]
     words = {match[1] for match in found if match}
@@ -130,7 +131,7 @@ def _is_scale(values: Strings, scale: str) -> bool:
         factors.add(1.0)
     if AMOUNT.search("\n".join(plain)):
         return True
-    if len(factors) == 1 or words & {"m", "b"}:
+    if len(factors) == 1 or words & {"m", "b", "T"}:
         return False
     return any(len(word) > 1 for word in words) or bool((numbers % 1 > 0).any())
 

@@ -620,6 +620,7 @@ def test_a_unit_behind_all_numbers_of_a_column_is_taken_off_and_told(
         ["5K", "10K", "100M", "400M"],  # races
         ["1.4T", "2.0", "1.6T", "1.8"],  # motors
         ["1.5m", "2.5m", "3.25k"],
+        ["1.5 T", "2.5 M", "3 T"],  # days and months, in German
         ["12B", "14K", "9M"],
         ["1st", "2nd", "3rd", "4th"],
         ["007A", "012A", "113A"],  # codes
@@ -671,16 +672,20 @@ def test_words_for_thousands_and_millions_scale_the_numbers_and_are_told(
     assert warned(table, "'a'", said, "--column a=categorical")
 
 
+HALVES = [f"{n}.5" for n in range(20)]
+
+
 @pytest.mark.parametrize(
     ("cells", "numbers"),
     [
-        (["36.3 b", "74.8", "88.3p", "1.5"], [36.3, 74.8, 88.3, 1.5]),
-        (["872[1]", "450", "106 (e)", "414*", "211", "98"], [872, 450, 106, 414, 211, 98]),
+        (["36.3 b", "74.8", "88.3p", *HALVES], [36.3, 74.8, 88.3, *map(float, HALVES)]),
+        (["872[1]", "450", "106 (e)", "414*", *HALVES], [872, 450, 106, 414, *map(float, HALVES)]),
         (["▲ 8.65%", "▼ 5.43%", "0.00%"], [8.65, -5.43, 0]),
-        (["12b", "14", "16", "12e"], []),  # houses
-        (["4.1a", "4.1b", "4.1", "4.2", "4.3"], []),  # sections
-        (["36.3 b", "74.8 p", "88.3p", "1.5e"], []),
-        (["12.5*", "13.5", "14.5", "15.5"], []),
+        (["12b", "12e", *map(str, range(20))], []),  # houses
+        (["4.1a", "4.1b", *HALVES], []),  # sections
+        (["4.1b", "4.1", "4.2", "4.3"], []),
+        ([f"{half} p" for half in HALVES[1:]] + HALVES[:5], []),
+        (["12.5*", *HALVES], []),
         (["▲ 8.65%", "5.43%", "0.00%"], []),  # a minus, in Japan
     ],
 )
