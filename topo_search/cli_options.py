@@ -179,7 +179,11 @@ serving_options = _all(
         type=click.IntRange(1),
         help="Networks trained at a time on each GPU.",
     ),
-    click.option("--trial-timeout", type=Duration(), help="Fail a trial that takes longer."),
+    click.option(
+        "--trial-timeout",
+        type=Duration(),
+        help="Fail a trial that takes longer; a finishing may take ten times as long.",
+    ),
     click.option(
         "--allow-objective",
         multiple=True,
