@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from difflib import get_close_matches
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -201,9 +201,9 @@ def search(
             )
         if report is not None:
             retry = retries.patient(opened_storage)
-            row = retry(partial(studies.get, opened_storage, row.id))
+            row = retry(studies.get, opened_storage, row.id)
             next_ = next_steps.commands(row, next_steps.Asked(storage=storage))
-            results = retry(partial(delivery.results, opened_storage, row))
+            results = retry(delivery.results, opened_storage, row)
             write_report(results, Path(report), commands=next_)
         return Result(opened_storage, row.id, key, stack.pop_all())
 

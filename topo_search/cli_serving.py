@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,15 +56,15 @@ def serve_and_hand_over(
         retry.give_up_at(0.0)
     written, network, failure = None, None, None
     try:
-        written, network = retry(partial(delivery.hand_over, storage, row, path, asked))
+        written, network = retry(delivery.hand_over, storage, row, path, asked)
     except UnwritableError as error:
         failure = f"Error: {error} {next_steps.write_again(row, asked)}"
     if json_:
-        echo_json(retry(partial(delivery.to_json, storage, row, key, written)))
+        echo_json(retry(delivery.to_json, storage, row, key, written))
     else:
         next_ = next_steps.commands(row, asked)
-        found = retry(partial(delivery.results, storage, row))
-        served = row.id not in retry(partial(fleet.unserved, storage))
+        found = retry(delivery.results, storage, row)
+        served = row.id not in retry(fleet.unserved, storage)
         show_end(console(), found, row, written, network, next_, served=served)
     if failure is not None:
         click.echo(failure, err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,8 +162,8 @@ def _show(
     retry = retries.patient(storage)
     if row.state in OPEN:  # It was interrupted, and whoever did so waits.
         retry.give_up_at(0.0)
-    results, found = retry(partial(found_by, row))
-    others_found = [retry(partial(found_by, one)) for one in others]
+    results, found = retry(found_by, row)
+    others_found = [retry(found_by, one) for one in others]
     beside = {table_of(other): depths for other, depths in others_found}
     path = _page_path(str(row.plan.get("dataset_name") or row.id), report)
     page = sweep_html(results, found, beside)

@@ -58,7 +58,7 @@ class Heartbeat:
         Raises:
             OutdatedError: The tables are others by now.
         """
-        self.retry(lambda: self._heard(state))
+        self.retry(self._heard, state)
 
     def leave(self) -> bool:
         """Say that it is gone; if nobody hears it now (False), it is found lost later."""

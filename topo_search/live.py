@@ -183,7 +183,7 @@ def _assigned(worker: Worker, slot: Slot) -> tuple[str, str]:
 
 def _elsewhere(worker: Worker, progress: Progress) -> str:
     """Say what is waited for where other workers have all that is left."""
-    if worker.runner.leased or worker.ahead or not progress.running:
+    if worker.held or worker.ahead or not progress.running:
         return ""
     trials = "a trial" if progress.running == 1 else f"{progress.running} trials"
     return (

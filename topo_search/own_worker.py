@@ -47,7 +47,7 @@ def serve(
         raise LookupError(f"Study {study_id} stays open for machines that can serve it.")
     if worker.draining:  # Whoever interrupted it waits.
         return studies.get(storage, study_id)
-    return patient(storage)(lambda: studies.get(storage, study_id))
+    return patient(storage)(studies.get, storage, study_id)
 
 
 def check_allowed(row: StudyRow, objectives: Collection[str]) -> None:

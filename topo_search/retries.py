@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from storage.clock import LEASE
 from storage.connection import Storage
@@ -24,6 +24,7 @@ LONGEST_OUTAGE = 3600.0  # Seconds until a worker gives up; its service manager 
 PATIENCE = 30.0  # Seconds that what follows a search waits for a database that is away.
 
 Value = TypeVar("Value")
+Given = ParamSpec("Given")
 
 
 class Retries:
@@ -66,7 +67,9 @@ class Retries:
         """Whether workers that are silent may have been cut off, as this one was, a lease ago."""
         return time.monotonic() - self._away_at < self.lease_seconds
 
-    def __call__(self, call: Callable[[], Value]) -> Value:
+    def __call__(
+        self, call: Callable[Given, Value], *given: Given.args, **named: Given.kwargs
+    ) -> Value:
         """Return what `call` returns, trying again for as long as the database is away.
 
         Raises:
@@ -78,7 +81,7 @@ class Retries:
         while True:
             try:
                 with unavailable_as_storage_error(self.storage.url):
-                    value = call()
+                    value = call(*given, **named)
                 self.answered_at = time.monotonic()
                 took = self.answered_at - since
                 if took > 2 / 3 * self.lease_seconds:  # What is renewed each third may be over.
@@ -101,10 +104,12 @@ class Retries:
                 threading.Event().wait(pause * random.uniform(0.5, 1))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    def beside(self, call: Callable[[], Value]) -> Value:
+    def beside(
+        self, call: Callable[Given, Value], *given: Given.args, **named: Given.kwargs
+    ) -> Value:
         """Return what `call` returns, which may take long: what cannot wait goes on meanwhile."""
         with ThreadPoolExecutor(1, "long call") as threads:
-            calling = threads.submit(call)
+            calling = threads.submit(call, *given, **named)
             while not wait([calling], timeout=LOOK).done:
                 self.attend()
         try:

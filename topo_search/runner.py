@@ -41,22 +41,9 @@ class TrialRunner:
         self.retry, self.storage = retry, retry.storage
         self.refuse, self.serves = refuse, serves
         self.held: dict[str, Held] = {}  # By the tag that the slots' messages carry.
-        # What is being handed out, or delivered; what the worker ends by stays here.
-        self._at_hand: Held | None = None
         self.outcomes = Counter[str]()  # Trials whose end was delivered here, by how they ended.
         self.slots_lost = 0  # Slots that died at work.
         self.leases_lost = 0  # To others, or ended by them, as with their study.
-
-    @property
-    def holds(self) -> bool:
-        """Whether there is a trial or a result that would be lost with this process."""
-        return bool(self.held) or self._at_hand is not None
-
-    @property
-    def leased(self) -> list[Held]:
-        """What it has leases of, what is just being handed out among it."""
-        at_hand = self._at_hand
-        return [*self.held.values(), *([at_hand] if at_hand is not None else [])]
 
     def of(self, slot: Slot) -> Held | None:
         """Return what a slot trains; None where it trains nothing, or what has been dropped."""
@@ -64,31 +51,31 @@ class TrialRunner:
 
     def start(self, slot: Slot, held: Held) -> None:
         """Hand a leased trial, or the finishing of a study, to a slot."""
-        self._at_hand = held
+        self._keep(held)  # Also while it is handed out: the worker may end by that.
         try:
             if held.lease.kind == "finish":
                 self._start_finish(slot, held)
             else:
                 self._start_trial(slot, held)
+        except StorageError:
+            raise
         except trials.LeaseLostError:  # Paused since it was claimed, or not this worker's.
-            self.retry(partial(leases.release, self.storage, held.lease))
+            self.retry(leases.release, self.storage, held.lease)
+            self.drop(held)
         except (LookupError, TypeError, ValueError, OSError) as error:
             # Its dataset is gone, or does not fit on this disk: others may manage.
-            if isinstance(error, StorageError):
-                raise
+            self.retry(leases.release, self.storage, held.lease, reason=str(error))
             self.drop(held)
-            self.retry(partial(leases.release, self.storage, held.lease, reason=str(error)))
-            reason = f"cannot be served here now: {error}"
-            self.refuse(held.lease.study, reason)
+            self.refuse(held.lease.study, f"cannot be served here now: {error}")
         else:
             self.serves(held.lease.study)
-        self._at_hand = None
 
     def _start_trial(self, slot: Slot, held: Held) -> None:
-        assignment = self.retry(partial(held.served.assignment, held.lease))
-        served, attributes = held.served, held.served.described(held.lease.parameters)
-        begin = partial(trials.begin, self.storage, held.lease, served.distributions, attributes)
-        self.held[assignment.trial] = replace(held, number=self.retry(begin))
+        served, lease = held.served, held.lease
+        assignment = self.retry(served.assignment, lease)
+        attributes = served.described(lease.parameters)
+        number = self.retry(trials.begin, self.storage, lease, served.distributions, attributes)
+        self._keep(replace(held, number=number))
         slot.give(assignment)
 
     def take(
@@ -111,7 +98,6 @@ class TrialRunner:
             go_on(slot)
         if held is None:
             return
-        self._at_hand = held
         try:
             self._act(slot, held, message, spent)
         except (TypeError, ValueError) as error:
@@ -121,7 +107,6 @@ class TrialRunner:
             reason = storable(f"what it said cannot be kept: {error}")
             logger.error("%s: %s", held, reason, exc_info=True, extra=held.about)
             self._fail(held, reason, None, spent)
-        self._at_hand = None
 
     def _act(
         self, slot: Slot, held: Held, message: Reported | Ended | Died, spent: dict[str, Any]
@@ -142,7 +127,7 @@ class TrialRunner:
             case Ended(result=Final() as final):
                 self._finish(held, final)
             case Ended(missing=True):
-                self.retry(partial(leases.release, self.storage, held.lease))
+                self.retry(leases.release, self.storage, held.lease)
                 self.drop(held)
                 reason = f"cannot be served here: {message.reason}"
                 self.refuse(held.lease.study, reason, seconds=math.inf)
@@ -155,9 +140,9 @@ class TrialRunner:
     def _judge(self, slot: Slot, held: Held, report: Reported) -> None:
         """Keep a report; where it is not good enough, end the trial with its value."""
         step, value = report.step, report.value
-        if not self.retry(partial(trials.report, self.storage, held.lease, step, value)):
+        if not self.retry(trials.report, self.storage, held.lease, step, value):
             self.lose(slot, held)
-        elif self.retry(partial(held.served.prunes, held.number, step, value)):
+        elif self.retry(held.served.prunes, held.number, step, value):
             self.prune(slot, held, f"{OUTDONE} at step {step}")
 
     def prune(self, slot: Slot, held: Held, reason: str) -> None:
@@ -169,9 +154,9 @@ class TrialRunner:
     def _complete(self, held: Held, outcome: Outcome) -> None:
         """End a trial with its score, and with its weights if it is among the best."""
         attributes = {**outcome.metrics, **outcome.attributes}
-        files = self.retry(partial(finish.weights_to_keep, held.served, held.number, outcome))
+        files = self.retry(finish.weights_to_keep, held.served, held.number, outcome)
         if self._end(held, "complete", outcome.value, attributes, files) and files:
-            self.retry(partial(finish.drop_weights, held.served))
+            self.retry(finish.drop_weights, held.served)
 
     def _end(
         self,
@@ -184,7 +169,7 @@ class TrialRunner:
         """Deliver how a trial ended; the first end stands. Returns whether this one does."""
         end = partial(trials.end, self.storage, held.lease, state=state, value=value)
         end = partial(end, attributes=attributes, files=files)
-        stands = self.retry(partial(self.retry.beside, end) if files else end)
+        stands = self.retry(self.retry.beside, end) if files else self.retry(end)
         if stands:
             self.outcomes[state] += 1
             what = attributes.get("reason") or (value if value is None else f"{value:.6g}")
@@ -200,15 +185,14 @@ class TrialRunner:
         if held.lease.kind == "finish":
             reason = f"finishing failed: {reason}"
             logger.error("%s: %s", held, reason, extra=held.about | {"traceback": traceback})
-            self.retry(partial(finishing.finish, self.storage, held.lease, None, reason=reason))
+            self.retry(finishing.finish, self.storage, held.lease, None, reason=reason)
             self.drop(held)
             return
         if traceback:
             logger.error("%s: %s", held, reason, extra=held.about | {"traceback": traceback})
         attributes = {"reason": reason, "traceback": traceback or "", **spent}
         if self._end(held, "failed", None, attributes):
-            pause = partial(failures.pause_failing, self.storage, held.lease.study)
-            if why := self.retry(pause):
+            if why := self.retry(failures.pause_failing, self.storage, held.lease.study):
                 logger.error("Study %s is paused: %s.", held.lease.study, why, extra=held.about)
 
     def _hand_back(self, held: Held, died: Died, spent: dict[str, Any]) -> None:
@@ -217,29 +201,25 @@ class TrialRunner:
             self._fail(held, died.reason, None, spent)
             return
         logger.warning("%s: %s.", held, died.reason, extra=held.about)
-        release = partial(leases.release, self.storage, held.lease, spent=True)
-        self.retry(partial(release, reason=died.reason))
+        self.retry(leases.release, self.storage, held.lease, spent=True, reason=died.reason)
         self.drop(held)
 
     # The end of a study.
 
     def _start_finish(self, slot: Slot, held: Held) -> None:
-        winner = self.retry(lambda: finish.best_of(self.storage, held.served.row))
+        winner = self.retry(finish.best_of, self.storage, held.served.row)
         if winner is None or held.served.space.name == "own":
             # Whoever ended a trial may have been lost before it did.
-            self.retry(partial(finish.drop_weights, held.served))
-            outcome = {"best": winner}
-            self.retry(partial(finishing.finish, self.storage, held.lease, outcome))
+            self.retry(finish.drop_weights, held.served)
+            self.retry(finishing.finish, self.storage, held.lease, {"best": winner})
+            self.drop(held)
             return
-        assignment = finish.finish_assignment
-        self.held[str(held.lease.token)] = held
-        slot.give(self.retry(partial(assignment, held.served, held.lease, winner)))
+        slot.give(self.retry(finish.finish_assignment, held.served, held.lease, winner))
 
     def _finish(self, held: Held, final: Final) -> None:
         """Keep what finishing gave; what is too large to be kept pauses the study."""
         try:
-            keep = partial(finish.keep, held.served, held.lease, final)
-            self.retry(partial(self.retry.beside, keep))
+            self.retry(self.retry.beside, partial(finish.keep, held.served, held.lease, final))
         except ValueError as error:
             self._fail(held, str(error), None, {})
         self.drop(held)
@@ -249,6 +229,9 @@ class TrialRunner:
         self.leases_lost += 1
         slot.stop_trial()
         self.drop(held)
+
+    def _keep(self, held: Held) -> None:
+        self.held[str(held.lease.token)] = held
 
     def drop(self, held: Held) -> None:
         """Let go of what has ended, or is another's."""

@@ -83,7 +83,7 @@ class Scheduler:
                 of a study with a budget in time: what is claimed ahead of its time waits. Where
                 that is what comes next, nothing is taken: another study's would be given first.
         """
-        found = self.retry(partial(offers, self.storage))
+        found = self.retry(offers, self.storage)
         self._know({offer.study for offer in found})
         found = [one for one in found if one.study in self._rows and self._may_serve(one.study)]
         now = time.monotonic()
@@ -123,13 +123,13 @@ class Scheduler:
         logger.error("Study %s %s", study, reason, extra={"study": study})
         self.refused[study] = time.monotonic() + seconds
         self.serving.pop(study, None)
-        self.retry(partial(workers.refuse, self.storage, self.worker.name, study, reason))
+        self.retry(workers.refuse, self.storage, self.worker.name, study, reason)
 
     def serves(self, study: str) -> None:
         """Know that a study is served, and say so where it was not for a while."""
         if study in self.refused and not self.never_serves(study):
             del self.refused[study]
-            self.retry(partial(workers.serve_again, self.storage, self.worker.name, study))
+            self.retry(workers.serve_again, self.storage, self.worker.name, study)
 
     def never_serves(self, study: str) -> bool:
         """Tell whether a study was refused for good."""
@@ -170,7 +170,7 @@ class Scheduler:
     def _know(self, wanted: set[str]) -> None:
         """Read the open studies where one is new; what is read of them here never changes."""
         if not wanted <= self._rows.keys():
-            found = self.retry(partial(studies.list_studies, self.storage, OPEN))
+            found = self.retry(studies.list_studies, self.storage, OPEN)
             self._rows = {row.id: row for row in found}
         for study in self._rows.keys() - wanted:
             del self._rows[study]

@@ -77,7 +77,7 @@ class Worker:
         self.storage, self.until_idle, self.lease_seconds = storage, until_idle, lease
         self.trial_timeout, self.on_tick = trial_timeout, on_tick
         self.count = slots or usable_slots(slots_per_gpu)
-        self.retry = Retries(storage, self._meanwhile, holds=lambda: self.runner.holds, lease=lease)
+        self.retry = Retries(storage, self._meanwhile, holds=lambda: bool(self.held), lease=lease)
         self.heartbeat = Heartbeat(self.retry, slots=self.count, lease=lease, only=only, tags=tags)
         self.name = self.heartbeat.worker.name
         self.liveness = Liveness(self.retry, home, self.name)
@@ -142,7 +142,7 @@ class Worker:
         """Take nothing new and let running trials end; called again, stop at once."""
         if self.draining:
             self.retry.give_up_at(0.0)
-        elif not (self.runner.holds or self.ahead):
+        elif not (self.held or self.ahead):
             self.retry.give_up_at(time.monotonic() + LEAVING)
         elif self.longest_drain is not None:
             self.retry.give_up_at(time.monotonic() + self.longest_drain)
@@ -168,7 +168,7 @@ class Worker:
         """Give every idle slot a trial, then claim one ahead while all of them train."""
         if self.draining:
             if self.ahead is not None:  # It has not begun: others may have it at once.
-                self.retry(partial(leases.release, self.storage, self.ahead.lease))
+                self.retry(leases.release, self.storage, self.ahead.lease)
                 self.ahead = None
             return
         for slot in self.pool.idle():
@@ -206,20 +206,20 @@ class Worker:
 
     def _renew(self) -> None:
         """Renew all leases in one statement; drop trials that others have taken over."""
-        held = [*self.runner.leased, *([self.ahead] if self.ahead else [])]
+        held = [*self.held.values(), *([self.ahead] if self.ahead else [])]
         timed = any(one.served.row.seconds is not None for one in held)
         # Renewing is what counts a study's time.
         every = WATCH if timed else self.lease_seconds / 3
         if not held or not self._is_due("renewal", every):
             return
-        renew = partial(leases.renew, self.storage, [one.lease for one in held])
-        kept = self.retry(partial(renew, lease=self.lease_seconds))
+        mine = [one.lease for one in held]
+        kept = self.retry(leases.renew, self.storage, mine, lease=self.lease_seconds)
         if self.ahead is not None and self.ahead.lease.id not in kept:
             self.ahead = None
         for slot in self.pool.slots:
-            mine = self.runner.of(slot)
-            if mine is not None and mine.lease.id not in kept:
-                self.runner.lose(slot, mine)
+            lost = self.runner.of(slot)
+            if lost is not None and lost.lease.id not in kept:
+                self.runner.lose(slot, lost)
 
     def _watch(self) -> None:
         """End what takes too much memory or too long."""
@@ -229,7 +229,7 @@ class Worker:
         spent = {
             served.row.id
             for served in {one.served.row.id: one.served for one in self.held.values()}.values()
-            if served.row.seconds is not None and self.retry(partial(finish.is_time_up, served))
+            if served.row.seconds is not None and self.retry(finish.is_time_up, served)
         }
         for slot in self.pool.slots:
             held = self.runner.of(slot)
@@ -289,13 +289,12 @@ class Worker:
         if failure is not None:
             reason = f"its worker failed: {in_a_line(failure)}"
         retry = patient(self.storage, HANDING_BACK)
-        begun = {held.lease.id: held for held in self.runner.leased}
+        begun = {held.lease.id: held for held in self.held.values()}
         owing = False
         for held in [*begun.values(), *([self.ahead] if self.ahead else [])]:
             spent = failure is not None and held.lease.id in begun
             try:
-                release = partial(leases.release, self.storage, held.lease, spent=spent)
-                retry(partial(release, reason=reason))
+                retry(leases.release, self.storage, held.lease, spent=spent, reason=reason)
             except StorageError as error:
                 # Then it is taken over when the lease has run out; to ask for the next would take
                 # as long, and whoever stops this worker waits.

@@ -315,7 +315,7 @@ def test_a_worker_that_holds_nothing_waits_for_no_database_when_it_is_to_end(
     study = make_study(storage, folder, trials=1)
 
     def is_idle(one: Worker) -> bool:
-        return one.delivered == 1 and not one.runner.holds
+        return one.delivered == 1 and not one.held
 
     steps = (is_idle, outage.begins, outage.is_waited_out, sends(signal.SIGTERM))
     with pytest.raises(StorageError):
