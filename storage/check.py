@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from storage.connection import Storage
 from storage.tables import MAX_ATTEMPTS, OF_STUDY
 
-# A look that a study inherited tells of the one that took it (`studies.delete`). Of old versions it
+# A look that a study inherited tells of the one that took it (`removal.delete`). Of old versions it
 # does not; then it is known by being older than its study, where it is.
 INHERITED = f"k.purpose LIKE '%{OF_STUDY}________'"
 

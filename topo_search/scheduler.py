@@ -87,7 +87,7 @@ class Scheduler:
         self._know({offer.study for offer in found})
         found = [one for one in found if one.study in self._rows and self._may_serve(one.study)]
         now = time.monotonic()
-        self.idle = all(self.never_serves(one.study) for one in found)
+        self.idle = not found
         found = [one for one in found if self.refused.get(one.study, 0.0) <= now]
         self._forget({one.study for one in found})
         if self.retry.others_may_be_back:
