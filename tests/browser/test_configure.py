@@ -580,3 +580,45 @@ def test_nothing_is_started_for_a_target_that_cannot_be(page: Page) -> None:
     expect(page.locator("#target-error")).to_be_hidden()
     expect(start).to_be_enabled()
     expect(page.locator("#starting")).to_be_empty()
+
+
+def test_a_limit_that_is_no_time_starts_nothing(page: Page) -> None:
+    page.get_by_role("button", name=re.compile("^Iris")).click()
+    page.wait_for_url("**/tables/*")
+    ready(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    minutes, wrong = page.get_by_label("Minutes, at most"), page.locator("#timeout-error")
+    start = page.get_by_role("button", name="Start the search")
+    for typed in ("1e", "0.05", "0"):
+        minutes.fill("")
+        minutes.press_sequentially(typed)
+        expect(page.locator("#estimate")).to_be_empty()
+        start.click()
+        expect(wrong).to_be_visible()
+        expect(minutes).to_be_focused()
+        expect(minutes).to_have_attribute("aria-invalid", "true")
+    looked_at(page, "configure-no-time")
+    minutes.evaluate("(field) => { field.type = 'text'; }")  # As in a browser that lets it be.
+    minutes.fill("10m")
+    start.click()
+    expect(wrong).to_have_text("Expected a number. Received: 10m.")
+    expect(start).to_be_enabled()
+    assert not [url for url in asked if url.endswith("/v1/studies")]
+
+
+def test_nothing_is_started_before_it_is_said_what_to_predict(page: Page) -> None:
+    data = b"a,b\n1,x\n2,y\n"
+    page.set_input_files("#file", {"name": "t.csv", "mimeType": "text/csv", "buffer": data})
+    page.wait_for_url("**/tables/*")
+    expect(page.locator("#target-help")).to_have_text("No column suggests itself.")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_role("button", name="Start the search").click()
+    expect(page.locator("#target-error")).to_be_visible()
+    expect(page.locator("#target")).to_be_focused()
+    expect(page.locator("#target")).to_have_attribute("aria-invalid", "true")
+    assert not [url for url in asked if url.endswith("/v1/studies")]
+    looked_at(page, "configure-no-target")
+    page.locator("#target").select_option("a")
+    expect(page.locator("#target-help")).to_be_empty()

@@ -149,12 +149,17 @@ def test_a_failed_study_is_searched_again_with_other_networks(
     page.get_by_label("Trials").fill("5")
     page.get_by_text("Advanced: ").click()
     page.get_by_label("Tags").fill("night, attic,")
+    page.get_by_label("Minutes, at most").press_sequentially("1e")
+    page.get_by_role("button", name="Start the search").click()
+    expect(page.locator("#timeout-error")).to_be_visible()
+    page.get_by_label("Minutes, at most").fill("2.5")
     page.get_by_role("button", name="Start the search").click()
     page.wait_for_url("**/s/*")
     made = studies.get(
         storage, page.request.get(page.url.replace("/s/", "/v1/studies/")).json()["study"]
     )
     assert (made.parent, set(made.tags)) == (row.id, {"night", "attic"})
+    assert (made.trials, made.seconds) == (5, 150)
     assert made.plan["limits"] == {"depth": "2", "activation": "relu,gelu,silu,selu,tanh,mish"}
     page.get_by_role("link", name="this study").click()
     expect(page.locator("#kin")).to_contain_text("Its trials are known to this study.")

@@ -172,7 +172,7 @@ CALLS = [
     Call("pages.docs", "/docs", kind=HTML, holds="/v1/studies"),
     Call("health.healthz", "/healthz", kind="text/plain", holds="ok"),
     Call("openapi.spec", "/v1/openapi.json", holds='"openapi"'),
-    Call("static", "/assets/again.js", kind="text/javascript", holds="tags"),
+    Call("static", "/assets/again.js", kind="text/javascript", holds="parent_key"),
     Call("plotly_js", "/assets/plotly.js", kind="text/javascript"),
     Call("report_css", "/assets/report.css", kind="text/css"),
     Call("favicon", "/favicon.ico", kind="image/svg+xml"),

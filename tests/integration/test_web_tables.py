@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import replace
 from datetime import timedelta
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -567,6 +568,20 @@ def test_the_pages_say_what_may_be_uploaded_and_how_long_it_is_kept(client: Flas
         assert f'data-example="{example.name}"' in page.text
     assert "onclick" not in page.text
     assert "script-src 'self'" in page.headers["Content-Security-Policy"]
+
+
+def test_no_element_of_a_page_has_an_attribute_twice(client: FlaskClient, iris: str) -> None:
+    made = known(client.post("/v1/studies", json={"upload": iris, "target": "species"}), 201)
+    twice = []
+
+    class Elements(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            names = [name for name, _ in attrs]
+            twice.extend(f"{path}: {tag} {attrs}" for _ in range(len(names) > len(set(names))))
+
+    for path in ("/", f"/tables/{iris}", "/again", made["page"]):
+        Elements().feed(client.get(path).text)
+    assert twice == []  # Of which a browser takes the first, and says nothing.
 
 
 def test_the_form_has_the_words_and_defaults_of_the_command_line(

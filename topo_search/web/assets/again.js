@@ -2,9 +2,6 @@
 // A study that begins with another's trials: the table and the target stay, the networks are others.
 
 const given = JSON.parse(document.getElementById("first").textContent);
-const byId = (id) => document.getElementById(id);
-const form = byId("configure");
-const text = (name) => form.elements[name].value;
 const limits = {};
 let parent = null; // Its study and key, as its page left them.
 let choices = null;
@@ -17,8 +14,8 @@ try {
 
 async function ask() {
   const wanted = { space: choices ? text("space") : null };
-  if (text("epochs")) wanted.epochs = Number(text("epochs"));
   try {
+    if (text("epochs")) wanted.epochs = number("epochs");
     const found = await call("POST", `/v1/studies/${encodeURIComponent(parent.key)}/choices`, wanted);
     if (!choices) {
       form.elements.space.value = found.space;
@@ -33,12 +30,7 @@ async function ask() {
   byId("table").textContent = harmless(choices.table);
   byId("summary").replaceChildren("Predicting ", make("bdi", {}, harmless(choices.target)), choices.rest === null ? "." : `: ${preview.split(choices)}`);
   parameters.show(choices.parameters);
-  showEstimate();
-}
-
-function showEstimate() {
-  const trials = Number(text("trials"));
-  byId("estimate").replaceChildren(...(choices && trials >= 1 ? estimate(choices, trials, 60 * Number(text("timeout"))) : []));
+  showEstimate(choices);
 }
 
 // The other study's limits hold where nothing is said: to have all that is offered, one says so.
@@ -51,53 +43,15 @@ function allLimits() {
   return chosen;
 }
 
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  clearErrors();
-  const unfit = [...form.elements].find((element) => element.willValidate && !element.checkValidity());
-  if (unfit) {
-    refuse(`${unfit.id}: ${unfit.validationMessage}`, byId("start-error"));
-    return;
-  }
-  if (parameters.empty()) {
-    parameters.refuse(parameters.empty().parameter.name, "Choose at least one.");
-    return;
-  }
-  const body = { parent_key: parent.key, space: text("space"), trials: Number(text("trials")), limits: allLimits() };
-  for (const name of ["sampler", "pruner"]) body[name] = text(name);
-  if (text("timeout")) body.timeout = 60 * Number(text("timeout"));
-  if (text("epochs")) body.epochs = Number(text("epochs"));
-  if (text("name").trim()) body.name = text("name").trim();
-  const tags = text("tags").split(",").map((one) => one.trim()).filter(Boolean);
-  if (tags.length) body.tags = tags;
-  byId("start").disabled = true;
-  byId("starting").textContent = "Making the study …";
-  try {
-    const made = await call("POST", "/v1/studies", body);
-    if (!given.operator) kin.add(parent, { study: made.study, key: made.key });
-    window.location.assign(made.page);
-  } catch (error) {
-    refuse(error.message, byId("start-error"));
-    byId("start").disabled = false;
-    byId("starting").textContent = "";
-  }
-});
+startBy(
+  () => ({ ...answers(), parent_key: parent.key, limits: allLimits() }),
+  ({ study, key }) => given.operator || kin.add(parent, { study, key }),
+);
 
-// Enter in a field is not meant to start hours of work; on the button it is.
-form.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !event.target.matches("input:not([type=checkbox])")) return;
-  event.preventDefault();
-  event.target.dispatchEvent(new Event("change", { bubbles: true }));
-});
 form.addEventListener("change", (event) => {
   if (["space", "epochs"].includes(event.target.name)) ask();
 });
-form.addEventListener("input", showEstimate);
-window.addEventListener("pageshow", (event) => {
-  if (!event.persisted) return;
-  byId("start").disabled = false;
-  byId("starting").textContent = "";
-});
+form.addEventListener("input", () => showEstimate(choices));
 
 parameters.start(limits, given.first_parameters, () => {});
 if (parent) {

@@ -1,6 +1,8 @@
 "use strict";
 // What all pages share: calls, making elements, times in the reader's zone, short messages.
 
+const byId = (id) => document.getElementById(id);
+
 // Make an element; text is always text, never markup.
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);

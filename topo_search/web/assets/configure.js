@@ -2,8 +2,6 @@
 // From a table as it was read to a study: what is chosen here is kept until the browser's tab closes.
 
 const given = JSON.parse(document.getElementById("first").textContent);
-const byId = (id) => document.getElementById(id);
-const form = byId("configure");
 const KEPT = `choices ${given.upload}`;
 const READING = ["separator", "decimal", "encoding", "quote", "header", "skip", "day_first", "missing", "present"];
 const DETAILS = ["otherwise", "limits", "advanced"];
@@ -76,8 +74,6 @@ function latest(work) {
 
 // ---- the table
 
-const text = (name) => form.elements[name].value;
-const listed = (name) => text(name).split(",").map((one) => one.trim()).filter(Boolean);
 function reading() {
   const read = {};
   for (const name of ["separator", "decimal"]) if (text(name)) read[name] = text(name);
@@ -150,7 +146,7 @@ function asked() {
   const wanted = { target: byId("target").value, space: text("space"), reading: reading() };
   wanted.drop = kept.drop.filter((name) => names.has(name) && name !== wanted.target);
   for (const name of ["task", "validation"]) if (text(name)) wanted[name] = text(name);
-  for (const name of ["test_share", "epochs"]) if (text(name)) wanted[name] = Number(text(name));
+  for (const name of ["test_share", "epochs"]) if (text(name)) wanted[name] = number(name);
   if (kept.test) wanted.test_upload = kept.test.upload;
   return wanted;
 }
@@ -202,83 +198,24 @@ function showChoices() {
   const told = new Set([...table.warnings, ...table.columns.flatMap((column) => column.warnings)]);
   byId("target-warnings").replaceChildren(...preview.warnings(choices.warnings.filter((warning) => !told.has(warning))));
   parameters.show(choices.parameters);
-  showEstimate();
-}
-
-// ---- how long
-
-function showEstimate() {
-  const trials = Number(text("trials"));
-  byId("estimate").replaceChildren(...(choices && trials >= 1 ? estimate(choices, trials, 60 * Number(text("timeout"))) : []));
+  showEstimate(choices);
 }
 
 // ---- start
 
-const held = { refused: false, making: false };
-
-// Say beside the button why nothing can be started now, if so.
-function letStart(now) {
-  Object.assign(held, now);
-  byId("start").disabled = held.refused || held.making;
-  byId("starting").textContent = held.making ? "Making the study …" : held.refused ? "Not yet: see the field that is marked." : "";
-}
-
 function wanted() {
-  const body = { ...asked(), upload: given.upload, metric: byId("metric").value || null, limits: parameters.given() };
-  body.trials = Number(text("trials"));
-  if (text("timeout")) body.timeout = 60 * Number(text("timeout"));
-  if (text("seed")) body.seed = Number(text("seed"));
-  for (const name of ["sampler", "pruner"]) body[name] = text(name);
-  if (text("name").trim()) body.name = text("name").trim();
-  const tags = listed("tags");
-  if (tags.length) body.tags = tags;
+  const body = { ...asked(), ...answers(), upload: given.upload, metric: byId("metric").value || null, limits: parameters.given() };
+  if (text("seed")) body.seed = number("seed");
   return body;
 }
 
-function invalid() {
-  const field = [...form.elements].find((element) => element.willValidate && !element.checkValidity());
-  if (!field) return parameters.empty() && parameters.refuse(parameters.empty().parameter.name, "Choose at least one.");
-  const folded = field.closest("details");
-  if (folded) folded.open = true;
-  const error = byId(`${field.id}-error`);
-  if (error) {
-    error.textContent = field.validationMessage;
-    error.hidden = false;
-  }
-  field.setAttribute("aria-invalid", "true");
-  field.focus();
-  return true;
-}
-
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  clearErrors();
-  if (!table || invalid()) return;
-  keep();
-  letStart({ making: true });
-  try {
-    const made = await call("POST", "/v1/studies", wanted());
-    window.location.assign(made.page);
-  } catch (error) {
-    refuse(error.message, byId("start-error"));
-    if (!byId("start-error").firstChild) problems(byId("start-error"), "It was not started: see the field that is marked.");
-    letStart({ making: false });
-  }
-});
-
-// Enter in a field is not meant to start hours of work; on the button it is.
-form.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && event.target.matches("input:not([type=checkbox])")) {
-    event.preventDefault();
-    event.target.dispatchEvent(new Event("change", { bubbles: true }));
-  }
-});
+startBy(wanted);
 
 form.addEventListener("input", (event) => {
   const { name } = event.target;
   if (READING.includes(name)) inspect(500);
   if (["test_share", "epochs"].includes(name)) askChoices(500);
-  if (["trials", "timeout"].includes(name)) showEstimate();
+  if (["trials", "timeout"].includes(name)) showEstimate(choices);
   keep();
 });
 
@@ -314,11 +251,6 @@ columnsTable.start(given.kinds, {
     keep();
     askChoices(300);
   },
-});
-
-window.addEventListener("pageshow", (event) => {
-  if (!event.persisted) return;
-  letStart({ making: false });
 });
 
 recall();

@@ -1,7 +1,6 @@
 "use strict";
 // Where a search begins: a table is sent, or an example taken, or a study opened by its key.
 
-const byId = (id) => document.getElementById(id);
 const form = byId("upload");
 const largest = Number(form.dataset.largest);
 let sending = null; // The request that is under way.
@@ -12,7 +11,7 @@ function size(bytes) {
   return bytes < MIB ? `${(bytes / 1024).toFixed(0)} KiB` : `${(bytes / MIB).toFixed(bytes < 100 * MIB ? 1 : 0)} MiB`;
 }
 
-function refuse(text) {
+function refused(text) {
   byId("upload-error").replaceChildren(make("p", { class: "verdict loses" }, text));
   settle();
 }
@@ -58,11 +57,11 @@ function go(answer) {
 function upload(file) {
   if (sending) return;
   if (file.size > largest) {
-    refuse(`Expected a table of at most ${form.dataset.largestShown}. Received ${size(file.size)}. Leave out rows or columns.`);
+    refused(`Expected a table of at most ${form.dataset.largestShown}. Received ${size(file.size)}. Leave out rows or columns.`);
     return;
   }
   if (file.size === 0) {
-    refuse("Expected a table. Received an empty file, or a folder. Choose a file with rows and columns.");
+    refused("Expected a table. Received an empty file, or a folder. Choose a file with rows and columns.");
     return;
   }
   const request = new XMLHttpRequest();
@@ -89,9 +88,9 @@ function upload(file) {
     }
     if (request.status === 201) go(answer);
     else if (answer.upload) window.location.assign(`/tables/${answer.upload}`); // Where one can say how it is written.
-    else refuse(answer.detail || answer.title || `The service answered ${request.status}. Try again later.`);
+    else refused(answer.detail || answer.title || `The service answered ${request.status}. Try again later.`);
   });
-  request.addEventListener("error", () => sending === request && refuse("The connection broke off, or the file cannot be read any more. Check both and try again."));
+  request.addEventListener("error", () => sending === request && refused("The connection broke off, or the file cannot be read any more. Check both and try again."));
   request.open("POST", `/v1/uploads?name=${encodeURIComponent(file.name)}`);
   request.setRequestHeader("Content-Type", "application/octet-stream");
   request.setRequestHeader("Accept", "application/json");
@@ -117,7 +116,7 @@ document.addEventListener("drop", (event) => {
   inside = 0;
   form.classList.remove("over");
   const files = event.dataTransfer.files;
-  if (files.length > 1) refuse(`Expected one table. Received ${files.length} files. Drop one of them.`);
+  if (files.length > 1) refused(`Expected one table. Received ${files.length} files. Drop one of them.`);
   else if (files.length === 1) upload(files[0]);
 });
 
@@ -132,7 +131,7 @@ for (const button of document.querySelectorAll(".example")) {
       const answer = await call("POST", `/v1/examples/${button.dataset.example}`);
       if (sending === mine) go(answer);
     } catch (error) {
-      if (sending === mine) refuse(error.message);
+      if (sending === mine) refused(error.message);
     }
   });
 }

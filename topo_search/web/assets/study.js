@@ -4,7 +4,6 @@
 const first = JSON.parse(document.getElementById("first").textContent);
 const api = first.api;
 let state = first.state;
-const byId = (id) => document.getElementById(id);
 const isOperators = document.querySelector("meta[name=csrf-token]").content !== ""; // Only they have one.
 
 // ---- what screen readers are told: how the study stands, not every trial
