@@ -228,6 +228,18 @@ def test_a_thousand_depths_are_drawn_on_a_logarithmic_axis() -> None:
     assert small["ticktext"] == ["1e-5", "0.0001", "0.001", "0.01", "0.1"]
 
 
+@pytest.mark.parametrize("span", [30, 49, 60, 99, 101, 999, 2000, 1e5])
+@pytest.mark.parametrize("low", [1, 1.6, 2.1, 4, 9])
+def test_ticks_of_a_logarithmic_axis_stand_beside_each_other_on_a_phone(
+    low: float, span: float
+) -> None:
+    axis = count_axis("weights", pd.Series([low * 1000, low * 1000 * span]))
+    ticks = np.log10(axis["tickvals"])
+    drawn = 1.1 * np.log10(span)  # With some room at both ends.
+    assert np.diff(ticks).min() > 0.14 * drawn  # 33 of 240 pixels: "100k" has 28.
+    assert len(ticks) >= 3
+
+
 @pytest.mark.parametrize(
     ("direction", "bad", "inside"), [("minimize", 1e9, 1.5), ("maximize", -1e9, 0.5)]
 )

@@ -199,7 +199,7 @@ def thinned(frame: pd.DataFrame, keep: pd.Index[Any]) -> pd.DataFrame:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     """Return few enough ticks to stand beside each other, upright, on a phone."""
-    digits = (1, 2, 5) if high / low < 100 else (1, 3) if high / low <= 1_000 else (1,)
+    digits = (1, 2, 5) if high / low < 50 else (1, 3) if high / low <= 1_000 else (1,)
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     ticks = [digit * 10.0**power for power in range(first, last + 1) for digit in digits]
     return [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
