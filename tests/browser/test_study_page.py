@@ -226,6 +226,13 @@ def test_a_column_of_a_few_values_is_chosen_from_and_a_number_is_rounded(
     (row,) = sent.value.post_data_json["rows"]
     assert (row["colour"], row["n58"], row["n59"], len(row)) == ("<b>green</b>", "1", "", 65)
     expect(page.locator("#row-answer")).to_have_text("species: 702.6")
+    shares = {"a": 0.9999, "b": 0.00009, "c": 0.00001, "d": 0.0}
+    said["predicted"] = ["prediction", *(f"probability {name}" for name in shares)]
+    said["rows"] = [{"prediction": "a", **{f"probability {n}": s for n, s in shares.items()}}]
+    page.get_by_role("button", name="Predict", exact=True).click()
+    expect(page.locator("#row-answer .number:not(th)")).to_have_text(
+        [f"{text}\u00a0%" for text in ("99.99", "0.01", "0.001", "below 0.001")]
+    )
 
 
 def test_downloads(visitors: Visitors, finished: str) -> None:

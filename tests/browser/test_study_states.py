@@ -24,10 +24,12 @@ from sites import (
 )
 
 from storage import embedded, studies, trials, workers
+from storage.claiming import claim
 from storage.clock import LEASE
 from storage.connection import Storage, connect
 from storage.failures import pause_failing
 from storage.leases import release
+from storage.rows import Drawn
 from storage.workers import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -386,3 +388,63 @@ def test_a_study_of_very_many_trials_is_gathered_and_shown(
     for close in visitors.closers:
         close()
     assert visitors.wrong == []
+
+
+def test_refusals_name_what_is_on_the_page_and_can_be_closed(
+    visitors: Visitors, storage: Storage
+) -> None:
+    row, address = new(storage, trials=1)
+    timed, timed_address = new(storage, trials=1, seconds=60.0)
+    other, other_address = new(storage, name="taken")
+    for one in (row, timed):  # They end with none complete, as whoever asks for more work finds.
+        assert trials.end(storage, begun(storage, one), state="failed")
+        assert claim(storage, one.id, "w", lambda unit: Drawn(parameters={}, seed=unit)) is None
+    studies.cancel(storage, other.id)
+    page = visitors.open(address)
+    told = page.locator("#told")
+    said = {
+        ("POST", "/resume", "{}"): "Add to its budget: “How many more”",
+        ("POST", "/resume", "{ timeout: 60 }"): "Leave out “Minutes more”.",
+        ("POST", "/resume", "{ trials: -1 }"): "Expected a number from 0",
+        ("POST", "/pause", "undefined"): "is finished",
+        ("POST", "/cancel", "undefined"): "is finished",
+        ("PATCH", "", '{ name: "taken" }'): "choose another, or go on with that study.",
+        ("PATCH", "", '{ name: " " }'): "Expected a name",
+    }
+    for (method, path, body), words in said.items():
+        assert_refused(page, method, path, body, words)
+    shot(page, "study-refusal")
+    close = told.get_by_role("button", name="Close")
+    box = close.bounding_box()
+    assert box and box["height"] < box["width"]  # In one line.
+    close.focus()
+    page.keyboard.press("Enter")
+    expect(told).to_be_empty()
+    page.set_viewport_size({"width": PHONE, "height": 900})
+    page.get_by_role("button", name="More trials").click()
+    expect(page.get_by_label("How many more")).to_have_js_property("min", "1")
+    page.get_by_label("How many more").fill("0")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("dialog")).to_be_visible()  # There would be nothing to add.
+    page.keyboard.press("Escape")
+    assert_refused(page, "POST", "/pause", "undefined", "is finished")
+    looked_at(page, "study-refusal")
+    page.evaluate("act('PATCH', '', { name: 'mine' })")  # What succeeds takes it away.
+    expect(told).to_be_empty()
+
+    page.goto(timed_address)
+    expect(page.locator("#more-trials")).to_have_js_property("min", "0")
+    both = "Add to its budget: “How many more”, and time: “Minutes more”"
+    assert_refused(page, "POST", "/resume", "{}", both)
+    page.goto(other_address)
+    for path in ("/resume", "/pause"):
+        anew = "in a new study: “Search again with other networks”"
+        assert_refused(page, "POST", path, "{}", anew)
+
+
+def assert_refused(page: Page, method: str, path: str, body: str, words: str) -> None:
+    """Assert that what cannot be done is refused in words of the page."""
+    assert not page.evaluate(f"act({method!r}, {path!r}, {body})")
+    line = page.locator("#told .error")
+    expect(line).to_contain_text(words)
+    assert "--" not in line.inner_text() and "topo-search" not in line.inner_text()

@@ -22,13 +22,6 @@ const columnsTable = (() => {
     return element;
   };
 
-  // With more digits where it would falsely read 0 or 100.
-  function percent(share) {
-    const digits = share < 0.1 || share > 0.9 ? [1, 2, 3] : [0];
-    const text = digits.map((n) => (100 * share).toFixed(n)).find((one) => share === 1 || ![0, 100].includes(Number(one)));
-    return `${text || (share > 0.5 ? "over 99.999" : "below 0.001")}\u00a0%`;
-  }
-
   function histogram(column) {
     const { counts, labels } = column.histogram;
     if (!counts.length) return make("span", { class: "soft" }, "–");
@@ -68,7 +61,7 @@ const columnsTable = (() => {
     const name = [make("bdi", { class: "clip", title: shownName }, shownName)];
     if (isTarget) name.push(" ", make("span", { class: "badge target" }, "to predict"));
     for (const text of column.warnings) name.push(make("p", { class: "warning" }, make("bdi", {}, harmless(inPageWords(text)))));
-    const missing = column.missing ? percent(column.missing) : "0";
+    const missing = column.missing ? percent(column.missing, column.missing < 0.1 || column.missing > 0.9 ? 1 : 0) : "0";
     const examples = make("bdi", { class: "clip" }, column.examples.slice(0, 3).map(harmless).join(" · "));
     const cell = (label, attributes, ...children) => make("td", { "data-label": label, ...attributes }, ...children);
     const line = make("tr", { class: box.checked ? "out" : null },
@@ -114,7 +107,9 @@ const columnsTable = (() => {
   function show(table, choice) {
     columns = table.columns;
     chosen = choice;
-    document.getElementById("columns-filter").hidden = columns.length <= 20;
+    const many = columns.length > 20; // So many are looked for, and scroll by themselves.
+    document.getElementById("columns-filter").hidden = !many;
+    body.closest(".columns").classList.toggle("many", many);
     redraw();
   }
 

@@ -49,6 +49,12 @@ async function call(method, path, body) {
   return isJson(response) ? response.json() : response.text();
 }
 
+// A share as percent, with more digits where it would falsely read 0 or 100.
+function percent(share, digits = 1) {
+  const text = [digits, 1, 2, 3].map((n) => (100 * share).toFixed(n)).find((one) => share === 1 || ![0, 100].includes(Number(one)));
+  return `${text || (share > 0.5 ? "over 99.999" : "below 0.001")}\u00a0%`;
+}
+
 function isJson(response) {
   return (response.headers.get("Content-Type") || "").includes("json");
 }
@@ -89,11 +95,16 @@ function parsed(html) {
   return [...new DOMParser().parseFromString(html, "text/html").body.childNodes];
 }
 
-// Say something shortly; read out by screen readers.
+// Say something shortly; read out by screen readers. What went wrong stays until it is closed.
 function tell(text, kind = "info") {
-  const place = document.getElementById("told");
-  const line = make("p", { class: `told ${kind}` }, text);
-  place.replaceChildren(line);
+  const before = document.activeElement;
+  const close = make("button", { type: "button", class: "btn btn-sm btn-quiet" }, "Close");
+  const line = make("p", { class: `told ${kind}` }, text, close);
+  close.addEventListener("click", () => {
+    line.remove();
+    if (before.isConnected) before.focus({ preventScroll: true });
+  });
+  byId("told").replaceChildren(line);
   if (kind !== "error") setTimeout(() => line.remove(), 8000);
 }
 

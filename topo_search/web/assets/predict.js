@@ -43,7 +43,7 @@ const predictor = (() => {
         .map(([label, share]) => {
           const bar = make("div", { class: "share" });
           bar.style.width = `${100 * share}%`;
-          return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, harmless(label))), make("td", { class: "track" }, bar), make("td", { class: "number" }, `${(100 * share).toFixed(1)} %`));
+          return make("tr", {}, make("th", { scope: "row" }, make("bdi", {}, harmless(label))), make("td", { class: "track" }, bar), make("td", { class: "number" }, percent(share)));
         });
       const heads = make("tr", {}, make("th", { scope: "col" }, make("bdi", {}, harmless(target))), make("th", { scope: "col", class: "number", colspan: 2 }, "Probability"));
       parts.push(make("table", { class: "comparison" }, make("thead", {}, heads), make("tbody", {}, ...rows)));

@@ -65,6 +65,7 @@ function showState() {
     localTimes(byId("expires"));
   }
   byId("more-time").hidden = state.seconds === null;
+  byId("more-trials").min = state.seconds === null ? 1 : 0; // Else there would be nothing to add.
   announceState();
   byId("use").hidden = !(state.state !== "cancelled" && state.has_network);
   if (state.has_network) predictor.show(api, first.target);
@@ -80,6 +81,7 @@ function nextTo(button) {
 }
 
 async function act(method, path, body) {
+  byId("told").replaceChildren();
   try {
     const answer = await call(method, `${api}${path}`, body);
     if (answer && answer.trials) {
@@ -88,7 +90,7 @@ async function act(method, path, body) {
     }
     return true;
   } catch (error) {
-    tell(error.message, "error");
+    tell(harmless(inPageWords(error.message)), "error");
     return false;
   }
 }
@@ -115,7 +117,7 @@ function again() {
 }
 
 const decided = {
-  more: () => act("POST", "/resume", { trials: Number(byId("more-trials").value), timeout: state.seconds === null ? 0 : 60 * Number(byId("more-minutes").value) }),
+  more: () => act("POST", "/resume", { trials: Number(byId("more-trials").value), timeout: state.seconds === null ? 0 : 60 * Number(byId("more-timeout").value) }),
   rename: () => act("PATCH", "", { name: byId("new-name").value.trim() || null }),
   cancel: () => act("POST", "/cancel"),
   delete: async () => {
