@@ -390,6 +390,29 @@ def test_an_upload_can_be_stopped_and_may_break_off(page: Page) -> None:
     send(page, IRIS)
 
 
+def test_the_bar_follows_what_is_sent_then_waits_for_what_is_read(page: Page) -> None:
+    seen: list[str | None] = []
+    page.expose_function("see", lambda bar: seen.append(bar["now"] or bar["state"]))
+    page.evaluate(
+        """() => {
+            const bar = document.querySelector("[role=progressbar]");
+            const now = () => bar.getAttribute("aria-valuenow");
+            const look = () => see({ now: now(), state: bar.className });
+            new MutationObserver(look).observe(bar, { attributes: true });
+        }"""
+    )
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 2**20}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    data = b"a,b\n" + b"1.2345678,x\n" * 200_000
+    page.set_input_files("#file", {"name": "t.csv", "mimeType": "text/csv", "buffer": data})
+    expect(page.locator("#sent")).to_contain_text(re.compile(r"^[\d.]+ (KiB|MiB) of 2\.3 MiB$"))
+    page.wait_for_url("**/tables/*")
+    assert seen[-1] == "progress unknown"  # Nobody knows how long reading takes.
+    shares = [int(share) for share in seen if share and share.isdigit()]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 100
+    assert len(set(shares)) > 4
+
+
 def test_a_file_is_dropped(page: Page) -> None:
     text = IRIS.read_text()
     page.evaluate(
@@ -410,6 +433,18 @@ def test_a_study_is_opened_by_its_key_or_address(page: Page) -> None:
     wanted = {"upload": uploaded["upload"], "target": "species"}
     made = page.request.post("/v1/studies", data=wanted).json()
     box = page.get_by_label("The study's key, or its private address")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for none in (" ", f"{page.url}s/", "https://example.org/s/?x"):
+        box.fill("")
+        page.evaluate("document.getElementById('key-error').textContent = ''")
+        box.fill(none)
+        box.press("Enter")
+        expect(page.locator("#key-error")).to_have_text(
+            "Expected a key or a private address. Received none."
+        )
+        expect(box).to_have_attribute("aria-invalid", "true")
+    assert asked == []
     box.fill("wrong")
     box.press("Enter")
     expect(page.locator("#key-error")).to_contain_text("No study has this key.")
@@ -622,3 +657,26 @@ def test_nothing_is_started_before_it_is_said_what_to_predict(page: Page) -> Non
     looked_at(page, "configure-no-target")
     page.locator("#target").select_option("a")
     expect(page.locator("#target-help")).to_be_empty()
+
+
+def test_twenty_columns_are_seen_whole_and_more_scroll(page: Page) -> None:
+    for columns, scrolls in ((20, False), (21, True)):
+        names = [f"c{n}" for n in range(columns - 2)]
+        rows = [
+            ",".join([f"2024-01-{n + 1:02}", *("7" if n % 3 else "5" for _ in names), "xy"[n % 2]])
+            for n in range(30)
+        ]
+        head = ",".join(["day", *names, "y"])
+        data = "\n".join([head, *rows]).encode()
+        page.goto("/")
+        page.set_input_files("#file", {"name": "t.csv", "mimeType": "text/csv", "buffer": data})
+        page.wait_for_url("**/tables/*")
+        ready(page)
+        expect(page.locator("#columns tbody tr")).to_have_count(columns)
+        region = page.get_by_role("region", name="Columns", exact=True)
+        height = region.evaluate("(it) => it.scrollHeight - it.clientHeight")
+        assert (height > 1) == scrolls
+        # The rows are in an order of which it is warned in words of the page.
+        said = page.locator("#target-warnings")
+        expect(said).to_contain_text("set the latest aside under “Test rows from another file”.")
+    shot(page, "configure-columns")

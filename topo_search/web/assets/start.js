@@ -138,11 +138,11 @@ for (const button of document.querySelectorAll(".example")) {
 
 byId("open").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const given = byId("key").value.trim();
-  const key = given.replace(/^.*\/s\//, "").replace(/[/?#].*$/, "");
+  const [, key] = /^(?:.*\/s\/)?([^/?#:]+)(?:[/?#].*)?$/.exec(byId("key").value.trim()) || [];
   const place = byId("key-error");
   place.textContent = "";
   try {
+    if (!key) throw new Error("Expected a key or a private address. Received none.");
     await call("GET", `/v1/studies/${encodeURIComponent(key)}`);
     window.location.assign(`/s/${encodeURIComponent(key)}`);
   } catch (error) {
