@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--parts", default="study,viewers,upload")
     parser.add_argument("--quick", action="store_true", help="A small version of all.")
-    parser.add_argument("--rounds", type=int, default=3, help="Without viewers, then with.")
+    parser.add_argument("--rounds", type=int, default=5, help="Without viewers, then with.")
     takes_json(parser)
     given = parser.parse_args()
     size = {"trials": 10_000, "viewers": 100, "window": 40.0, "bytes": 100 * MB}
