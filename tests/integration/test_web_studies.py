@@ -632,16 +632,37 @@ def test_studies_that_are_being_made_count_as_open(service: Service) -> None:
         pass
 
 
-def test_keys_are_guessed_no_more_often_by_changing_the_call(client: FlaskClient) -> None:
+def test_keys_are_guessed_no_more_often_by_changing_the_call(
+    client: FlaskClient, made: tuple[str, str]
+) -> None:
     calls = ("", "/results", "/trials", "/figures", "/columns", "/downloads/trials.csv")
     answers = [
         client.get(f"/v1/studies/{number:022d}{calls[number % len(calls)]}") for number in range(66)
     ]
     assert [answer.status_code for answer in answers] == [404] * 60 + [429] * 6
     assert client.get(f"/s/{1:022d}").status_code == 429
+    study_id, key = made
+    wrong = {"Authorization": f"Bearer {key[::-1]}"}
+    for there in (study_id, "aaaaaaaa"):  # Of what there is it says no more than of what is not.
+        assert client.get(f"/v1/studies/{there}", headers=wrong).status_code == 429
     last = answers[-1].json
     assert last is not None
     assert re.search(r"Try again in (1\smin|\d+\ss)\.", last["detail"])
+
+
+def test_whoever_guesses_keeps_nobody_else_of_the_same_address_out(
+    client: FlaskClient, made: tuple[str, str], operator: dict[str, str]
+) -> None:
+    answers = [client.get(f"/v1/studies/{number:022d}").status_code for number in range(61)]
+    assert answers[-1] == 429
+    study_id, key = made
+    for path in ("/", "/docs", f"/s/{key}", f"/v1/studies/{key}"):
+        assert client.get(path).status_code == 200, path
+    by_header = {"Authorization": f"Bearer {key}"}
+    for headers in (by_header, operator):
+        assert client.get(f"/v1/studies/{study_id}", headers=headers).status_code == 200
+    assert client.post("/v1/examples/iris").status_code == 201
+    assert client.post(f"/v1/studies/{key}/pause").status_code == 200
 
 
 def test_what_is_not_there_yet_is_no_guess(client: FlaskClient, made: tuple[str, str]) -> None:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar, cast
 
-from flask import Blueprint, abort, current_app, g, request, session
+from flask import abort, current_app, g, request, session
 from flask_limiter import Limiter
 from flask_wtf.csrf import CSRFProtect
 from limits import parse
@@ -61,16 +61,6 @@ def _has_no_limit() -> bool:
     # Flask-Limiter's search for limits takes a sixth of the time of a read, which has none.
     view = current_app.view_functions.get(request.endpoint or "")
     return not getattr(view, "is_limited", False)
-
-
-def guarded(blueprint: Blueprint) -> None:
-    """Let each address guess keys and tokens no more often than `GUESSES`, wherever it does."""
-
-    @blueprint.before_request
-    def _refuse_who_guesses() -> None:
-        if not limiter.limiter.test(GUESSES, "guesses", client_address()):
-            g.guesses = True
-            abort(429, _often())
 
 
 def seconds_until_allowed() -> int:
@@ -195,8 +185,14 @@ def need_operator() -> None:
 
 
 def _guessed(said: str = NO_STUDY) -> NoReturn:
-    """Refuse a key, an id or a token that is none, as if there was nothing; count it."""
-    limiter.limiter.hit(GUESSES, "guesses", client_address())
+    """Refuse a key, an id or a token that is none, as if there was nothing; count it.
+
+    A right one is never refused, however many wrong ones came from its address, which many may
+    share. To whoever guesses that tells nothing: of 128 random bits none guesses any.
+    """
+    if not limiter.limiter.hit(GUESSES, "guesses", client_address()):
+        g.guesses = True
+        abort(429, _often())
     abort(404, said or None)
 
 

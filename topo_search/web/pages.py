@@ -15,7 +15,7 @@ from topo_search.choices import FIRST, KINDS, SPACE_NAMES, SPACES
 from topo_search.formats import format_days, format_name
 from topo_search.study import HIGHEST_SEED, MOST_TRIALS
 from topo_search.web import docs as rest
-from topo_search.web.access import guarded, service, study_of
+from topo_search.web.access import service, study_of
 from topo_search.web.forms import field
 from topo_search.web.quota import MB
 from topo_search.web.study_state import StudyState
@@ -25,7 +25,6 @@ QUICK = 0.5  # Seconds in which a page waits for what a study found.
 
 pages = APIBlueprint("pages", __name__, template_folder="templates", enable_openapi=False)
 pages.add_app_template_filter(rest.code, "code")
-guarded(pages)
 
 
 @pages.get("/")

@@ -20,7 +20,6 @@ from topo_search.web.access import (
     READINGS,
     UPLOADS,
     asker,
-    guarded,
     limited,
     may_go_on,
     service,
@@ -33,7 +32,6 @@ from topo_search.web.service import Network
 from topo_search.web.v1_tables import sent
 
 v1 = APIBlueprint("v1", __name__, url_prefix="/v1", tag="Studies")
-guarded(v1)
 
 CSV, JSON, HTML = "text/csv; charset=utf-8", "application/json", "text/html; charset=utf-8"
 

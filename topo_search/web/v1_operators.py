@@ -11,11 +11,10 @@ from storage import events, listing
 from storage.listing import Listed
 from storage.tables import STUDY_STATES
 from topo_search import fleet
-from topo_search.web.access import guarded, need_operator, service
+from topo_search.web.access import need_operator, service
 from topo_search.web.wording import Integer, Length, OneOf, Range, Strict, String
 
 v1_operators = APIBlueprint("v1_operators", __name__, url_prefix="/v1", tag="Operators")
-guarded(v1_operators)
 v1_operators.before_request(need_operator)
 
 

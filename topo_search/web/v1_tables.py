@@ -10,10 +10,9 @@ from flask import request
 from topo_search import examples
 from topo_search.formats import format_name
 from topo_search.web import schemas
-from topo_search.web.access import READINGS, UPLOADS, guarded, limited, service
+from topo_search.web.access import READINGS, UPLOADS, limited, service
 
 v1_tables = APIBlueprint("v1_tables", __name__, url_prefix="/v1", tag="Tables")
-guarded(v1_tables)
 
 
 @v1_tables.post("/uploads")
