@@ -211,7 +211,7 @@ def test_a_page_of_trials_is_made_once_for_all_viewers(
     base, watch = f"/v1/studies/{made[1]}/trials", service.watches.of(made[0])
     pages = [client.get(base, query_string={"sort": sort}).json for sort in ("rank", "trial") * 3]
     assert pages[0] == pages[1] == pages[-1]
-    assert watch.current()._page.cache_info().misses == 2
+    assert watch.current().found._page.cache_info().misses == 2
     end(storage, made[0], 1, 0.9)
     watch.look(now=True)
     later = client.get(base, query_string={"sort": "rank"}).json
@@ -369,18 +369,18 @@ def test_a_study_that_takes_long_to_gather_is_gathered_less_often(
     monkeypatch.setattr(watching, "sys", SimpleNamespace(modules={}))  # As if all were loaded.
     end(storage, made[0], 0, 0.5)
     after = watch.look()
-    assert len(after.results.trials) == 1, "that all trials were read once is not held against it"
+    found = after.found.results.trials
+    assert len(found) == 1, "that all trials were read once is not held against it"
     end(storage, made[0], 1, 0.6)
     spared = watch.look()
-    assert spared.results is after.results, "what it found waits"
+    assert spared.found is after.found, "what it found waits"
     assert spared.state["trials"]["finished"] == 2, "but not how far it is"
-    assert spared.fragments is after.fragments and spared.digests == after.digests
     assert {*spared.since(after)} == {"state", "trials", "fragments"}
     assert (spared.since(after)["trials"], spared.since(after)["fragments"]) == (False, {})
     assert watch.look() is spared
     watch._not_before = 0.0
     told = watch.look()
-    assert len(told.results.trials) == 2 and told.mark != spared.mark, "it is told in the end"
+    assert len(told.found.results.trials) == 2 and told.mark != spared.mark, "it is told in the end"
 
 
 def test_what_a_study_came_to_is_gathered_at_once_however_long_it_takes(
@@ -392,11 +392,11 @@ def test_what_a_study_came_to_is_gathered_at_once_however_long_it_takes(
     watch.look(now=True)
     watch._not_before = math.inf
     end(storage, made[0], 1, 0.6)
-    assert len(watch.look().results.trials) == 1
+    assert len(watch.look().found.results.trials) == 1
     studies.pause(storage, made[0], "by hand")
     paused = watch.look()
-    assert (paused.state["state"], len(paused.results.trials)) == ("paused", 2)
-    assert "paused" in paused.fragments["head"]
+    assert (paused.state["state"], len(paused.found.results.trials)) == ("paused", 2)
+    assert "paused" in paused.found.fragments["head"]
 
 
 def test_time_in_which_modules_are_loaded_is_not_held_against_a_study(
@@ -415,7 +415,7 @@ def test_time_in_which_modules_are_loaded_is_not_held_against_a_study(
     watch.look()
     monkeypatch.setattr(watching, "view_of", gathered)
     end(storage, made[0], 1, 0.6)
-    assert len(watch.look().results.trials) == 2
+    assert len(watch.look().found.results.trials) == 2
 
 
 def test_a_database_that_goes_away_in_the_midst_of_gathering_is_told_in_our_words(

@@ -155,7 +155,7 @@ def study_page(row: StudyRow, reference: str, *, operator: bool) -> str:
 
 def _board(view: View) -> list[dict[str, Any]]:
     """Return the first trials of the leaderboard: they are there at once, and without a script."""
-    shown = view.trials(page=1, size=20, sort="rank", order="asc", state="", search="")
+    shown = view.found.trials(page=1, size=20, sort="rank", order="asc", state="", search="")
     found: list[dict[str, Any]] = shown["trials"]
     return found
 

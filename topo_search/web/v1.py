@@ -68,7 +68,7 @@ def choices_again(study: str, json_data: dict[str, Any]) -> dict[str, Any]:
 @v1.doc(summary="Everything a study found")
 def results(study: str) -> Response:
     """Answer with what `topo-search results --json` prints."""
-    found = watch_of(study).current().file("trials.json")
+    found = watch_of(study).current().found.file("trials.json")
     return send_file(io.BytesIO(found), mimetype=JSON)  # Not copied for each who reads it slowly.
 
 
@@ -77,14 +77,14 @@ def results(study: str) -> Response:
 @v1.doc(summary="A page of the trials")
 def trials(study: str, query_data: dict[str, Any]) -> Response:
     """Answer with some of the trials, sorted and filtered."""
-    return Response(watch_of(study).current().trials_json(**query_data), mimetype=JSON)
+    return Response(watch_of(study).current().found.trials_json(**query_data), mimetype=JSON)
 
 
 @v1.get("/studies/<string:study>/figures")
 @v1.doc(summary="The charts there are, with what tells whether they have changed")
 def figures(study: str) -> dict[str, str]:
     """Answer with a digest of each chart."""
-    return watch_of(study).current().digests
+    return watch_of(study).current().found.digests
 
 
 @v1.get("/studies/<string:study>/figures/<string:name>")
@@ -92,8 +92,8 @@ def figures(study: str) -> dict[str, str]:
 @v1.doc(summary="A chart as plotly JSON, or what is new in it")
 def figure(study: str, name: str, query_data: dict[str, Any]) -> Response:
     """Answer with one chart; to who had it lately, with `patch` instead of `data`."""
-    view = watch_of(study).current()
-    return Response(view.figure(name, query_data["had"]), mimetype=JSON)
+    found = watch_of(study).current().found
+    return Response(found.figure(name, query_data["had"]), mimetype=JSON)
 
 
 @v1.get("/studies/<string:study>/events")
@@ -211,7 +211,7 @@ def download(study: str, name: str) -> Response:
 
 
 def _found(name: str) -> Callable[[StudyRow], bytes]:
-    return lambda row: service().watches.of(row.id).current().file(name)
+    return lambda row: service().watches.of(row.id).current().found.file(name)
 
 
 def _predictions(row: StudyRow) -> Response:

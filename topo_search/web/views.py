@@ -1,51 +1,37 @@
-"""A study as a page shows it at one moment, in pieces that can be sent by themselves."""
+"""A study as a page shows it at one moment: how far it is, and what it has found."""
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import pandas as pd
-
-from objectives.space import Space
 from storage.connection import Storage
 from storage.errors import unavailable_as_storage_error
 from storage.rows import StudyRow
-from topo_search import delivery, sections
-from topo_search.formats import format_count, format_seconds, format_value
+from topo_search import delivery
+from topo_search.formats import format_value
 from topo_search.plain import plain
-from topo_search.report import report_html
-from topo_search.results import Results
-from topo_search.web.figures import Figure, figures_of
-from topo_search.web.schemas import SORTS
+from topo_search.web.found import Found, as_json
 from topo_search.web.study_state import StudyState
-
-EARLIER = 3  # Views back, to whose charts what is new is added; who had an older one gets it whole.
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One study at one moment, with all that it found."""
+    """One study at one moment, with all that it had found then or a moment before."""
 
     mark: str  # Changes whenever something shown may have.
-    gathered: str  # The mark at which the results were gathered.
     standing: StudyState
-    results: Results
-    earlier: tuple[dict[str, Figure], ...] = field(default=(), repr=False)  # Latest first.
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _told: dict[str, str] = field(default_factory=dict, repr=False)  # By the mark before.
-    _telling: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _written: dict[str, bytes] = field(default_factory=dict, repr=False)  # By the file's name.
-    _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    found: Found
+    # By the mark of the view before.
+    _told: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _telling: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @cached_property
     def state(self) -> dict[str, Any]:
         """How far it is, and the best network so far."""
-        best, metric = self.results.best, self.results.metric
+        best, metric = self.found.results.best, self.found.results.metric
         return {
             **self.standing.state,
             "best": plain(best) if best else None,
@@ -55,81 +41,19 @@ class View:
     @cached_property
     def state_json(self) -> str:
         """`state` as JSON."""
-        return _json(self.state)
-
-    def as_of(self, mark: str, standing: StudyState) -> View:
-        """Return the view with how far the study is at a later mark, and what it had found here."""
-        later = replace(self, mark=mark, standing=standing, _told={}, _telling=threading.Lock())
-        made = {name: value for name, value in vars(self).items() if name in _OF_RESULTS}
-        vars(later).update(made)  # What was made of the results, and is dear to make.
-        return later
-
-    @cached_property
-    def fragments(self) -> dict[str, str]:
-        """The sections of the report, as HTML, by name."""
-        results = self.results
-        made = {
-            "head": sections.head(results),
-            "winner": sections.winner(results),
-            "method": sections.method(results),
-            "endings": sections.endings(results),
-            "reading": sections.reading(results, advice=False),
-            "foot": sections.foot(results),
-        }
-        return {name: str(html) for name, html in made.items()}
-
-    @property
-    def figures(self) -> dict[str, Figure]:
-        """The charts, by name, in the order of reading."""
-        with self._lock:  # Many ask for them at once, and they are dear to draw.
-            return self._figures
-
-    @cached_property
-    def _figures(self) -> dict[str, Figure]:
-        return figures_of(self.results)
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """What tells whether a chart has changed, by name."""
-        return {name: figure.digest for name, figure in self.figures.items()}
-
-    @property
-    def _captions(self) -> dict[str, dict[str, str]]:
-        """What a card says before its chart is drawn, and what tells whether that has changed."""
-        return {
-            name: {"digest": figure.digest, **{of: figure.value[of] for of in ("title", "text")}}
-            for name, figure in self.figures.items()
-        }
-
-    def figure(self, name: str, had: str = "") -> str:
-        """Return a chart as JSON; of one that a viewer had lately, what has been added since.
-
-        Args:
-            name: Of the chart.
-            had: Digest of the chart that the viewer has.
-
-        Raises:
-            LookupError: There is no such chart.
-        """
-        if name not in self.figures:
-            there = ", ".join(self.figures) or "there is none yet"
-            raise LookupError(f"Expected a chart: {there}. Received: {name}.")
-        figure = self.figures[name]
-        earlier = (figures[name] for figures in self.earlier if name in figures)
-        before = next((one for one in earlier if one.digest == had), None)
-        return figure.json if before is None else figure.since(before)
+        return as_json(self.state)
 
     def since(self, before: View | None) -> dict[str, Any]:
         """Return what a viewer needs who has seen the view `before`, or none."""
-        known = before.fragments if before is not None else {}
-        new = {name: html for name, html in self.fragments.items() if known.get(name) != html}
-        drawn = before is None or before.digests != self.digests
-        reason = self.results.importances_reason
+        known = before.found.fragments if before is not None else {}
+        new = {name: html for name, html in self.found.fragments.items() if known.get(name) != html}
+        drawn = before is None or before.found.digests != self.found.digests
+        reason = self.found.results.importances_reason
         return {
             "state": self.state,
-            "trials": before is None or before.gathered != self.gathered,
+            "trials": before is None or before.found is not self.found,
             "fragments": new,
-            **({"figures": self._captions, "importances_reason": reason} if drawn else {}),
+            **({"figures": self.found.captions, "importances_reason": reason} if drawn else {}),
         }
 
     def told_since(self, before: View | None) -> str:
@@ -137,113 +61,8 @@ class View:
         mark = "" if before is None else before.mark
         with self._telling:
             if mark not in self._told:
-                self._told[mark] = _json(self.since(before))
+                self._told[mark] = as_json(self.since(before))
             return self._told[mark]
-
-    def file(self, name: str) -> bytes:
-        """Return a file of all that was found, written once for all who ask: one of `FILES`."""
-        with self._writing:
-            if name not in self._written:
-                self._written[name] = FILES[name](self.results)
-            return self._written[name]
-
-    def trials(
-        self, *, page: int, size: int, sort: str, order: str, state: str, search: str
-    ) -> dict[str, Any]:
-        """Return a page of the trials.
-
-        Args:
-            page: From 1.
-            size: Trials a page.
-            sort: A column, or `rank`: complete trials first, best first, then the others.
-            order: `asc` or `desc`.
-            state: Only trials in this state, where given.
-            search: Only trials whose topology or reason holds this text, where given.
-        """
-        return self._page(page, size, sort, order, state, search)
-
-    def trials_json(self, **asked: Any) -> str:
-        """Return a page of the trials, asked for as of `trials`, as JSON."""
-        return self._page_json(*(asked[name] for name in _PAGE))
-
-    @cached_property
-    def _page(self) -> Callable[..., dict[str, Any]]:
-        """`_page_of`, once for all viewers: most look at the same few pages."""
-        return lru_cache(maxsize=16)(self._page_of)
-
-    @cached_property
-    def _page_json(self) -> Callable[..., str]:
-        return lru_cache(maxsize=16)(lambda *asked: _json(self._page(*asked)))
-
-    def _page_of(
-        self, page: int, size: int, sort: str, order: str, state: str, search: str
-    ) -> dict[str, Any]:
-        frame = self._ranked if sort == "rank" else self.results.trials
-        if state:
-            frame = frame[frame["state"] == state]
-        if search:
-            wanted = search.casefold()
-            texts = frame["topology"].str.casefold() + " " + frame["reason"].str.casefold()
-            frame = frame[texts.str.contains(wanted, regex=False)]
-        if sort in SORTS:
-            frame = frame.sort_values(sort, ascending=order == "asc", kind="stable")
-        elif order == "desc":
-            frame = frame.iloc[::-1]
-        shown = frame.iloc[(page - 1) * size : page * size]
-        return {
-            "total": len(frame),
-            "page": page,
-            "size": size,
-            "trials": [self._shown(row) for row in shown.to_dict("records")],
-        }
-
-    @cached_property
-    def _ranked(self) -> pd.DataFrame:
-        trials, board = self.results.trials, self.results.leaderboard
-        rest = trials[~trials["trial"].isin(board["trial"])]
-        return pd.concat([board, rest], ignore_index=True) if len(rest) else board
-
-    @cached_property
-    def _parameters(self) -> list[str]:
-        """The parameters that any trial has."""
-        columns = [str(name) for name in self.results.trials.columns]
-        return [name.removeprefix("param.") for name in columns if name.startswith("param.")]
-
-    @cached_property
-    def _space(self) -> Space | None:
-        """The space, where its points are topologies."""
-        space = Space.from_json(self.results.plan["space"])
-        return None if space.name == "own" else space
-
-    def _shown(self, row: Mapping[Any, Any]) -> dict[str, Any]:
-        names = ("trial", "state", "value", "loss", "topology", "depth", "weights", "seconds")
-        also = ("epochs", "best_epoch", "attempts", "worker", "reason")
-        given = {name: plain(row[f"param.{name}"]) for name in self._parameters}
-        parameters = {name: value for name, value in given.items() if value is not None}
-        shown = {name: plain(row[name]) for name in (*names, *also)}
-        if not shown["topology"] and self._space is not None:  # It is told at a trial's end.
-            shown["topology"] = str(self._space.decode(parameters)[0])
-        return {
-            **shown,
-            "parameters": parameters,
-            "shown": {
-                "value": format_value(self.results.metric, plain(row["value"])),
-                "weights": format_count(plain(row["weights"])),
-                "seconds": format_seconds(plain(row["seconds"])),
-            },
-        }
-
-
-_PAGE = ("page", "size", "sort", "order", "state", "search")
-_OF_RESULTS = (
-    "fragments", "_figures", "_page", "_page_json", "_ranked", "_parameters", "_space",
-)  # fmt: skip
-
-FILES: Mapping[str, Callable[[Results], bytes]] = {
-    "report.html": lambda results: report_html(results, commands={}).encode(),
-    "trials.csv": lambda results: results.to_csv().encode(),
-    "trials.json": lambda results: json.dumps(results.to_json(), allow_nan=False).encode(),
-}
 
 
 def view_of(storage: Storage, row: StudyRow, mark: str, before: View | None) -> View:
@@ -256,9 +75,5 @@ def view_of(storage: Storage, row: StudyRow, mark: str, before: View | None) -> 
     with unavailable_as_storage_error(storage.url):  # Optuna says so in words of its own.
         standing = StudyState.of(storage, row)
         results = delivery.results(storage, row)
-    earlier = () if before is None else (before.figures, *before.earlier[: EARLIER - 1])
-    return View(mark=mark, gathered=mark, standing=standing, results=results, earlier=earlier)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
+    found = Found.after(None if before is None else before.found, mark, results)
+    return View(mark=mark, standing=standing, found=found)

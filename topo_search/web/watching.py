@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from storage import changes, keys, studies
@@ -87,7 +88,7 @@ class Watch:
                 self._tell(None)
                 raise LookupError(f"Study {self.study} was deleted.")
             known = self.view
-            if known is not None and known.mark == known.gathered == mark:
+            if known is not None and known.mark == known.found.mark == mark:
                 return known
             row = studies.get(self.storage, self.study)
             if known is None or now or self._may_gather(known, row):
@@ -96,7 +97,8 @@ class Watch:
             if known.mark == so_far or time.monotonic() < self._told_not_before:
                 return known
             self._told_not_before = time.monotonic() + self._time_of_viewers
-            return self._tell(known.as_of(so_far, StudyState.of(self.storage, row)))
+            standing = StudyState.of(self.storage, row)
+            return self._tell(replace(known, mark=so_far, standing=standing))
 
     def _may_gather(self, known: View, row: StudyRow) -> bool:
         """Tell whether what a study found is gathered again, which was not asked for."""
