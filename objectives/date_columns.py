@@ -18,6 +18,7 @@ FEWEST = 3  # distinct texts that tell what they all look like
 QUARTER = re.compile(r"\d{4}[-/][1-4]|[1-4][-/]\d{4}")
 CENTURIES = ("19", "20")  # which numbers begin with that may be dates
 SERIALS = (30_000, 60_000)  # days as Excel counts them, of 1982 to 2064
+UTC = re.compile(r"(Z|GMT|UTC)?([+-]00?(:?00)?)?", re.IGNORECASE)
 EXCEL = np.datetime64("1899-12-30")  # its day 0
 
 
@@ -56,7 +57,8 @@ def number_warnings(cells: Cells, numbers: Floats) -> list[str]:
     column, known = f"Column {cells.name!r}", np.isfinite(numbers)
     first = int(np.argmax(known))
     example, least, most = repr(cells.values[first]), numbers[known].min(), numbers[known].max()
-    if names_dates(cells.name) and SERIALS[0] <= least and most <= SERIALS[1]:
+    last = "".join(name_words(cells.name)[-1:])
+    if names_dates(last) and SERIALS[0] <= least and most <= SERIALS[1]:
         return [
             f"{column}: {example} and the like are read as numbers. If they count days as Excel "
             f"does, {example} is {EXCEL + int(numbers[first])}: format the column as dates there, "
@@ -113,6 +115,8 @@ def date_warnings(cells: Cells, order: str, guess: bool) -> list[str]:
             "as this are past, write them with four digits."
         )
     zones = {*written(cells.sample, order, "zone")} - {""}
+    if all(map(UTC.fullmatch, zones)):
+        return warnings
     if len(zones) > 1:
         warnings.append(
             f"{column} has times of several zones ({', '.join(sorted(zones)[:5])}), which are "

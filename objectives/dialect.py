@@ -124,9 +124,11 @@ def is_blank(row: Sequence[str]) -> bool:
 
 
 def is_ruler(row: Sequence[str]) -> bool:
-    """Return whether a row is a line drawn between others, as ----+----."""
+    """Return whether a row is a line drawn between others, as ----+----, in all its cells."""
     drawn = any("---" in cell or "===" in cell for cell in row)
-    return drawn and not "".join(row).strip(RULER)
+    if not drawn or "".join(row).strip(RULER):
+        return False
+    return all("--" in cell or "==" in cell for cell in row if cell.strip(JUNK))
 
 
 def are_values(cells: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ TWO = re.compile(
     rf"[-+−]?{NUMBER}\s?(?:±|\+/-)\s?{NUMBER}.*"
     rf"|{MONEY}\s?{NUMBER}[KkM]?\s?[-–—]\s?{MONEY}?\s?{NUMBER}[KkM]?\b.*"
 )
-CHOICES = re.compile(r"\s*[,;|]\s*")
+CHOICES = re.compile("[,;|]")
 CHOSEN_ROWS, CHOSEN_SHARE = 5, 0.2  # of the texts that are several choices, at least
 
 
@@ -48,7 +48,10 @@ def mixture_warnings(cells: Cells, rule: ColumnRule) -> list[str]:
 
 
 def _units(values: Strings) -> list[str]:
-    """Return the units of texts that are numbers with one each, if they have several."""
+    """Return the units of texts that are numbers with one each, if they have several.
+
+    One at least is written small: the A and B of rooms are none, nor are streets.
+    """
     found = [match for value in values if (match := MEASURE.fullmatch(value))]
     if len(found) < MOST * len(values):
         return []
@@ -58,7 +61,12 @@ def _units(values: Strings) -> list[str]:
         plural = len(unit) > 2 and unit.endswith("s")
         units.setdefault(unit[: -1 if plural else None][:STEM], unit)
     several = 1 < len(units) <= UNITS and NO_UNITS.isdisjoint(map(str.lower, units))
-    return [*units.values()] if several else []
+    return [*units.values()] if several and not all(map(_is_name, units.values())) else []
+
+
+def _is_name(unit: str) -> bool:
+    """Return whether a word behind numbers may be a name: a letter, or a word like Main."""
+    return unit.isupper() if len(unit) == 1 else unit.istitle() and len(unit) > 2
 
 
 def _several_choices(values: Strings) -> str:
@@ -66,7 +74,7 @@ def _several_choices(values: Strings) -> str:
 
     Each text has a choice once only, and every choice stands in several texts.
     """
-    chosen = [CHOICES.split(value) for value in values]
+    chosen = [[part.strip() for part in CHOICES.split(value)] for value in values]
     several = [value for value, parts in zip(values, chosen, strict=True) if len(parts) > 1]
     if len(several) < max(CHOSEN_ROWS, CHOSEN_SHARE * len(values)):
         return ""

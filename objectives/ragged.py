@@ -46,8 +46,9 @@ def settle_short(columns: list[list[str]], lines: list[int], beside: Beside) -> 
     """Take short rows away that were not just spared their last, empty cells.
 
     Some programs write no separators behind a row's last value. The columns whose cells are then
-    lacking are empty in full rows, too, or many rows are short and none ends with an empty cell,
-    full rows standing among them; and no row is longer than the table.
+    lacking are empty in full rows, too; or many rows are short, of several lengths and none of them
+    a part of its neighbour, none ends with an empty cell, and full rows stand among them; and no
+    row is longer than the table.
 
     Returns:
         The lines of the short rows that stay.
@@ -72,12 +73,24 @@ def settle_short(columns: list[list[str]], lines: list[int], beside: Beside) -> 
 
 
 def _are_trimmed(columns: list[list[str]], short: list[Ragged]) -> bool:
-    """Return whether no row ends with an empty cell, and full rows stand below half the short."""
+    """Return whether no row ends with an empty cell, and full rows stand below half the short.
+
+    Rows that all lack as many cells may lack any, and pairs of neighbours may be one row each.
+    """
     fields = {row.place: row.fields for row in short}
+    if len(set(fields.values())) == 1 or _are_torn(fields, len(columns)):
+        return False
     rows = range(len(columns[0]))
     ends = (columns[fields.get(at, len(columns)) - 1][at] for at in rows)
     last = max((at for at in rows if at not in fields), default=0)
     return last > short[len(short) // 2].place and all(cell.strip(JUNK) for cell in ends)
+
+
+def _are_torn(fields: dict[int, int], width: int) -> bool:
+    """Return whether short rows, by their places, come in pairs as rows broken over two lines."""
+    begins = [at for at in fields if at - 1 not in fields]
+    pairs = (fields[at] + fields.get(at + 1, 0) for at in begins if at + 2 not in fields)
+    return sum(both in (width, width + 1) for both in pairs) > len(begins) / 2
 
 
 def _fewest_fields(columns: list[list[str]], short: set[int]) -> int:

@@ -32,7 +32,10 @@ def row_warnings(
         warnings.append(f"Blank rows left out: {grid.blank}.")
     if grid.short:
         rows = f"({len(grid.short)}): {listed(f'line {line}' for line in grid.short)}"
-        warnings.append(f"Rows without their last cells, which are taken to be empty {rows}.")
+        warnings.append(
+            f"Rows without their last cells, which are taken to be empty {rows}. If they lack "
+            "others, their values stand in wrong columns: repair them."
+        )
     # A key makes all rows differ, also those that a network cannot tell apart.
     used = [c for c, rule in zip(columns, rules, strict=True) if rule.kind not in LEFT_OUT]
     if duplicates := count_duplicates(cells.codes for cells in used):

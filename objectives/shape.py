@@ -27,6 +27,7 @@ from objectives.encoding import (
     refuse_zeros,
 )
 from objectives.header import find_header, fits, names_above, uncommented
+from objectives.ragged import RAGGED_SHARE
 from objectives.reading import Overrides, Reading, ReadingError
 
 DECLARED = re.compile(r'"?sep=([^\w\s"]|\t)"?,*\s*', re.I)  # Excel's own way to name the separator
@@ -198,13 +199,16 @@ def _width(rows: list[Row]) -> int:
 def _named_width(rows: list[Row]) -> int:
     """Return how many fields the first row has, if it may be names and rows lack their last cells.
 
-    No row is longer then, and some are as long. Else it is what most rows have.
+    No row is longer then, and more are as long than are just dropped. Else it is what most rows
+    have.
     """
     width, widths = _width(rows), Counter(len(row) for _, row in rows)
     first = rows[0][1]
     names = {*first} - {""}
     named = len(names) == len(first) and not any(map(VALUE.fullmatch, first))
-    return max(widths) if named and len(first) == max(widths) and widths[len(first)] > 2 else width
+    full = widths[len(first)] - 1
+    enough = full > max(1, RAGGED_SHARE * len(rows))
+    return max(widths) if named and len(first) == max(widths) and enough else width
 
 
 def _left_out(head: list[str], first: int, skip: int) -> tuple[str, ...]:

@@ -419,6 +419,7 @@ def test_ambiguous_dates_are_said_to_be_and_can_be_overridden() -> None:
         (["03/14/2055", "12/30/2068"], "mdy", ""),
         (["2024-01-01T10:00:00+05:30", "2024-01-02T10:00:00-08:00"], "ymd", "+05:30, -08:00"),
         (["2024-01-01T10:00:00Z", "2024-01-02T10:00:00Z"], "ymd", ""),
+        (["2024-01-01 10:00:00Z", "2024-01-02 10:00:00UTC"], "ymd", ""),
         (["2024/01/01 1:00:00 AM GMT+1", "2024/07/01 1:00:00 AM GMT+2"], "ymd", "GMT+1, GMT+2"),
         (["2024-01-01 10:00:00 CET", "2024-07-02 10:00:00 CEST"], "ymd", "CEST, CET"),
         (["2018-4", "2019-1", "2019-2"], "ymd", "If they are quarters"),
@@ -480,7 +481,8 @@ def test_days_as_excel_counts_them_are_told() -> None:
     serials = [str(44294 + 3 * i) for i in range(60)]
     [told] = table_of(serials, "Date").warnings
     assert "'44294' is 2021-04-08" in told
-    assert not table_of(serials, "price").warnings
+    for name in ("price", "day_sales", "data_mb"):
+        assert not table_of(serials, name).warnings
     assert not table_of([*serials, "12"], "Date").warnings
 
 

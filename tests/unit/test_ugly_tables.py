@@ -280,8 +280,9 @@ def test_lines_drawn_between_rows_are_left_out_however_few_rows_there_are(
 
 
 def test_rows_of_marks_for_nothing_are_no_rulers() -> None:
-    table = read_table(csv_of("a,b,y", body=[*BODY, "-,-,-", "--,--,--", "-1,---,x"] * 2))
-    assert len(table.labels) == 126
+    marks = ["-,-,-", "--,--,--", "-1,---,x", "---,+,-"]
+    table = read_table(csv_of("a,b,y", body=[*BODY, *marks] * 2))
+    assert len(table.labels) == 128
 
 
 def test_a_header_repeated_by_joined_files_is_left_out_however_often() -> None:
@@ -795,6 +796,8 @@ def test_a_target_may_have_a_unit(
         (["red, blue", "red", "blue", "green", "blue, green", "red, green", "red, blue, green",
           "blue, red", "green, red"], "several answers each, as 'red, blue'"),
         (["1 year", "2 years", "3 years"], ""),
+        (["12 A", "13 B", "14 A"], ""),
+        (["12 Main", "5 Oak", "7 Main"], ""),
         (["1st", "2nd", "3rd"], ""),
         (["5 am", "6 am", "6 pm"], ""),
         (["10-20", "20-30"], ""),
@@ -914,6 +917,32 @@ def test_names_are_as_many_as_columns_where_most_rows_lack_their_last_cells() ->
     assert [column.missing for column in table.columns] == [0, 0, 0.5, 0.75]
     assert warned(table, "taken to be empty (45): line 2, line 3, line 5")
     assert apply_reading(data, table.reading).frame.equals(table.frame)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["1,2.5,x,y", "1,2.5,x,y", "1,2.5,x"],  # any cell may lack, in each the same
+        ["1,2.5,x,y", "1,2.5,x,y", "1", "2.5,x,y"],  # a line break in a text
+        ["1,2.5,x,y", "1,2.5,x", "x,y"],  # amid a cell
+    ],
+)
+def test_rows_that_may_lack_any_cell_or_are_torn_are_not_filled_up(rows: list[str]) -> None:
+    with pytest.raises(RaggedError, match="fields where 4 are expected"):
+        read_table(csv_of("a,b,c,d", body=rows * 30))
+
+
+def test_a_title_with_as_many_commas_as_some_odd_rows_gives_no_names() -> None:
+    title = "Population,by region,and class,in thousands,from the office"
+    body = [f"r{i},c{i % 3},{i},{i % 4}" + ",odd" * (i % 100 == 50) for i in range(300)]
+    table = read_table(csv_of(title, "name,class,n,y", body=body))
+    assert [*table.labels] == ["name", "class", "n", "y"]
+
+
+def test_a_long_cell_of_blanks_takes_no_time() -> None:
+    blanks = " " * 200_000  # To split it by blanks and signs took minutes.
+    body = [f'"{["red, blue", "red", "blue", f"x{blanks}y"][i % 4]}",{i}' for i in range(60)]
+    assert len(read_table(csv_of("a,y", body=body)).labels) == 60
 
 
 def test_a_second_table_below_of_fewer_columns_is_not_filled_up() -> None:
