@@ -42,9 +42,9 @@ def currency_warnings(name: str, values: Strings) -> list[str]:
 
 def unit_warnings(cells: Cells, numbers: Floats) -> list[str]:
     """Return a warning where a column's texts are read as numbers without their unit."""
-    if not cells.unit:
-        return []
     changed = (without_unit(cells.values, cells.unit) != cells.values) & np.isfinite(numbers)
+    if not changed.any():
+        return []
     text, number = cells.values[changed][0], numbers[changed][0]
     read = f"{text!r} and the like are read as numbers, without their unit {cells.unit!r}"
     if cells.unit in (*SCALES, *DRESSED):

@@ -60,7 +60,7 @@ def may_have_late_minus(values: Strings) -> bool:
     late = np.array([value for value in values if DRESSED[MINUS][0].search(value)], dtype=object)
     signs = PATTERNS if len(late) else ()
     return any(
-        _known(to_numbers(late, sign)) == 0
+        _known(to_numbers(late, sign)) == 0 < _known(to_quantities(late, sign, MINUS))
         and _known(to_quantities(values, sign, MINUS)) >= SHARED * len(values)
         for sign in signs
     )
@@ -117,12 +117,13 @@ def _is_scale(values: Strings, scale: str) -> bool:
     Numbers without a word stand beside thousands, or may be meant as the others.
     """
     found = [FACTORS[scale].search(value) for value in values]
-    words = {match[1] for match in found if match}
-    if not words:
+    if not any(found):
         return False
     plain = without_unit(values, scale)
     numbers = max((to_numbers(plain, sign) for sign in PATTERNS), key=_known)
-    if _known(numbers) < SHARED * len(values):
+    known = np.isfinite(numbers)
+    words = {match[1] for match, is_known in zip(found, known, strict=True) if match and is_known}
+    if not words or known.sum() < SHARED * len(values):
         return False
     factors = {SCALES[scale][word] for word in words}
     if np.nan_to_num(numbers[[match is None for match in found]]).any():

@@ -736,6 +736,16 @@ def test_a_minus_behind_whole_numbers_is_one_where_another_column_has_it_behind_
     assert kinds_of(read_table(marks))[0] == "categorical"
 
 
+@pytest.mark.parametrize("odd", ["~5K", "about 5 thousand", "10-20 kB", "c. 3 Tsd.", "1a2-"])
+def test_a_word_or_a_minus_behind_what_is_no_number_is_none_of_the_column(odd: str) -> None:
+    rows = [f"{i * i / 2},{i}.50{'-' if i % 3 else ''},x{i % 2}" for i in range(300)]
+    rows[7] = f"{odd},7.50,x1"
+    table = read_table(csv_of("a,p,y", body=rows))
+    assert kinds_of(table) == ["numeric", "numeric", "categorical"]
+    assert warned(table, "'a'", repr(odd), "line 9 is no number")
+    assert not table.reading.columns[0].unit
+
+
 def test_a_column_of_units_is_names_where_the_user_says_so() -> None:
     data = ("a,y\n" + "1 kg,x\n2 kg,y\n3 kg,x\n" * 9).encode()
     table = read_table(data, overrides=Overrides(kinds={"a": "categorical"}))
