@@ -16,13 +16,13 @@ CLOCK = ("am", "pm", "a.m.", "p.m.", "uhr")  # What stands before them is no pla
 SHARED = 0.9  # of the texts, from which a unit is the column's
 MINUS = "-"  # as a unit: a minus behind whole numbers, as SAP writes it
 NOTES = "[1] (e)"  # as a unit: footnotes
-FLAGS = "b e p"  # as a unit: the letters that Eurostat sets behind a number
+FLAGS = "b e p"  # as a unit: the letters that Eurostat sets behind a number and a blank
 ARROWS = "▲ ▼"  # as a unit: signs, where both occur: in Japan ▲ alone is a minus
 Instead = str | Callable[[re.Match[str]], str]
 DRESSED: dict[str, tuple[re.Pattern[str], Instead]] = {
     MINUS: (re.compile(r"^(\d(?:.*\d)?)-$"), r"-\1"),
     NOTES: (re.compile(r"(?<=\d)\s?(?:\[\w\w?\]|\([a-z]\)|[*†‡]{1,3})$"), ""),
-    FLAGS: (re.compile(r"(?<=\d)\s?[bcdefnprsuz]{1,2}$"), ""),
+    FLAGS: (re.compile(r"(?<=\d)\s[bcdefnprsuz]{1,2}$"), ""),
     ARROWS: (re.compile(r"^(?:▲|(▼))\s?(?=\d)"), lambda found: "-" if found[1] else ""),
 }
 FEW = 20  # distinct texts, up to which one with a note may be a level of its own

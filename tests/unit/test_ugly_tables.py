@@ -679,11 +679,12 @@ HALVES = [f"{n}.5" for n in range(20)]
 @pytest.mark.parametrize(
     ("cells", "numbers"),
     [
-        (["36.3 b", "74.8", "88.3p", *HALVES], [36.3, 74.8, 88.3, *map(float, HALVES)]),
+        (["36.3 b", "74.8", "88.3 p", *HALVES], [36.3, 74.8, 88.3, *map(float, HALVES)]),
         (["872[1]", "450", "106 (e)", "414*", *HALVES], [872, 450, 106, 414, *map(float, HALVES)]),
         (["▲ 8.65%", "▼ 5.43%", "0.00%"], [8.65, -5.43, 0]),
         (["12b", "12e", *map(str, range(20))], []),  # houses
         (["4.1a", "4.1b", *HALVES], []),  # sections
+        (["1.3b", "1.3c", "0.8", *HALVES], []),  # versions
         (["4.1b", "4.1", "4.2", "4.3"], []),
         ([f"{half} p" for half in HALVES[1:]] + HALVES[:5], []),
         (["12.5*", *HALVES], []),
