@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ MINUS = "-"  # as a unit: a minus behind whole numbers, as SAP writes it
 NOTES = "[1] (e)"  # as a unit: footnotes
 FLAGS = "b e p"  # as a unit: the letters that Eurostat sets behind a number and a blank
 ARROWS = "▲ ▼"  # as a unit: signs, where both occur: in Japan ▲ alone is a minus
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
 Instead = str | Callable[[re.Match[str]], str]
 DRESSED: dict[str, tuple[re.Pattern[str], Instead]] = {
     MINUS: (re.compile(r"^(\d(?:.*\d)?)-$"), r"-\1"),
@@ -25,12 +27,14 @@ DRESSED: dict[str, tuple[re.Pattern[str], Instead]] = {
     FLAGS: (re.compile(r"(?<=\d)\s[bcdefnprsuz]{1,2}$"), ""),
     ARROWS: (re.compile(r"^(?:▲|(▼))\s?(?=\d)"), lambda found: "-" if found[1] else ""),
 }
-FEW = 20  # distinct texts, up to which one with a note may be a level of its own
+FEW = 20  # distinct texts, up to which one with a note or letter may be a level of its own
 PLAIN = 1 / 3  # of texts some of which have notes or flags: that have none, at least
 LATE_DECIMALS = re.compile(r"\d.*[.,]\d\d-")
+SHORT = {"K": 1e3, "k": 1e3, "M": 1e6, "Mn": 1e6, "mn": 1e6, "B": 1e9, "Bn": 1e9, "bn": 1e9}
+AMOUNTS = "K, M, B, T"  # of money only: elsewhere m, b and T may be metres or tons
 SCALES: dict[str, dict[str, float]] = {  # each by what a column's rule calls it
-    "K, M, B": {"K": 1e3, "k": 1e3, "M": 1e6, "m": 1e6, "Mn": 1e6, "mn": 1e6, "B": 1e9, "b": 1e9,
-                "Bn": 1e9, "bn": 1e9, "T": 1e12},
+    AMOUNTS: {**SHORT, "m": 1e6, "b": 1e9, "T": 1e12},
+    "K, M, B": SHORT,
     "thousand, million, billion": {"thousand": 1e3, "million": 1e6, "billion": 1e9},
     "Tsd, Mio, Mrd": {"Tsd": 1e3, "Tsd.": 1e3, "Mio": 1e6, "Mio.": 1e6, "Mrd": 1e9, "Mrd.": 1e9},
     "KB, MB, GB": {"B": 1, "bytes": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12},
@@ -46,6 +50,7 @@ FACTORS = {
 }
 DECIMALS = re.compile(r"[.,]\d")
 AMOUNT = re.compile(MONEY)
+KELVIN = re.compile(r"\sK$", re.MULTILINE)
 LETTER = re.compile(r"\d\s?[A-Za-z]")
 
 
@@ -112,29 +117,51 @@ def find_scale(values: Strings) -> str:
 def _is_scale(values: Strings, scale: str) -> bool:
     """Return whether most texts are numbers of a scale.
 
-    One word alone is a unit, but for amounts of money. Letters may mean all sorts of things: they
-    count beside amounts or fractions only, and m, b and T, as of metres or tons, beside amounts.
-    Numbers without a word stand beside thousands, or may be meant as the others.
+    One word alone is a unit, but for amounts of money. Letters may mean all sorts of things, as
+    kelvins or the widths of shoes: they count beside amounts, or in many fractions of which some
+    are thousands.
     """
-    found = [FACTORS[scale].search(value) for value in values]
-    if not any(found):
+    if not any(map(FACTORS[scale].search, values)):
         return False
     plain = without_unit(values, scale)
-    numbers = max((to_numbers(plain, sign) for sign in PATTERNS), key=_known)
-    known = np.isfinite(numbers)
-    words = {match[1] for match, is_known in zip(found, known, strict=True) if match and is_known}
-    if not words or known.sum() < SHARED * len(values):
+    decimal = max(PATTERNS, key=lambda sign: _known(to_numbers(plain, sign)))
+    numbers = to_numbers(plain, decimal)
+    words = _words(values, numbers, scale)
+    few = not words or _known(numbers) < SHARED * len(values)
+    if few or lacks_words(values, decimal, scale).any():
         return False
-    factors = {SCALES[scale][word] for word in words}
-    if np.nan_to_num(numbers[[match is None for match in found]]).any():
-        if min(factors) > 1e3:
-            return False
-        factors.add(1.0)
     if AMOUNT.search("\n".join(plain)):
         return True
-    if len(factors) == 1 or words & {"m", "b", "T"}:
+    factors = {SCALES[scale][word] for word in words}
+    if np.nan_to_num(to_numbers(values, decimal)).any():
+        factors.add(1.0)
+    if scale == AMOUNTS or len(factors) == 1:
         return False
-    return any(len(word) > 1 for word in words) or bool((numbers % 1 > 0).any())
+    if any(len(word) > 1 for word in words):
+        return True
+    thousands = bool(words & {"K", "k"}) and bool((numbers % 1 > 0).any())
+    kelvin = words == {"K"} and KELVIN.search("\n".join(values))
+    return thousands and not kelvin and len(values) > FEW
+
+
+def lacks_words(values: Strings, decimal: str, scale: str) -> Flags:
+    """Return which texts are numbers without a word that they may be meant to have.
+
+    Numbers below a thousand have none: others are thousands then, and counts are whole.
+    """
+    plain = without_unit(values, scale)
+    bare = np.nan_to_num(to_numbers(values, decimal))
+    words = _words(values, to_numbers(plain, decimal), scale)
+    least = min((SCALES[scale][word] for word in words), default=np.inf)
+    fractions = (bare % 1 > 0).any() and not AMOUNT.search("\n".join(plain))
+    lacking: Flags = (bare != 0) & bool(fractions or least > 1e3)
+    return lacking
+
+
+def _words(values: Strings, numbers: Floats, scale: str) -> set[str]:
+    """Return the words of a scale behind those texts that are numbers without them."""
+    known = values[np.isfinite(numbers)]
+    return {match[1] for match in map(FACTORS[scale].search, known) if match}
 
 
 def without_unit(values: Strings, unit: str) -> Strings:

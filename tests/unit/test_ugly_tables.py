@@ -585,6 +585,8 @@ def test_the_refusal_of_a_target_says_what_its_missing_cells_may_be(
 
 # Units behind numbers
 
+HALVES = [f"{n}.5" for n in range(20)]
+
 
 def numbers_of(cells: list[str]) -> tuple[Table, list[float]]:
     body = "".join(f"{cell};{number};x\n" for number, cell in enumerate(cells * 5))
@@ -619,6 +621,10 @@ def test_a_unit_behind_all_numbers_of_a_column_is_taken_off_and_told(
     [
         ["5 min", "2 h", "1 d", "4 h"],  # of several sizes
         ["5K", "10K", "100M", "400M"],  # races
+        ["5K", "21.1K", "10K", "1M", "3.1M"],
+        [*(f"{half}K" for half in HALVES), "1.5M", "270.5"],
+        [*(f"{200 + n}" for n in range(20)), *(f"{half} K" for half in HALVES)],  # kelvins
+        [f"{half}{width}" for half in HALVES for width in "MB"],  # shoes
         ["1.4T", "2.0", "1.6T", "1.8"],  # motors
         ["1.5m", "2.5m", "3.25k"],
         ["1.5 T", "2.5 M", "3 T"],  # days and months, in German
@@ -656,14 +662,16 @@ def test_a_later_file_is_read_by_the_unit_and_what_has_another_counts_as_missing
     [
         (["€86.6K", "€83.2M", "€900", "€0"], [86600, 83200000, 900, 0]),
         (["$102k", "$99k", "-$1500k"], [102e3, 99e3, -1.5e6]),
-        (["89.83M", "19.4M", "73.8K"], [89830000, 19400000, 73800]),
-        (["19.9k", "7.5k", "850"], [19900, 7500, 850]),
+        (["€1.5M", "€20.5K", "€3.25"], [1.5e6, 20500, 3.25]),
+        (["89.83M", "19.4M", *(f"{half}K" for half in HALVES)],
+         [89830000, 19400000, *(float(half) * 1000 for half in HALVES)]),
+        ([*(f"{half}k" for half in HALVES), "850"], [*(float(half) * 1e3 for half in HALVES), 850]),
         (["$1.5m", "$20k", "($2bn)"], [1.5e6, 2e4, -2e9]),
         (["7,2 Tsd.", "1,5 Mio. €", "3 Mrd."], [7200, 1.5e6, 3e9]),
         (["512 MB", "2 GB", "1 TB", "32.8MB"], [512e6, 2e9, 1e12, 32800000]),
         (["1 KiB", "1.5 MiB", "12 B"], [1024, 1572864, 12]),
     ],
-)
+)  # fmt: skip
 def test_words_for_thousands_and_millions_scale_the_numbers_and_are_told(
     cells: list[str], numbers: list[float]
 ) -> None:
@@ -671,9 +679,6 @@ def test_words_for_thousands_and_millions_scale_the_numbers_and_are_told(
     assert found == numbers
     said = f"{cells[0]!r} is read as {numbers[0]:.15g}, and so on"
     assert warned(table, "'a'", said, "--column a=categorical")
-
-
-HALVES = [f"{n}.5" for n in range(20)]
 
 
 @pytest.mark.parametrize(
@@ -710,6 +715,15 @@ def test_numbers_of_a_scale_may_be_larger_in_a_later_file_or_a_target() -> None:
     target = choose_target(table, "y")
     assert target.task == "regression"
     assert split_target(table, target).y[:2].tolist() == [500, 1.5e6]
+
+
+def test_letters_that_mean_millions_beside_money_only_count_as_missing_in_a_later_file() -> None:
+    for money, numbers in (("", [np.nan, np.nan, 3e9]), ("€", [1.5e6, 2.5e12, 3e9])):
+        table = numbers_of([f"{money}{n}.5{'KM'[n % 2]}" for n in range(30)])[0]
+        rows = [f"{money}{cell};1;x" for cell in ("1.5m", "2.5T", "3B")]
+        later = apply_reading(csv_of("a;number;label", body=rows), table.reading)
+        np.testing.assert_equal(later.frame["a"].to_list(), numbers)
+        assert warned(later, "'1.5m'", "missing") is not bool(money)
 
 
 def test_texts_that_keep_a_column_from_being_of_a_scale_are_named_with_the_remedy() -> None:
