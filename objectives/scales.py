@@ -1,4 +1,4 @@
-"""What a column's numbers are counted in, where they show it: currencies, percent."""
+"""What a column's numbers are counted in, where they show it: currencies, percent, words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from objectives.cells import Cells, Floats, Strings
 from objectives.dialect import MONEY
 from objectives.reading import ColumnRule
-from objectives.units import DRESSED, SCALES, without_unit
+from objectives.units import DRESSED, SCALES, lacks_words, without_unit
 
 NUMERALS = "0123456789.,+-−–—()%'’ \xa0\u2009\u202f"
 CURRENCY = re.compile(MONEY)
@@ -54,17 +54,28 @@ def unit_warnings(cells: Cells, numbers: Floats) -> list[str]:
 
 
 def scale_warnings(columns: Iterable[Cells], rules: Iterable[ColumnRule]) -> list[str]:
-    """Return a warning for each column of a later file that has % where the first had none."""
+    """Return a warning for each column of a later file on another scale than in the first.
+
+    It has % where that had none or the reverse, or lacks the words for thousands or millions.
+    """
     warnings = []
     for cells, rule in zip(columns, rules, strict=True):
-        percent = has_percent(cells.values)
-        if rule.kind != "numeric" or percent == rule.percent:
+        if rule.kind != "numeric":
             continue
-        numbers = cells.numbers(rule.decimal or ".", rule.unit)
-        if (np.isfinite(numbers) & (numbers != 0)).any():
+        decimal = rule.decimal or "."
+        numbers = cells.numbers(decimal, rule.unit)
+        counted = np.isfinite(numbers) & (numbers != 0)
+        if has_percent(cells.values) != rule.percent and counted.any():
             there, here = ("with", "without") if rule.percent else ("without", "with")
             warnings.append(
                 f"Column {rule.name!r} holds numbers {here} %, where the table that was searched "
                 f"has them {there}. The sign is ignored: 5% is read as 5. Write them as there."
+            )
+        if rule.unit in SCALES and (lacking := lacks_words(cells.values, decimal, rule.unit)).any():
+            text, number = cells.values[lacking][0], numbers[lacking][0]
+            warnings.append(
+                f"Column {rule.name!r} holds numbers without a word such as {rule.unit}, which "
+                f"those of the table that was searched have: {text!r} is read as {number:.15g}. "
+                "Write them as there."
             )
     return warnings

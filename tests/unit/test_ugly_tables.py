@@ -717,6 +717,29 @@ def test_numbers_of_a_scale_may_be_larger_in_a_later_file_or_a_target() -> None:
     assert split_target(table, target).y[:2].tolist() == [500, 1.5e6]
 
 
+@pytest.mark.parametrize(
+    ("words", "later", "says"),
+    [
+        (("{} MB", "{} GB"), ["3"], "without a word such as KB, MB, GB"),
+        (("{} MB", "{} GB"), ["3", "2 GB"], "'3' is read as 3. Write"),
+        (("{}K", "{}M"), ["1.5", "2.5"], "'1.5' is read as 1.5"),
+        (("{}K", "{}M"), ["1.5", "2.5K"], "'1.5' is read as 1.5"),
+        (("€{}M", "€{}B"), ["€1.5", "€2.5M"], "'€1.5' is read as 1.5"),
+        (("{} MB", "{} GB"), ["0", "2 GB"], ""),
+        (("{}K", "{}M"), ["900", "2.5K"], ""),
+        (("€{}K", "€{}M"), ["€900.5", "€2.5K"], ""),
+        (("{} kg", "{} kg"), ["3"], ""),
+    ],
+)
+def test_numbers_that_lack_the_words_of_a_scale_in_a_later_file_are_told(
+    words: tuple[str, str], later: list[str], says: str
+) -> None:
+    table = numbers_of([words[n % 2].format(f"{n}.5") for n in range(30)])[0]
+    again = Reading.from_json(json.loads(json.dumps(table.reading.to_json())))
+    other = apply_reading(csv_of("a;number;label", body=[f"{it};1;x" for it in later]), again)
+    assert warned(other, "Column 'a' holds numbers without", says) is bool(says)
+
+
 def test_letters_that_mean_millions_beside_money_only_count_as_missing_in_a_later_file() -> None:
     for money, numbers in (("", [np.nan, np.nan, 3e9]), ("€", [1.5e6, 2.5e12, 3e9])):
         table = numbers_of([f"{money}{n}.5{'KM'[n % 2]}" for n in range(30)])[0]
