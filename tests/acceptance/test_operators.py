@@ -101,7 +101,7 @@ def test_the_storage_is_checked_and_its_url_opens_it(bench: Machine) -> None:
     made(bench, "--trials", 2)
     assert bench.run("storage", "check").stdout == "All is well.\n"
     assert bench.json("storage", "check") == []
-    assert bench.json("storage", "upgrade") == {"schema": "0005"}
+    assert bench.json("storage", "upgrade") == {"schema": "0006"}
     url = bench.run("storage", "url").stdout.strip()
     assert url.startswith("postgresql+psycopg2://")
     with (
