@@ -74,7 +74,9 @@ class Slot:
     @property
     def deaf(self) -> bool:
         """Whether it was told to stop a trial and has said nothing for too long."""
-        return self.told_at is not None and time.monotonic() - self.told_at > HEARING
+        if self.assignment is None or self.told_at is None:
+            return False
+        return time.monotonic() - self.told_at > HEARING
 
     @property
     def seconds(self) -> float:
@@ -197,14 +199,16 @@ class Pool:
                 slot.step, slot.value = message.step, message.value
             yield slot, message
 
-    def watch_memory(self) -> None:
-        """End slots that have more memory than they may."""
+    def watch(self) -> None:
+        """End slots that have more memory than they may, or do not stop what they were told to."""
         for slot in self.slots:
             slot.bytes = slot.own_bytes()
             if slot.given > 1 and not slot.first_bytes:
                 slot.first_bytes = slot.bytes
             if self.memory is not None and slot.bytes > self.memory:
                 slot.kill(f"used more than its {self.memory / 2**30:.1f} GiB of memory")
+            if slot.deaf:
+                slot.kill("the slot did not stop its trial")
 
     def _new(self, index: int) -> Slot:
         gpu = self.gpus[index % len(self.gpus)] if self.gpus else None

@@ -241,12 +241,10 @@ class Worker:
         """End slots that take too much memory or too long, which needs no database."""
         if not self._is_due("limits", WATCH):
             return
-        self.pool.watch_memory()
+        self.pool.watch()
         for slot in self.pool.slots:
             if slot.idle:
                 continue
-            if slot.deaf:
-                slot.kill("the slot did not stop its trial")
             held = self.runner.of(slot)
             finishing = held is not None and held.lease.kind == "finish"
             longest = (self.trial_timeout or math.inf) * (FINISHING if finishing else 1)

@@ -161,17 +161,29 @@ def test_a_finishing_that_hangs_is_ended_after_ten_times_what_a_trial_may_take(
     one, ended = Worker(storage, tmp_path, slots=1, trial_timeout=2.0), []
     slot = SimpleNamespace(
         idle=False,
-        deaf=False,
         assignment=SimpleNamespace(trial="it"),
         kill=lambda reason, again: ended.append((reason, again)),
     )
     monkeypatch.setattr(one.pool, "slots", [slot])
-    monkeypatch.setattr(one.pool, "watch_memory", lambda: None)
+    monkeypatch.setattr(one.pool, "watch", lambda: None)
     one.runner.held["it"] = cast(Any, SimpleNamespace(lease=SimpleNamespace(kind="finish")))
     for slot.seconds in (19.9, 20.1):
         one._due["limits"] = 0.0
         one._limit()
     assert ended == [("took longer than 20 s", True)]
+
+
+def test_a_slot_that_has_stopped_is_not_held_to_be_deaf(
+    light_slots: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "HEARING", -1.0)
+    with pool.Pool(1, Surroundings(log=tmp_path / "slots.log"), memory=None) as slots:
+        (slot,) = slots.slots
+        slot.give(cast(Any, SimpleNamespace(trial="it")))
+        slot.stop_trial()
+        slot.assignment = None  # As its end is taken.
+        slots.watch()
+        assert slot.killed_for is None
 
 
 def test_a_stranger_that_has_the_number_of_a_slot_that_is_gone_is_left_alone(
@@ -184,7 +196,7 @@ def test_a_stranger_that_has_the_number_of_a_slot_that_is_gone_is_left_alone(
         os.kill(slot.process.pid, signal.SIGKILL)
         slot.process.join()
         slot.process._popen.pid = stranger.pid
-        slots.watch_memory()
+        slots.watch()
         assert slot.killed_for is None
         slot.kill("it took too long")
         assert stranger.poll() is None

@@ -99,7 +99,7 @@ class InlinePool:
     def idle(self) -> list[InlineSlot]:
         return [slot for slot in self.slots if slot.idle]
 
-    def watch_memory(self) -> None:
+    def watch(self) -> None:
         pass
 
     def messages(
