@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from optuna.trial import create_trial
 from rich.console import Console, RenderableType
 
 from objectives.objective import Assignment, Finish
@@ -55,6 +56,13 @@ def test_a_slot_that_waits_shows_nothing_of_its_last_trial() -> None:
     *_, trains, waits = shown(_slots(worker_of(FINISH, None), "accuracy"))
     assert trains.split()[-5:-2] == ["9", "91.7", "%"]
     assert waits.split() == ["2", "waits"]
+
+
+def test_the_best_so_far_is_shown_with_its_topology() -> None:
+    view = View(Console(file=io.StringIO()), Mock(StudyRow, plan={"metric": "accuracy"}))
+    best = create_trial(value=0.917, user_attrs={"topology": "2 × 8 relu"})
+    best.number = 3
+    assert shown(view._best(best)) == ["Best so far: accuracy 91.7\xa0%  2 × 8 relu  (trial 3)"]
 
 
 @pytest.mark.parametrize("seconds", [None, 900.0])
