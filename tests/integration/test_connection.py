@@ -250,6 +250,19 @@ def test_tables_of_a_newer_version_are_refused_with_the_remedy(
         connect(database_url)
 
 
+def test_an_upgrade_knows_which_studies_had_come_to_nothing(
+    storage: Storage, database_url: str
+) -> None:
+    failed, wished = (make_study(storage) for _ in range(2))
+    studies.pause(storage, failed.id, "the last 10 trials all failed: no GPU")
+    studies.pause(storage, wished.id, "by its owner")
+    with storage.transaction() as connection:
+        alembic_command.downgrade(_alembic(connection), "0005")
+    opened = connect(database_url, upgrade=True)
+    assert [studies.get(opened, one.id).failed for one in (failed, wished)] == [True, False]
+    opened.close()
+
+
 def test_tables_of_an_older_version_are_refused_until_they_are_upgraded(
     storage: Storage, database_url: str
 ) -> None:
