@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from surroundings import environment, heading, takes_json, write_json
@@ -27,10 +28,9 @@ from web_viewers import Busy, watched
 from web_world import IRIS, MB, Peak, Web, command, end, large_study, write_table
 
 from objectives.space import Space
-from storage import embedded, trials
-from storage.claiming import claim
+from storage import claiming, embedded, trials
 from storage.connection import Storage, connect
-from storage.rows import StudyRow
+from storage.rows import StudyRow, Taker
 from topo_search import study
 from topo_search.machine import usable_cores
 from topo_search.sampling import Sampler
@@ -167,13 +167,13 @@ def of_one_more_trial(
 def end_a_trial(storage: Storage, row: StudyRow) -> float:
     """Train a trial, as far as the database knows, and return when it had ended."""
     space = Space.from_json(row.plan["space"])
-    drawn = Sampler(space, "maximize", "random", 1).draw((), 10**6)
-    assert drawn is not None
-    lease = claim(storage, row.id, "host-2", lambda unit: drawn)
+    sampler = Sampler(space, "maximize", "random", 1)
+    draws = SimpleNamespace(prepare=lambda: None, draw=lambda unit: sampler.draw((), 10**6))
+    lease = claiming.claim(storage, row.id, Taker(owner="host-2"), draws)
     assert lease is not None
     trials.begin(storage, lease, space.distributions())
     trials.report(storage, lease, 4, 0.5)
-    topology, _ = space.decode(drawn.parameters)
+    topology, _ = space.decode(lease.parameters)
     described = {
         "topology": str(topology),
         "depth": topology.depth,

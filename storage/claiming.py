@@ -4,13 +4,12 @@ A trial that was left behind comes first, then a new one, then the study's end.
 """
 
 import uuid
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from storage import events, tables
-from storage.clock import LEASE, NOW, is_free
+from storage.clock import NOW, is_free
 from storage.connection import Storage
 from storage.failures import pause_failed, pause_failing
 from storage.finishing import has_complete
@@ -37,51 +36,55 @@ from storage.trials import OUTCOMES, adopt_end, close, end_lease, has_begun, wit
 _UNDRAWN = Drawn(parameters={}, seed=0)
 
 
+class Draws(Protocol):
+    """What draws the parameters of a study's units."""
+
+    def prepare(self) -> None:
+        """Read what draws go by; called outside of transactions, each of which holds a connection.
+
+        Two that each waited for another's could deadlock.
+        """
+
+    def draw(self, unit: int) -> Drawn:
+        """Draw for a unit; called again for a later one where others were faster."""
+
+
 def claim(
     storage: Storage,
     study_id: str,
-    owner: str,
-    draw: Callable[[int], Drawn],
-    lease: float = LEASE,
-    token: uuid.UUID | None = None,
-    again: bool = True,
-    look: Callable[[], object] | None = None,
+    taker: Taker,
+    draws: Draws,
     standing: Standing | None = None,
 ) -> Lease | None:
     """Take what is most worth doing in a study: a unit left behind, a new one, or finishing it.
 
-    What you hold yourself is not taken over, even when it has run out: renew it. A claim whose
-    answer was lost is given again to whoever asks with the same `token`.
+    What you hold yourself is not taken over, even when it has run out: renew it.
 
     Args:
         storage: Where the study is.
         study_id: The study.
-        owner: Who claims; a name no other worker has.
-        draw: Draws the parameters of a unit; called again for a later one where others were
-            faster.
-        lease: Seconds until it must be renewed.
-        token: Of the lease to be, unlike any other; drawn here by default.
-        again: Whether this token may have been asked with before; else that need not be looked up.
-        look: Called before drawing, to read what `draw` goes by. Without it draws take no time, and
-            are made anew with the study locked.
+        taker: Who claims.
+        draws: Draws the parameters of a new unit.
         standing: How far the study was a moment ago, when nothing in it was left behind: then that
             is not looked for again.
 
     Returns:
         The lease, or None where there is nothing to do now, or no such study.
     """
-    taker = Taker(owner=owner, token=token or uuid.uuid4(), lease=lease)
     taken, study = None, standing
-    if token is not None and again:
-        taken = _taken(storage, study_id, taker)
-    if taken is None and study is None:
+    if study is None:
         taken, study = _take_over(storage, study_id, taker)
     if taken is None:
-        taken = _take_unit(storage, study, draw, look, taker)
+        taken = _take_unit(storage, study, draws, taker)
     if taken is not None and _is_undrawn(taken):
-        # Its first owner may have been lost before it had drawn.
-        taken = _draw(storage, taken, draw, look if study is None else None)
+        taken = _draw(storage, taken, draws)
     return taken or _take_finish(storage, study_id, taker)
+
+
+def claimed(storage: Storage, study_id: str, taker: Taker, draws: Draws) -> Lease | None:
+    """Return the open lease that an earlier claim of this taker gave, if its answer was lost."""
+    taken = _taken(storage, study_id, taker)
+    return _draw(storage, taken, draws) if taken is not None and _is_undrawn(taken) else taken
 
 
 def _taken(storage: Storage, study_id: str, taker: Taker) -> Lease | None:
@@ -143,16 +146,14 @@ def _take_over(
 def _take_unit(
     storage: Storage,
     study: Standing | None,
-    draw: Callable[[int], Drawn],
-    look: Callable[[], object] | None,
+    draws: Draws,
     taker: Taker,
 ) -> Lease | None:
     """Take the next unit of a study that was so far a moment ago, if there is one left."""
     if study is None or not study.units_left:
         return None
-    if look is not None:
-        look()  # Outside of transactions, each of which holds a connection: two could deadlock.
-    unit, drawn = study.drawn, draw(study.drawn)
+    draws.prepare()
+    unit, drawn = study.drawn, draws.draw(study.drawn)
     with storage.transaction() as connection:
         study = tick(connection, study.id, taker.lease)
         if study is None or not study.units_left:
@@ -160,7 +161,7 @@ def _take_unit(
         if study.drawn != unit:
             # Others were faster. To draw ahead again would mostly be in vain, and to draw here
             # could keep them waiting: the unit is taken first, and drawn when it is ours.
-            drawn = draw(study.drawn) if look is None else _UNDRAWN
+            drawn = _UNDRAWN
         return _hand_out(connection, study, drawn, taker)
 
 
@@ -169,17 +170,15 @@ def _is_undrawn(lease: Lease) -> bool:
     return fresh and lease.parameters == _UNDRAWN.parameters
 
 
-def _draw(
-    storage: Storage,
-    lease: Lease,
-    draw: Callable[[int], Drawn],
-    look: Callable[[], object] | None,
-) -> Lease | None:
-    """Draw for a unit that was taken undrawn; None where it was lost meanwhile."""
+def _draw(storage: Storage, lease: Lease, draws: Draws) -> Lease | None:
+    """Draw for a unit that was taken undrawn, perhaps by an owner that was lost before it drew.
+
+    Returns:
+        The lease with its parameters; None where it was lost meanwhile.
+    """
     try:
-        if look is not None:
-            look()
-        drawn = draw(lease.unit)
+        draws.prepare()
+        drawn = draws.draw(lease.unit)
     except Exception:
         release(storage, lease)
         raise

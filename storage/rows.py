@@ -149,9 +149,9 @@ class Lease:
 class Taker:
     """Who takes a lease, and for how long."""
 
-    owner: str
-    token: uuid.UUID  # of the lease to be
-    lease: float  # seconds until it must be renewed
+    owner: str  # a name that no other worker has
+    token: uuid.UUID = field(default_factory=uuid.uuid4)  # of the lease to be, unlike any other
+    lease: float = LEASE  # seconds until it must be renewed
 
 
 LEASE_COLUMNS = [tables.lease.c[column.name] for column in fields(Lease)]

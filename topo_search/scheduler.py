@@ -6,16 +6,14 @@ import itertools
 import logging
 import math
 import time
-import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from storage import claiming, studies, workers
 from storage.offers import Offer, offers
-from storage.rows import OPEN, Lease, StudyRow
+from storage.rows import OPEN, Lease, StudyRow, Taker
 from storage.workers import Worker
 from topo_search.retries import Retries
 from topo_search.serving import ServedStudy
@@ -137,24 +135,17 @@ class Scheduler:
 
     def _claim(self, offer: Offer) -> Held | None:
         served = self._serve(self._rows[offer.study])
-        # The token is the same at every try: a claim whose answer was lost is found by it.
-        claim = partial(
-            claiming.claim,
-            self.storage,
-            offer.study,
-            self.worker.name,
-            served.draw,
-            look=served.look_to_draw,
-            lease=self.lease_seconds,
-            token=uuid.uuid4(),
-        )
+        # The same at every try: a claim whose answer was lost is found by its token.
+        taker = Taker(owner=self.worker.name, lease=self.lease_seconds)
         tries = itertools.count()
 
         def claim_once() -> Lease | None:
+            if next(tries) and (lost := claiming.claimed(self.storage, offer.study, taker, served)):
+                return lost
             # Asked at each try: what was left behind may be its owner's again after an outage.
             take_over = offer.left_behind and not self.retry.others_may_be_back
             standing = None if take_over else offer.standing
-            return claim(again=next(tries) > 0, standing=standing)
+            return claiming.claim(self.storage, offer.study, taker, served, standing)
 
         lease = self.retry(claim_once)
         return None if lease is None else Held(lease=lease, served=served)

@@ -90,13 +90,13 @@ class ServedStudy:
             self._halving.settle(trial.number)
             self._settled += 1
 
-    @property
-    def look_to_draw(self) -> Callable[[], None] | None:
-        """What reads the trials that draws go by; None where they go by none."""
-        return self.look if self._sampler.models else None
+    def prepare(self) -> None:
+        """Read the trials that draws go by, where they go by any."""
+        if self._sampler.models:
+            self.look()
 
     def draw(self, unit: int) -> Drawn:
-        """Return what the unit is to try, without a look; None where the space is through."""
+        """Return what the unit is to try, by the trials as last looked at."""
         return self._sampler.draw(self._trials, unit)
 
     def assignment(self, lease: Lease) -> Assignment:

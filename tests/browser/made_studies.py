@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from objectives.space import Space
-from storage import trials
-from storage.claiming import claim
+from storage import claiming, trials
 from storage.connection import Storage
-from storage.rows import Drawn, Lease, StudyRow
+from storage.rows import Lease, StudyRow, Taker
 from topo_search import study
+from topo_search.serving import ServedStudy
 from topo_search.study import Options
 
 IRIS = Path(__file__).parents[2] / "examples" / "iris.csv"
@@ -23,18 +23,16 @@ def new(storage: Storage, **options: Any) -> tuple[StudyRow, str]:
 
 def begun(storage: Storage, row: StudyRow) -> Lease:
     """Let worker w begin a trial."""
-    space = Space.from_json(row.plan["space"])
-    lease = claim(
-        storage,
-        row.id,
-        "w",
-        lambda unit: Drawn(
-            parameters=dict(space.portfolio[unit % len(space.portfolio)]), seed=unit
-        ),
-    )
+    lease = left_to_do(storage, row)
     assert lease is not None
-    trials.begin(storage, lease, space.distributions())
+    trials.begin(storage, lease, Space.from_json(row.plan["space"]).distributions())
     return lease
+
+
+def left_to_do(storage: Storage, row: StudyRow) -> Lease | None:
+    """Let worker w claim what there is to do."""
+    served = ServedStudy(storage=storage, row=row, cache=Path())
+    return claiming.claim(storage, row.id, Taker(owner="w"), served)
 
 
 def complete(storage: Storage, row: StudyRow, value: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from made_studies import IRIS, begun, complete, new
+from made_studies import IRIS, begun, complete, left_to_do, new
 from playwright.sync_api import Browser, Page, Route, expect
 from sites import (
     PHONE,
@@ -24,12 +24,10 @@ from sites import (
 )
 
 from storage import embedded, studies, trials, workers
-from storage.claiming import claim
 from storage.clock import LEASE
 from storage.connection import Storage, connect
 from storage.failures import pause_failing
 from storage.leases import release
-from storage.rows import Drawn
 from storage.workers import Worker
 
 ROOT = Path(__file__).parents[2]
@@ -398,7 +396,7 @@ def test_refusals_name_what_is_on_the_page_and_can_be_closed(
     other, other_address = new(storage, name="taken")
     for one in (row, timed):  # They end with none complete, as whoever asks for more work finds.
         assert trials.end(storage, begun(storage, one), state="failed")
-        assert claim(storage, one.id, "w", lambda unit: Drawn(parameters={}, seed=unit)) is None
+        assert left_to_do(storage, one) is None
     studies.cancel(storage, other.id)
     page = visitors.open(address)
     told = page.locator("#told")

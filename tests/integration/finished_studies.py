@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from objectives.objective import Final, Finish
-from storage import studies, trials
-from storage.claiming import claim
+from storage import claiming, studies, trials
 from storage.connection import Storage
-from storage.rows import Drawn, StudyRow
+from storage.rows import StudyRow, Taker
 from topo_search import finish, study
 from topo_search.serving import ServedStudy
 from topo_search.study import Options
@@ -31,11 +30,11 @@ def finished(storage: Storage) -> tuple[StudyRow, str]:
     )
     row, key = study.create(storage, options)
     train(storage, row)
-    last = claim(storage, row.id, "w", lambda unit: Drawn(parameters={}, seed=0))
+    served = ServedStudy(storage=storage, row=row, cache=Path())
+    last = claiming.claim(storage, row.id, Taker(owner="w"), served)
     assert last is not None and last.kind == "finish"
     winner = finish.best_of(storage, row)
     assert winner is not None
-    served = ServedStudy(storage=storage, row=row, cache=Path())
     asked = {"plan": dict(row.plan), "winner": winner}
     assert finish.keep(served, last, _trained(json.dumps(asked)))
     return studies.get(storage, row.id), key
@@ -43,13 +42,11 @@ def finished(storage: Storage) -> tuple[StudyRow, str]:
 
 def train(storage: Storage, row: StudyRow, value: float = 0.9) -> None:
     """Train a study's next trial, as far as the database knows."""
-    space = ServedStudy(storage=storage, row=row, cache=Path()).space
-    lease = claim(
-        storage, row.id, "w", lambda unit: Drawn(parameters=space.portfolio[unit], seed=unit)
-    )
+    served = ServedStudy(storage=storage, row=row, cache=Path())
+    lease = claiming.claim(storage, row.id, Taker(owner="w"), served)
     assert lease is not None
-    trials.begin(storage, lease, space.distributions())
-    topology, _ = space.decode(lease.parameters)
+    trials.begin(storage, lease, served.distributions)
+    topology, _ = served.space.decode(lease.parameters)
     said: dict[str, Any] = {"topology": str(topology), "depth": topology.depth, "weights": 99}
     said |= {"seconds": 1.0, "epochs": EPOCHS, "best_epoch": EPOCHS, "curve": [0.5, 0.6, value]}
     assert trials.end(storage, lease, state="complete", value=value, attributes=said)

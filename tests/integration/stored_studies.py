@@ -4,16 +4,16 @@ import multiprocessing
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial
 
-from storage import studies, tables, trials
-from storage.claiming import claim
+from storage import claiming, studies, tables, trials
 from storage.connection import Storage
-from storage.rows import LEASE_COLUMNS, Drawn, Lease, StudyRow, to_lease
+from storage.rows import LEASE_COLUMNS, Drawn, Lease, Standing, StudyRow, Taker, to_lease
 
 DISTRIBUTIONS: dict[str, BaseDistribution] = {"x": FloatDistribution(0.0, 1000.0)}
 
@@ -30,6 +30,35 @@ def make_study(storage: Storage, **changes: Any) -> StudyRow:
 
 def draw(unit: int) -> Drawn:
     return Drawn(parameters={"x": float(unit)}, seed=unit + 7)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of a test, and what it notes when they are prepared."""
+
+    draw: Callable[[int], Any]
+    prepare: Callable[[], object] = lambda: None
+
+
+def claim(
+    storage: Storage,
+    study_id: str,
+    owner: str,
+    draw: Callable[[int], Any] = draw,
+    *,
+    prepare: Callable[[], object] = lambda: None,
+    standing: Standing | None = None,
+    **taker: Any,
+) -> Lease | None:
+    how = Draws(draw, prepare)
+    return claiming.claim(storage, study_id, Taker(owner=owner, **taker), how, standing)
+
+
+def claim_again(storage: Storage, study_id: str, owner: str, token: uuid.UUID) -> Lease | None:
+    """Claim as a worker does that has asked before, with this token, and heard no answer."""
+    taker = Taker(owner=owner, token=token)
+    lost = claiming.claimed(storage, study_id, taker, Draws(draw))
+    return lost or claim(storage, study_id, owner, token=token)
 
 
 def claimed(storage: Storage, study: StudyRow, owner: str = "a", **options: Any) -> Lease:

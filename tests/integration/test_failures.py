@@ -1,8 +1,7 @@
 import pytest
-from stored_studies import DISTRIBUTIONS, begun, draw, let_expire, make_study, run_to_the_end
+from stored_studies import DISTRIBUTIONS, begun, claim, draw, let_expire, make_study, run_to_the_end
 
 from storage import events, finishing, studies, trials
-from storage.claiming import claim
 from storage.connection import Storage
 from storage.failures import pause_failing
 from storage.leases import release

@@ -16,7 +16,7 @@ from storage.check import violations
 from storage.connection import Storage
 from storage.finishing import Look
 from storage.progress import progress_of
-from storage.rows import StudyRow
+from storage.rows import StudyRow, Taker
 from topo_search import delivery, inheritance
 from topo_search.cli_search import _knows
 from topo_search.finish import best_of
@@ -41,9 +41,7 @@ def parent(storage: Storage, tmp_path: Path) -> StudyRow:
     row, _ = create(storage, OPTIONS)
     served = ServedStudy(storage=storage, row=row, cache=tmp_path)
     distributions = served.space.distributions()
-    while (
-        lease := claiming.claim(storage, row.id, "a", served.draw, look=served.look_to_draw)
-    ) is not None:
+    while (lease := claiming.claim(storage, row.id, Taker(owner="a"), served)) is not None:
         if lease.kind == "finish":
             look = Look(purpose="score the winner", trial_number=0, value=0.5)
             assert finishing.finish(storage, lease, {}, look=look)
@@ -107,7 +105,7 @@ def test_a_child_has_the_split_of_its_parent_and_other_draws(
     assert {name: child.plan[name] for name in same} == {name: parent.plan[name] for name in same}
     assert (child.dataset, child.parent) == (parent.dataset, parent.id)
     served = ServedStudy(storage=storage, row=child, cache=tmp_path)
-    lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
+    lease = claiming.claim(storage, child.id, Taker(owner="a"), served)
     assert lease is not None and lease.unit == 0
     # It knows more than the portfolio, and draws what its parent did not.
     assert lease.parameters not in [dict(t.params) for t in optuna_trials(storage, parent)]
@@ -254,11 +252,11 @@ def test_a_child_whose_own_trials_are_all_pruned_is_finished_with_a_known_one(
     child = child_of(storage, parent)
     served = ServedStudy(storage=storage, row=child, cache=tmp_path)
     for _ in range(5):
-        lease = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
+        lease = claiming.claim(storage, child.id, Taker(owner="a"), served)
         assert lease is not None and lease.kind == "trial"
         trials.begin(storage, lease, served.space.distributions())
         assert trials.end(storage, lease, state="pruned", value=0.0)
-    last = claiming.claim(storage, child.id, "a", served.draw, look=served.look_to_draw)
+    last = claiming.claim(storage, child.id, Taker(owner="a"), served)
     assert last is not None and last.kind == "finish"
     best = best_of(storage, child)
     assert best is not None and best["value"] == 4.0

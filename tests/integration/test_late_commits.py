@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from stored_studies import (
     begun,
-    draw,
+    claim,
+    claim_again,
     let_expire,
     make_study,
     open_leases,
@@ -18,7 +19,6 @@ from stored_studies import (
 )
 
 from storage import studies, tables
-from storage.claiming import claim
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.leases import release
@@ -87,9 +87,9 @@ def test_a_claim_asked_again_before_its_commit_is_through_takes_nothing_else(
 ) -> None:
     study = prepared(storage)
     with pytest.raises(StorageError, match="reset"):
-        claim(storage, study.id, "a", draw, token=TOKEN)
+        claim(storage, study.id, "a", token=TOKEN)
     with ThreadPoolExecutor(1) as pool:
-        again = pool.submit(claim, storage, study.id, "a", draw, token=TOKEN)
+        again = pool.submit(claim_again, storage, study.id, "a", TOKEN)
         with storage.engine.connect() as looking:
             waits_for_a_lock(looking, again)
         late.pop().close()

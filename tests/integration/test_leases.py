@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from stored_studies import (
     DISTRIBUTIONS,
     begun,
+    claim,
+    claim_again,
     claimed,
     draw,
     ended_leases,
@@ -25,7 +27,6 @@ from stored_studies import (
 )
 
 from storage import claiming, finishing, optuna_rows, studies, tables, trials
-from storage.claiming import claim
 from storage.connection import Storage, connect
 from storage.leases import release, renew
 from storage.offers import offers
@@ -87,10 +88,6 @@ def test_processes_that_work_at_one_study_end_its_trials_exactly_once(
 Draw = Callable[[int], Drawn | None]
 
 
-def nothing() -> None:
-    """Read nothing for a draw that goes by something."""
-
-
 def late(storage: Storage, study: StudyRow, then: Draw) -> Draw:
     """Return a draw that others are faster than: the unit it was for is gone, and it draws anew."""
     drawn_for: list[int] = []
@@ -115,7 +112,7 @@ def test_a_draw_that_comes_too_late_is_made_again_for_the_unit_that_is_next(
         assert claimed(storage, study, "third").unit == 2  # Nobody waits for this draw.
         return draw(unit)
 
-    lease = claim(storage, study.id, "slow", late(storage, study, again), look=nothing)
+    lease = claim(storage, study.id, "slow", late(storage, study, again))
     assert lease is not None
     assert (lease.unit, lease.parameters, lease.seed) == (1, {"x": 1.0}, 8)
     assert open_leases(storage, study.id)[1] == lease
@@ -129,12 +126,12 @@ def test_a_unit_whose_owner_is_lost_before_it_drew_is_drawn_by_the_next(storage:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        claim(storage, study.id, "slow", late(storage, study, dies), look=nothing)
+        claim(storage, study.id, "slow", late(storage, study, dies))
     (lost,) = open_leases(storage, owner="slow")
     assert claim(storage, study.id, "b", draw) is None
     let_expire(storage, lost.id)
     looks: list[int] = []
-    taken = claim(storage, study.id, "b", draw, look=lambda: looks.append(1))
+    taken = claim(storage, study.id, "b", prepare=lambda: looks.append(1))
     assert taken is not None
     assert (taken.id, taken.unit, taken.parameters) == (lost.id, 1, {"x": 1.0})
     assert looks  # What it draws by.
@@ -148,7 +145,7 @@ def test_a_unit_whose_second_draw_fails_is_handed_back_at_once(storage: Storage)
         raise ValueError("no such parameter")
 
     with pytest.raises(ValueError, match="no such parameter"):
-        claim(storage, study.id, "slow", late(storage, study, fails), look=nothing)
+        claim(storage, study.id, "slow", late(storage, study, fails))
     taken = claimed(storage, study, "b")
     assert (taken.unit, taken.parameters, taken.attempt) == (1, {"x": 1.0}, 1)
 
@@ -683,13 +680,13 @@ def test_a_claim_whose_answer_was_lost_is_given_again(storage: Storage) -> None:
     study = make_study(storage, trials=3)
     token = uuid.uuid4()
     lost = claim(storage, study.id, "a", draw, token=token)
-    again = claim(storage, study.id, "a", draw, token=token)
+    again = claim_again(storage, study.id, "a", token)
     assert lost is not None and again is not None
     assert (again.id, again.token, again.attempt) == (lost.id, token, 1)
     assert studies.get(storage, study.id).drawn == 1
     trials.begin(storage, again, DISTRIBUTIONS)
     assert trials.end(storage, again, state="complete", value=1.0)
-    after = claim(storage, study.id, "a", draw, token=token)
+    after = claim_again(storage, study.id, "a", token)
     assert after is not None and after.id != lost.id  # What has ended is not given again.
 
 
@@ -697,7 +694,8 @@ def test_a_takeover_whose_answer_was_lost_is_given_again(storage: Storage) -> No
     study = make_study(storage, trials=3)
     let_expire(storage, begun(storage, study, "gone").id)
     token = uuid.uuid4()
-    first, again = (claim(storage, study.id, "a", draw, token=token) for _ in range(2))
+    first = claim(storage, study.id, "a", token=token)
+    again = claim_again(storage, study.id, "a", token)
     assert first is not None and again is not None
     assert (first.id, first.attempt) == (again.id, again.attempt) == (again.id, 2)
 

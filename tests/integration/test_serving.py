@@ -10,7 +10,7 @@ from stored_studies import claimed, optuna_trials
 from objectives.sizes import Sizes, count_weights
 from storage import claiming, trial_reader, trials
 from storage.connection import Storage
-from storage.rows import Lease
+from storage.rows import Lease, Taker
 from topo_search.sampling import RANDOM
 from topo_search.serving import ServedStudy
 from topo_search.study import Options, create
@@ -27,9 +27,7 @@ def served(storage: Storage, tmp_path: Path) -> ServedStudy:
 
 
 def leased(served: ServedStudy) -> Lease:
-    lease = claiming.claim(
-        served.storage, served.row.id, "a", served.draw, look=served.look_to_draw
-    )
+    lease = claiming.claim(served.storage, served.row.id, Taker(owner="a"), served)
     assert lease is not None
     return lease
 
@@ -134,7 +132,7 @@ def test_trials_are_read_for_draws_that_go_by_them_alone(
     served = ServedStudy(storage=storage, row=create(storage, given)[0], cache=tmp_path)
     looks: list[ServedStudy] = []
     monkeypatch.setattr(ServedStudy, "look", lambda served: looks.append(served))
-    claimed = claiming.claim(storage, served.row.id, "a", served.draw, look=served.look_to_draw)
+    claimed = claiming.claim(storage, served.row.id, Taker(owner="a"), served)
     assert claimed is not None
     assert bool(looks) is reads
 

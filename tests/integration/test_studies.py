@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from stored_studies import (
     DISTRIBUTIONS,
     begun,
+    claim,
     claimed,
     draw,
     ended_leases,
@@ -24,7 +25,6 @@ from stored_studies import (
 from storage import artifacts, datasets, finishing, removal, studies, tables, trials
 from storage import connection as connection_module
 from storage.check import violations
-from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage, connect
 from storage.errors import StorageError
 from storage.finishing import Look

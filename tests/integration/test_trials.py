@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from stored_studies import (
     DISTRIBUTIONS,
     begun,
+    claim,
     claimed,
     draw,
     ended_leases,
@@ -23,7 +24,6 @@ from stored_studies import (
 )
 
 from storage import artifacts, finishing, optuna_rows, removal, tables, trials
-from storage.claiming import claim
 from storage.connection import JoinedOptuna, Storage
 from storage.errors import StorageError
 from storage.leases import release

@@ -51,20 +51,19 @@ def new(storage: Storage) -> tuple[StudyRow, str]:
     return study.create(storage, options)
 
 
-def end(storage: Storage, study_id: str, unit: int, value: float) -> None:
+def end(storage: Storage, study_id: str, value: float) -> None:
     """Train a trial of a study of iris, as far as the database knows."""
-    from storage.claiming import claim
-    from storage.rows import Drawn
+    from storage import claiming
+    from storage.rows import Taker
     from topo_search.serving import ServedStudy
 
     row = studies.get(storage, study_id)
-    space = ServedStudy(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
-    point = dict(space.portfolio[unit])
-    lease = claim(storage, study_id, "w", lambda unit: Drawn(parameters=point, seed=unit))
+    served = ServedStudy(storage=storage, row=row, cache=None)  # type: ignore[arg-type]
+    lease = claiming.claim(storage, study_id, Taker(owner="w"), served)
     assert lease is not None
-    trials.begin(storage, lease, space.distributions())
-    topology, _ = space.decode(point)
-    described = {"topology": str(topology), "depth": topology.depth, "weights": 1000 + unit}
+    trials.begin(storage, lease, served.distributions)
+    topology, _ = served.space.decode(lease.parameters)
+    described = {"topology": str(topology), "depth": topology.depth, "weights": 1000 + lease.unit}
     described |= {"seconds": 1.0, "epochs": 9, "best_epoch": 9, "curve": [0.5, value]}
     assert trials.end(storage, lease, state="complete", value=value, attributes=described)
 
@@ -184,8 +183,8 @@ def test_what_does_not_fit_is_refused_in_words(
 def test_trials_are_paged_sorted_and_filtered(
     client: FlaskClient, made: tuple[str, str], storage: Storage
 ) -> None:
-    for unit, value in enumerate([0.5, 0.9, 0.7]):
-        end(storage, made[0], unit, value)
+    for value in (0.5, 0.9, 0.7):
+        end(storage, made[0], value)
     base = f"/v1/studies/{made[1]}/trials"
 
     def numbers(**query: Any) -> list[int]:
@@ -207,12 +206,12 @@ def test_trials_are_paged_sorted_and_filtered(
 def test_a_page_of_trials_is_made_once_for_all_viewers(
     client: FlaskClient, made: tuple[str, str], storage: Storage, service: Service
 ) -> None:
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     base, watch = f"/v1/studies/{made[1]}/trials", service.watches.of(made[0])
     pages = [client.get(base, query_string={"sort": sort}).json for sort in ("rank", "trial") * 3]
     assert pages[0] == pages[1] == pages[-1]
     assert watch.current().found._page.cache_info().misses == 2
-    end(storage, made[0], 1, 0.9)
+    end(storage, made[0], 0.9)
     watch.look(now=True)
     later = client.get(base, query_string={"sort": "rank"}).json
     assert later is not None
@@ -222,14 +221,14 @@ def test_a_page_of_trials_is_made_once_for_all_viewers(
 def test_a_stream_says_what_changes_and_only_that(
     client: FlaskClient, made: tuple[str, str], storage: Storage, service: Service
 ) -> None:
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     stream = events_of(client, made[1])
     name, mark, everything = next(stream)
     assert name == "change"
     assert everything["state"]["trials"]["finished"] == 1
     assert {"head", "reading", "foot"} <= set(everything["fragments"])
     with service.watches.of(made[0])._gathering:  # No look sees it half done.
-        end(storage, made[0], 1, 0.9)
+        end(storage, made[0], 0.9)
     name, later, change = next(stream)
     assert change["state"]["trials"]["finished"] == 2
     assert later != mark
@@ -262,7 +261,7 @@ def test_an_operators_stream_ends_when_he_is_one_no_more(
     stream = events_of(client, made[0], **headers)
     others = events_of(client, made[1])
     assert next(stream)[0] == next(others)[0] == "change"
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     assert next(stream)[0] == "change"
     if how == "token":
         tokens.revoke(storage, "robot")
@@ -273,7 +272,7 @@ def test_an_operators_stream_ends_when_he_is_one_no_more(
     reader.start()
     reader.join(DEADLINE)
     assert not reader.is_alive() and further == []
-    end(storage, made[0], 1, 0.5)
+    end(storage, made[0], 0.5)
     assert next(others)[0] == "change", "who has the key sees it as before"
     refused = client.get(f"/v1/studies/{made[0]}/events", headers=headers)
     assert refused.status_code == 404
@@ -336,7 +335,7 @@ def test_a_study_that_cannot_be_gathered_holds_up_no_other(
 
     monkeypatch.setattr(watching, "view_of", gather)
     studies.rename(storage, bad.id, "other")
-    end(storage, made[0], 0, 0.7)
+    end(storage, made[0], 0.7)
     changes = (change for _, _, change in stream)
     assert any(change["state"]["trials"]["complete"] == 1 for change in changes)
     wait_until(lambda: "cannot be gathered" in caplog.text, "it is told")
@@ -367,11 +366,11 @@ def test_a_study_that_takes_long_to_gather_is_gathered_less_often(
     watch.current()
     monkeypatch.setattr(watching, "SHARE", 1e-9)
     monkeypatch.setattr(watching, "sys", SimpleNamespace(modules={}))  # As if all were loaded.
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     after = watch.look()
     found = after.found.results.trials
     assert len(found) == 1, "that all trials were read once is not held against it"
-    end(storage, made[0], 1, 0.6)
+    end(storage, made[0], 0.6)
     spared = watch.look()
     assert spared.found is after.found, "what it found waits"
     assert spared.state["trials"]["finished"] == 2, "but not how far it is"
@@ -388,10 +387,10 @@ def test_what_a_study_came_to_is_gathered_at_once_however_long_it_takes(
 ) -> None:
     watch = service.watches.of(made[0])
     watch.current()
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     watch.look(now=True)
     watch._not_before = math.inf
-    end(storage, made[0], 1, 0.6)
+    end(storage, made[0], 0.6)
     assert len(watch.look().found.results.trials) == 1
     studies.pause(storage, made[0], "by hand")
     paused = watch.look()
@@ -411,10 +410,10 @@ def test_time_in_which_modules_are_loaded_is_not_held_against_a_study(
 
     monkeypatch.setattr(watching, "SHARE", 1e-9)
     monkeypatch.setattr(watching, "view_of", loads)
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     watch.look()
     monkeypatch.setattr(watching, "view_of", gathered)
-    end(storage, made[0], 1, 0.6)
+    end(storage, made[0], 0.6)
     assert len(watch.look().found.results.trials) == 2
 
 
@@ -446,7 +445,7 @@ def test_pages_forbid_scripts_frames_and_referrers(
 
 def test_downloads(client: FlaskClient, made: tuple[str, str], storage: Storage) -> None:
     base = f"/v1/studies/{made[1]}/downloads"
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     table = client.get(f"{base}/trials.csv")
     assert table.mimetype == "text/csv"
     assert table.headers["Content-Disposition"].startswith("attachment")
@@ -529,7 +528,7 @@ def test_what_a_study_found_is_written_once_for_all_who_ask(
         found = list(asked)
     assert found == [results.data, results.data, found[2]] * 3
     assert sorted(written) == ["to_csv", "to_json"]
-    end(storage, made[0], 0, 0.5)
+    end(storage, made[0], 0.5)
     client.patch(base, json={"name": "flowers"})
     assert client.get(f"{base}/results").data != results.data
     assert written.count("to_json") == 2
@@ -577,7 +576,7 @@ def test_a_finished_study_goes_on_with_more_trials(client: FlaskClient, storage:
     assert (before["state"], before["budget"]) == ("finished", 1)
     more = client.post(f"{base}/resume", json={"trials": 2}).get_json()
     assert (more["state"], more["budget"], more["has_network"]) == ("running", 3, True)
-    end(storage, row.id, 1, 0.4)
+    end(storage, row.id, 0.4)
 
     def it_is_counted() -> bool:
         return bool(client.get(base).get_json()["trials"]["finished"] == 2)
@@ -674,8 +673,8 @@ def test_a_study_begins_with_anothers_trials_by_its_key(
     client: FlaskClient, storage: Storage, made: tuple[str, str]
 ) -> None:
     study_id, key = made
-    for unit in (0, 1):
-        end(storage, study_id, unit, 0.5 + unit / 10)
+    for value in (0.5, 0.6):
+        end(storage, study_id, value)
     offered = client.post(f"/v1/studies/{key}/choices", json={"space": None}).get_json()
     assert (offered["target"], offered["space"], offered["limits"]) == ("species", "mlp", {})
     assert {one["name"] for one in offered["parameters"]} >= {"depth", "width"}
@@ -719,16 +718,15 @@ def test_wrong_keys_of_studies_to_begin_with_are_guesses(client: FlaskClient) ->
 def test_a_study_begins_with_one_of_which_all_failed(
     client: FlaskClient, storage: Storage, made: tuple[str, str]
 ) -> None:
-    from storage.claiming import claim
-    from storage.rows import Drawn
+    from storage import claiming
+    from storage.rows import Taker
     from topo_search.serving import ServedStudy
 
     row = studies.get(storage, made[0])
-    space = ServedStudy(storage=storage, row=row, cache=None).space  # type: ignore[arg-type]
-    point = dict(space.portfolio[0])
-    lease = claim(storage, row.id, "w", lambda unit: Drawn(parameters=point, seed=unit))
+    served = ServedStudy(storage=storage, row=row, cache=None)  # type: ignore[arg-type]
+    lease = claiming.claim(storage, row.id, Taker(owner="w"), served)
     assert lease is not None
-    trials.begin(storage, lease, space.distributions())
+    trials.begin(storage, lease, served.distributions)
     assert trials.end(storage, lease, state="failed", attributes={"reason": "odd"})
     answer = client.post("/v1/studies", json={"parent_key": made[1]})
     assert answer.status_code == 201, answer.text

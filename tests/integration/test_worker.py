@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 import sqlalchemy as sa
-from stored_studies import ended_leases, let_expire, optuna_trials
+from stored_studies import claim, ended_leases, let_expire, optuna_trials
 from stories import (
     OBJECTIVE,
     Serve,
@@ -25,7 +25,7 @@ from stories import (
 
 from objectives.sizes import Sizes, count_weights
 from objectives.space import Space
-from storage import artifacts, claiming, datasets, events, studies, tables, trials
+from storage import artifacts, datasets, events, studies, tables, trials
 from storage.connection import Storage
 from storage.rows import Drawn, Lease, StudyRow
 from topo_search import finish, forking, pool
@@ -308,7 +308,7 @@ def test_the_first_end_of_a_trial_stands(
             return False  # Else that report, read later, is how it hears of it.
         (held,) = one.held.values()
         let_expire(storage, held.lease.id)
-        taken = claiming.claim(storage, study.id, "another", lambda unit: None)
+        taken = claim(storage, study.id, "another")
         assert taken is not None and taken.id == held.lease.id
         assert trials.end(storage, taken, state="complete", value=500.0)
         one._due["renewal"] = math.inf  # It hears of it when it delivers its own, and not before.

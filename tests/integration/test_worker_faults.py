@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 from rich.console import Console
-from stored_studies import let_expire, open_leases, optuna_trials
+from stored_studies import claim, let_expire, open_leases, optuna_trials
 from stories import (
     DEADLINE,
     IMPORT_PATH,
@@ -35,7 +35,7 @@ from stories import (
 )
 
 from objectives.space import Space
-from storage import claiming, leases, studies, tables, trials, workers
+from storage import leases, studies, tables, trials, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.rows import Drawn, Lease
@@ -245,7 +245,7 @@ def test_after_a_long_outage_others_may_come_back_to_their_trials(
     draw = lambda unit: Drawn(parameters={"x": unit}, seed=1)  # noqa: E731
     other = workers.Worker(name="another", host="h", version="1", device="cores", slots=1)
     workers.heard(storage, other, lease=60.0)
-    its = claiming.claim(storage, study.id, "another", draw)
+    its = claim(storage, study.id, "another", draw)
     assert its is not None
     trials.begin(storage, its, distributions)
 
@@ -298,7 +298,7 @@ def test_what_is_left_behind_is_taken_over_once_its_owner_had_time_to_come_back(
     monkeypatch.setattr(retries, "time", passing)
     study = make_study(storage, folder, trials=2, fates={"1": "gated"})
     draw = lambda unit: Drawn(parameters={"x": unit}, seed=1)  # noqa: E731
-    its = claiming.claim(storage, study.id, "another", draw)
+    its = claim(storage, study.id, "another", draw)
     assert its is not None
 
     def time_passes(_: Worker) -> bool:
@@ -559,7 +559,7 @@ def test_a_view_says_what_is_waited_for_and_tells_no_trial_twice(
     def draw(unit: int) -> Drawn:
         return Drawn(parameters={"x": unit}, seed=1)
 
-    first, second = (claiming.claim(storage, study.id, "gone", draw) for _ in range(2))
+    first, second = (claim(storage, study.id, "gone", draw) for _ in range(2))
     assert first is not None and second is not None
     distributions = Space.from_json(study.plan["space"]).distributions()
     trials.begin(storage, first, distributions)

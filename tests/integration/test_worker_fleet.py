@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stored_studies import let_expire, open_leases, optuna_trials
+from stored_studies import claim, let_expire, open_leases, optuna_trials
 from stories import Outage, Serve, appears, fates, go, make_study, sends
 
-from storage import changes, claiming, events, studies, workers
+from storage import changes, events, studies, workers
 from storage.connection import Storage
 from storage.errors import StorageError
 from storage.migrating import VERSION_TABLE
@@ -84,8 +84,7 @@ def test_what_was_left_behind_comes_before_the_next_turn(
     storage: Storage, folder: Path, serve: Serve
 ) -> None:
     rows = [make_study(storage, folder, trials=3) for _ in range(3)]
-    drawn = Drawn(parameters={"x": 9}, seed=1)
-    lost = claiming.claim(storage, rows[2].id, "gone", lambda unit: drawn)
+    lost = claim(storage, rows[2].id, "gone", lambda unit: Drawn(parameters={"x": 9}, seed=1))
     assert lost is not None
     let_expire(storage, lost.id)
     serve()

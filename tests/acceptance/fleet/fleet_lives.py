@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from fleet_checks import Trial, make_study
-from fleet_harness import LEASE, TREE
+from fleet_harness import TREE
 from fleet_objectives import score
 
 from objectives.objective import Assignment, Final, Finish, Outcome
@@ -128,13 +127,10 @@ def left_behind(storage: Storage, study: StudyRow, *, begun: int) -> StudyRow:
         at_first = peek(connection, study.id)
     for owner in range(begun):
         let_leases_run_out(storage, study)
-        lease = claiming.claim(
-            storage, study.id, f"gone {owner}", served.draw, look=served.look_to_draw
-        )
+        lease = claiming.claim(storage, study.id, Taker(owner=f"gone {owner}"), served)
         assert lease is not None and lease.attempt == owner + 1
         trials.begin(storage, lease, served.space.distributions())
-    late = Taker(owner="late", token=uuid.uuid4(), lease=LEASE)
-    undrawn = claiming._take_unit(storage, at_first, served.draw, served.look_to_draw, late)
+    undrawn = claiming._take_unit(storage, at_first, served, Taker(owner="late"))
     assert undrawn is not None and claiming._is_undrawn(undrawn)
     let_leases_run_out(storage, study)
     return study
