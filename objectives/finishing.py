@@ -61,7 +61,6 @@ def finish(assignment: Finish) -> Final:
         },
         "refit_seed": refitted.seed,  # The trial's, unless it diverged or collapsed with that.
         **_scored(data, predicted, assignment.looks, int(assignment.plan["seed"])),
-        "rows": data.rows,
     }
     return Final(outcome=outcome, files={"network.keras": network_file})
 

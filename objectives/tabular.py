@@ -91,17 +91,6 @@ class Prepared:
         """Outputs of a network: classes, or 1."""
         return len(self.target.classes) or 1
 
-    @property
-    def rows(self) -> dict[str, int]:
-        """How many rows train and validate a trial, test the winner, or were left out."""
-        valid = len(self.validation[0].held_out)
-        return {
-            "train": len(self.rest) - valid,
-            "validation": valid,
-            "test": len(self.test),
-            "dropped": self.dropped,
-        }
-
     def folds(self, recipe: Recipe) -> list[tuple[Fold, TargetScaler | None]]:
         """Return the training sets of a recipe's variant, preprocessed each by its own rows."""
         if recipe.variant not in self.cache:

@@ -94,7 +94,7 @@ class Results:
     @property
     def rows(self) -> dict[str, Any]:
         """Number of rows: train, validation, test, dropped, as far as known."""
-        return self.part("rows") or dict(self.plan.get("rows") or {})
+        return dict(self.plan.get("rows") or {})
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON values: no NaN, no infinity, nothing secret."""

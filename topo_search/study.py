@@ -160,21 +160,25 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         if options.metric
         else metrics.default_metric(target.task)
     )
+    dropped = len(table.dropped) + examples.rows_dropped
     if options.test_data is not None:
-        told, tested = _told_of_test_rows(options, table, target, drop, examples)
-        rows, frame = len(examples.y), examples.frame
+        told, tested, dropped_too = _told_of_test_rows(options, table, target, drop, examples)
+        dropped += dropped_too
+        y, frame = examples.y, examples.frame
     else:
         told = split_warnings(table, target, drop)
         if drop:
             told += drop_warnings(table, target, drop)
-        rows, frame = _beside_a_share(options, target, examples)
-        tested = len(examples.y) - rows
+        y, frame = _beside_a_share(options, target, examples)
+        tested = len(examples.y) - len(y)
+    rows = len(y)
     if rows < FEWEST_LEFT:
         raise ValueError(
             f"Expected at least {FEWEST_LEFT} rows beside the test rows. Received {rows} of "
             f"{len(examples.y)}. Give a smaller --test-share than {options.test_share}."
         )
     validation = splits.kind(rows, options.validation)
+    valid = len(splits.validation(y, target.task, validation, options.seed)[0].held_out)
     sizes = Layout.of(frame, examples.features).sizes
     kinds = [feature.kind for feature in examples.features]
     facts = TableFacts(
@@ -213,9 +217,16 @@ def tabular_plan(options: Options) -> dict[str, Any]:
         ],
         "drop": list(drop),
         "validation": validation,
-        "split": {"rest": rows, "test": tested},
+        # Train and validate a trial (the first fold's), test the winner, are left out.
+        "rows": {"train": rows - valid, "validation": valid, "test": tested, "dropped": dropped},
         "test_share": options.test_share,
     }
+
+
+def learnt_and_tested(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many rows of a plan's table there are to learn from, and for the final test."""
+    rows = plan["rows"]
+    return {"rest": rows["train"] + rows["validation"], "test": rows["test"]}
 
 
 def own_plan(options: Options) -> dict[str, Any]:
@@ -246,8 +257,10 @@ def _common(options: Options, space: Space) -> dict[str, Any]:
 
 def _told_of_test_rows(
     options: Options, table: Table, target: Target, drop: tuple[str, ...], examples: Examples
-) -> tuple[list[str], int]:
-    """Return what is doubtful about a table of test rows, and how many; it is read as the other is.
+) -> tuple[list[str], int, int]:
+    """Return what is doubtful about a table of test rows, how many, and how many are left out.
+
+    It is read as the other is.
 
     Raises:
         ValueError: It cannot be, or has no row with a target that a network could give.
@@ -266,15 +279,16 @@ def _told_of_test_rows(
             f"{shared:,} of its {len(found.y):,} rows are in the table too, with the same target. "
             "They make the test score too good; leave them out of one of the two."
         )
-    return [f"Test file: {warning}" for warning in told], len(found.y)
+    dropped = len(test.dropped) + found.rows_dropped
+    return [f"Test file: {warning}" for warning in told], len(found.y), dropped
 
 
-def _beside_a_share(options: Options, target: Target, examples: Examples) -> tuple[int, Any]:
-    """Return how many rows are left beside the share of test rows, and their typed columns."""
+def _beside_a_share(options: Options, target: Target, examples: Examples) -> tuple[Any, Any]:
+    """Return the target and the typed columns of what is left beside the share of test rows."""
     if not 0 < options.test_share < 1:
         raise ValueError(
             f"Expected a share of test rows between 0 and 1. Received: {options.test_share}. "
             "Give another --test-share."
         )
     split = splits.test_split(examples.y, target.task, options.test_share, options.seed)
-    return len(split.train), examples.frame.iloc[split.train]
+    return examples.y[split.train], examples.frame.iloc[split.train]

@@ -101,7 +101,6 @@ def outcome(results: Results, **changes: Any) -> dict[str, Any]:
         "confusion": {"classes": ["setosa", "versicolor", "virginica"],
                       "matrix": [[10, 0, 0], [0, 10, 0], [0, 1, 9]]},
         "scatter": None,
-        "rows": {"train": 96, "validation": 24, "test": 30, "dropped": 2},
     } | changes  # fmt: skip
 
 

@@ -120,7 +120,7 @@ def test_the_outcome_says_all_that_is_shown_of_a_study(
     assert json.loads(json.dumps(outcome)) == outcome
     assert outcome.keys() == {
         "best", "refit_seed", "test", "baselines", "leads", "baseline_rows", "confusion",
-        "scatter", "rows",
+        "scatter",
     }  # fmt: skip
     assert outcome["best"].keys() == {
         "trial", "value", "parameters", "topology", "weights", "epochs", "seed",
@@ -131,7 +131,6 @@ def test_the_outcome_says_all_that_is_shown_of_a_study(
     assert test.keys() == {"value", "low", "high", "looks", "rows", "metrics"}
     assert test["low"] <= test["value"] <= test["high"]
     assert (test["looks"], test["rows"]) == (1, 24)
-    assert outcome["rows"] == {"train": 77, "validation": 19, "test": 24, "dropped": 0}
     if target == "class":
         assert test["metrics"].keys() == {
             "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "macro_f1",

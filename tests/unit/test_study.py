@@ -1,10 +1,12 @@
 """What a study refuses before anything is stored."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from objectives.tabular import prepared
 from storage.connection import Storage
 from topo_search.study import Options, create, tabular_plan
 
@@ -16,6 +18,28 @@ NOWHERE = cast(Storage, None)  # refused before it is looked at
 def test_a_plan_is_made_of_ordinary_options() -> None:
     plan = tabular_plan(replace(OPTIONS, drop=("a",)))
     assert (plan["target"], plan["classes"], plan["drop"]) == ("y", ["x", "y"], ["a"])
+
+
+def test_a_plan_counts_the_rows_as_they_are_then_split(tmp_path: Path) -> None:
+    """Who interrupts a search is told, too; the slots split the rows much later."""
+    lost = CSV + b"1,2\n" + b"3,4,\n"
+    for part, changes in enumerate(
+        [{}, {"validation": "holdout"}, {"test_share": 0.4, "seed": 9}, {"test_data": lost}]
+    ):
+        options = replace(OPTIONS, data=lost, **cast(Any, changes))
+        files = [tmp_path / f"table-{part}.csv", tmp_path / f"test-{part}.csv"]
+        for file, data in zip(files, (options.data, options.test_data), strict=True):
+            file.write_bytes(data or b"")
+        plan = tabular_plan(options)
+        data = prepared(plan, files[0], files[1] if options.test_data else None)
+        valid = len(data.validation[0].held_out)
+        assert plan["rows"] == {
+            "train": len(data.rest) - valid,
+            "validation": valid,
+            "test": len(data.test),
+            "dropped": data.dropped,
+        }
+        assert data.dropped == (4 if options.test_data else 2)
 
 
 @pytest.mark.parametrize(

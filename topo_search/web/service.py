@@ -16,7 +16,7 @@ from objectives.defaults import TableFacts
 from storage import datasets, retention, sessions, speed, studies, workers
 from storage.connection import Storage
 from storage.rows import OPEN, StudyRow
-from topo_search.study import EPOCHS
+from topo_search.study import EPOCHS, learnt_and_tested
 from topo_search.web import estimate, uploaded_tables
 from topo_search.web.cache import TextCache
 from topo_search.web.children import Children
@@ -141,17 +141,16 @@ class Service:
     def choices_again(self, row: StudyRow, given: dict[str, Any]) -> dict[str, Any]:
         """Return what there is to choose for a study that begins with this one's trials."""
         plan = row.plan
-        if "facts" not in plan:
+        if "rows" not in plan:
             raise ValueError(
                 "This study has no table of which others can be made, or is of an older version. "
                 "Upload its table again."
             )
         space, facts = given["space"] or plan["space"]["name"], TableFacts(**plan["facts"])
         found = {"rows": facts.rows, "inputs": facts.inputs, "validation": plan["validation"]}
-        split = plan.get("split") or {"rest": None, "test": None}  # Not known of older studies.
         return {
             **found,
-            **split,
+            **learnt_and_tested(plan),
             **{name: plan[name] for name in ("target", "task", "metric")},
             "table": plan["dataset_name"],
             "space": space,

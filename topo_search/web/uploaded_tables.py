@@ -102,7 +102,7 @@ def choices(where: Where, sha256: str, given: Mapping[str, Any]) -> dict[str, An
         "task": plan["task"],
         "classes": plan["classes"],
         "rows": facts.rows,
-        **plan["split"],
+        **study.learnt_and_tested(plan),
         "inputs": facts.inputs,
         "metric": plan["metric"],
         "metrics": [{"name": metric.name, "label": metric.label} for metric in fitting],

@@ -28,7 +28,7 @@ async function ask() {
   }
   form.hidden = false;
   byId("table").textContent = harmless(choices.table);
-  byId("summary").replaceChildren("Predicting ", make("bdi", {}, harmless(choices.target)), choices.rest === null ? "." : `: ${preview.split(choices)}`);
+  byId("summary").replaceChildren("Predicting ", make("bdi", {}, harmless(choices.target)), `: ${preview.split(choices)}`);
   parameters.show(choices.parameters);
   showEstimate(choices);
 }
