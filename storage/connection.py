@@ -241,7 +241,7 @@ def _backend(url: str, *, make_tables: bool) -> QuickRDBStorage:
             skip_compatibility_check=True,
         )
         versions = backend._version_manager
-        if versions.get_current_version() != versions.get_head_version():
+        if versions.get_current_version() != migrating.needed_of_optuna():
             versions.check_table_schema_compatibility()  # It takes two connections, and complains.
     except RuntimeError as error:  # Optuna's tables are of another version than Optuna
         raise StorageError(str(error)) from error

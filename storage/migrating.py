@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ from alembic import command as alembic_command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from optuna.storages import _rdb as rdb
 
 from storage.errors import StorageError
 
@@ -17,7 +19,12 @@ VERSION_TABLE = "topo_alembic_version"
 
 def needed() -> str:
     """Return the version of our tables that this topo-search needs, and has where it is open."""
-    return str(ScriptDirectory.from_config(_alembic(None)).get_current_head())
+    return str(_steps(Path(__file__).parent / "migrations").get_current_head())
+
+
+def needed_of_optuna() -> str:
+    """Return the version of Optuna's tables that this Optuna needs."""
+    return str(_steps(Path(rdb.__file__).parent / "alembic").get_current_head())
 
 
 def version(connection: sa.Connection) -> str | None:
@@ -32,11 +39,11 @@ def is_usable(connection: sa.Connection, upgrade: bool) -> bool:
     Raises:
         StorageError: They are of another topo-search.
     """
-    script = ScriptDirectory.from_config(_alembic(connection))
-    there, head = version(connection), script.get_current_head()
+    there, head = version(connection), needed()
     if there is None or there == head:
         return there is not None
-    if there not in {step.revision for step in script.walk_revisions()}:
+    steps = _steps(Path(__file__).parent / "migrations")
+    if there not in {step.revision for step in steps.walk_revisions()}:
         raise StorageError(
             f"The database has the tables of a newer topo-search (schema {there}, this one needs "
             f"{head}). Upgrade this machine, in a newer checkout: "
@@ -55,7 +62,12 @@ def migrate(connection: sa.Connection) -> None:
     alembic_command.upgrade(_alembic(connection), "head")
 
 
-def _alembic(connection: sa.Connection | None) -> Config:
+@cache  # To read them takes longer than to open a database.
+def _steps(folder: Path) -> ScriptDirectory:
+    return ScriptDirectory(str(folder))
+
+
+def _alembic(connection: sa.Connection) -> Config:
     config = Config()
     folder = str(Path(__file__).parent / "migrations")
     config.set_main_option("script_location", folder.replace("%", "%%"))

@@ -24,6 +24,7 @@ from topo_search.charts import charts_of
 from topo_search.choices import LIMITS
 from topo_search.files import table_bytes
 from topo_search.live import View
+from topo_search.machine import Serving
 from topo_search.report import write_report
 from topo_search.results import Results
 from topo_search.settings import Settings, opened
@@ -180,6 +181,12 @@ def search(
     _refuse_unknown(options)
     settings = Settings.read(storage=storage)
     asked = study.Options(**_tables(table, test, options), target=target)
+    serving = Serving(
+        slots=slots,
+        slots_per_gpu=slots_per_gpu,
+        objectives={asked.objective, *allow_objective},
+        trial_timeout=trial_timeout,
+    )
     if report is not None:
         check_file(Path(report))  # Before anything is trained.
     claim_home(settings.home)
@@ -189,16 +196,7 @@ def search(
         row, key = study.create(opened_storage, asked)
         view = View(Console(quiet=not progress), row)
         with view.shown():
-            own_worker.serve(
-                opened_storage,
-                settings.home,
-                row.id,
-                slots=slots,
-                slots_per_gpu=slots_per_gpu,
-                objectives={asked.objective, *allow_objective},
-                trial_timeout=trial_timeout,
-                on_tick=view.tick,
-            )
+            own_worker.serve(opened_storage, settings.home, row.id, serving, on_tick=view.tick)
         if report is not None:
             retry = retries.patient(opened_storage)
             row = retry(studies.get, opened_storage, row.id)

@@ -15,6 +15,7 @@ from topo_search.cli_types import Duration, More, Slots
 
 if TYPE_CHECKING:
     from objectives.reading import Overrides
+    from topo_search.machine import Serving
     from topo_search.study import Options
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -230,6 +231,15 @@ def serving_arguments(given: dict[str, Any], objective: str, report: Path | None
         for option, values in arguments.items()
         for value in values
     )
+
+
+def serving_of(given: dict[str, Any], *own: str) -> Serving:
+    """Return what the serving options say; objectives of one's own may be allowed beside theirs."""
+    from topo_search.machine import Serving
+
+    same = ("slots", "slots_per_gpu", "trial_timeout")
+    allowed = {*own, *given["allow_objective"]}
+    return Serving(objectives=allowed, **{name: given[name] for name in same})
 
 
 def overrides(given: dict[str, Any]) -> Overrides:

@@ -27,6 +27,7 @@ from topo_search.cli_options import (
     more_trials,
     options,
     serving_arguments,
+    serving_of,
     serving_options,
     storage_option,
     study_options,
@@ -129,29 +130,26 @@ def worker(
         from topo_search.worker import Worker
 
         named = [studies.get(storage, name) for name in wanted]
-        serving = Worker(
+        one = Worker(
             storage,
             settings.home,
-            slots=given["slots"],
-            slots_per_gpu=given["slots_per_gpu"],
+            serving_of(given),
             only=[row.id for row in named],
             tags=tags,
             until_idle=until_idle,
             drain=drain,
-            objectives=given["allow_objective"],
-            trial_timeout=given["trial_timeout"],
         )
-        log_to_stderr(serving.name, as_json=log_json)
+        log_to_stderr(one.name, as_json=log_json)
         for row in named:
             if row.state not in OPEN:
                 logger.warning(not_open(row, given["where"]), extra={"study": row.id})
-        with monitored(serving, metrics_port):
-            serving.run()
+        with monitored(one, metrics_port):
+            one.run()
         if json_:
-            echo_json({"worker": serving.name, "slots": serving.count, "trials": serving.delivered})
-        if serving.draining and (until_idle or signal.SIGINT in serving.asked):
+            echo_json({"worker": one.name, "slots": one.count, "trials": one.delivered})
+        if one.draining and (until_idle or signal.SIGINT in one.asked):
             sys.exit(INTERRUPTED)
-        if until_idle and named and all(serving.scheduler.never_serves(row.id) for row in named):
+        if until_idle and named and all(one.scheduler.never_serves(row.id) for row in named):
             sys.exit(FAILED)  # Its log has said why.
 
 

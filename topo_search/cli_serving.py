@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from topo_search.cli_common import FAILED, INTERRUPTED, console, echo_json
-from topo_search.cli_options import serving_arguments
+from topo_search.cli_options import serving_arguments, serving_of
 
 if TYPE_CHECKING:
     from storage.connection import Storage
@@ -100,17 +100,10 @@ def serve_shown(
             show_start(terminal, row)
         view = View(terminal, row)
         with view.shown():
-            return own_worker.serve(
-                storage,
-                settings.home,
-                row.id,
-                slots=given["slots"],
-                slots_per_gpu=given["slots_per_gpu"],
-                # Whoever starts a study of an own objective here means it to run here.
-                objectives={given.get("objective", "tabular"), *given["allow_objective"]},
-                trial_timeout=given["trial_timeout"],
-                on_tick=view.tick,
-            )
+            # Whoever starts a study of an own objective here means it to run here.
+            own = given.get("objective", "tabular")
+            serving = serving_of(given, own)
+            return own_worker.serve(storage, settings.home, row.id, serving, on_tick=view.tick)
     except KeyboardInterrupt:  # Before the worker listened to it.
         click.echo(f"Interrupted. {next_steps.go_on(row, asked)}", err=True)
         sys.exit(INTERRUPTED)

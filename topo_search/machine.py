@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 from objectives.cgroups import CGROUPS, OWN, groups, number
@@ -11,6 +13,16 @@ from objectives.memory import available_memory
 
 FREE_SHARE = 0.9  # Of the memory that is free, for all slots together.
 NEEDED = 512 * 2**20  # Bytes of its own that a slot needs for a table of ordinary size.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """With what of a machine studies are served, whichever command does it."""
+
+    slots: int | None = None  # Training processes; by default one for each GPU, or else each core.
+    slots_per_gpu: int = 1  # Where there are any GPUs.
+    objectives: Collection[str] = ()  # Own ones that may run here, beside the built-in one.
+    trial_timeout: float | None = None  # Seconds after which a trial is failed.
 
 
 def usable_cores(cgroups: Path = CGROUPS, own: Path = OWN) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from storage import studies
 from storage.connection import Storage
 from storage.rows import StudyRow
+from topo_search.machine import Serving
 from topo_search.next_steps import serving_needed
 from topo_search.retries import patient
 from topo_search.worker import Worker
@@ -17,31 +18,18 @@ def serve(
     storage: Storage,
     home: Path,
     study_id: str,
+    serving: Serving,
     *,
-    slots: int | None = None,
-    slots_per_gpu: int = 1,
-    objectives: Collection[str] = (),
-    trial_timeout: float | None = None,
     on_tick: Callable[[Worker], None] = lambda worker: None,
 ) -> StudyRow:
     """Serve one study with this machine's slots until it ends or a signal drains the worker.
 
     Raises:
-        PermissionError: Its objective is its own, and not among `objectives`.
+        PermissionError: Its objective is its own, and not among those that may run here.
         LookupError: This machine lacks its objective.
     """
-    check_allowed(studies.get(storage, study_id), objectives)
-    worker = Worker(
-        storage,
-        home,
-        slots=slots,
-        slots_per_gpu=slots_per_gpu,
-        only=[study_id],
-        until_idle=True,
-        objectives=objectives,
-        trial_timeout=trial_timeout,
-        on_tick=on_tick,
-    )
+    check_allowed(studies.get(storage, study_id), serving.objectives)
+    worker = Worker(storage, home, serving, only=[study_id], until_idle=True, on_tick=on_tick)
     worker.run()
     if worker.scheduler.never_serves(study_id):  # It has been logged why.
         raise LookupError(f"Study {study_id} stays open for machines that can serve it.")

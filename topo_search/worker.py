@@ -16,7 +16,7 @@ from storage.errors import StorageError, unavailable_as_storage_error
 from topo_search import finish
 from topo_search.heartbeat import Heartbeat, OutdatedError
 from topo_search.liveness import Liveness
-from topo_search.machine import memory_for_each, usable_gpus, usable_slots
+from topo_search.machine import Serving, memory_for_each, usable_gpus, usable_slots
 from topo_search.outcomes import in_a_line
 from topo_search.pool import Pool, Slot
 from topo_search.retries import Retries, patient
@@ -45,15 +45,12 @@ class Worker:
         self,
         storage: Storage,
         home: Path,
+        serving: Serving,
         *,
-        slots: int | None = None,
         only: Collection[str] = (),
         tags: Collection[str] = (),
         until_idle: bool = False,
         drain: float | None = None,
-        objectives: Collection[str] = (),
-        trial_timeout: float | None = None,
-        slots_per_gpu: int = 1,
         lease: float = LEASE,
         on_tick: Callable[[Worker], None] = lambda worker: None,
     ) -> None:
@@ -62,21 +59,18 @@ class Worker:
         Args:
             storage: Where the studies are.
             home: Folder of this machine's data: datasets fetched, the slots' log, who lives.
-            slots: Training processes; by default one for each GPU, or without one for each core.
+            serving: With what; a finishing may take ten times as long as a trial, and is then
+                tried again.
             only: Ids of the studies to serve; all open ones by default.
             tags: Tags, one of which a study must have to be served; any by default.
             until_idle: Whether to end when no study it serves is open any more.
             drain: Seconds that running trials have when it is asked to end; no end by default.
-            objectives: Names of own objectives that may run here, beside the built-in one.
-            trial_timeout: Seconds after which a trial is failed; a finishing is tried again after
-                ten times as long.
-            slots_per_gpu: Slots on each GPU, where there are any.
             lease: Seconds of silence after which others may take its trials over.
             on_tick: Called a few times a second, for a live view.
         """
         self.storage, self.until_idle, self.lease_seconds = storage, until_idle, lease
-        self.trial_timeout, self.on_tick = trial_timeout, on_tick
-        self.count = slots or usable_slots(slots_per_gpu)
+        self.trial_timeout, self.on_tick = serving.trial_timeout, on_tick
+        self.count = serving.slots or usable_slots(serving.slots_per_gpu)
         self.retry = Retries(storage, self._meanwhile, holds=lambda: bool(self.held), lease=lease)
         self.heartbeat = Heartbeat(self.retry, slots=self.count, lease=lease, only=only, tags=tags)
         self.name = self.heartbeat.worker.name
@@ -91,7 +85,7 @@ class Worker:
             self.retry,
             home / "datasets",
             self.heartbeat.worker,
-            objectives={"tabular", *objectives},
+            objectives={"tabular", *serving.objectives},
             lease=lease,
         )
         refuse = partial(self.scheduler.refuse, seconds=REFUSED)

@@ -1,7 +1,7 @@
 """A real PostgreSQL: one server for all tests, one clone of a migrated database for each."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from storage import embedded, tokens
 from storage.connection import Storage, connect
 from storage.signing import signing_key
 from topo_search import forking, worker
+from topo_search.machine import Serving
 from topo_search.web.access import limiter
 from topo_search.web.app import create_app
 from topo_search.web.quota import Limits
@@ -119,7 +120,14 @@ def serve(
     monkeypatch.syspath_prepend(str(TOYS))
     monkeypatch.setattr(worker, "WATCH", 0.1)
 
-    def serve(*steps: Step, slots: int = 1, prepared: Step = bool, **options: Any) -> Worker:
+    def serve(
+        *steps: Step,
+        slots: int = 1,
+        objectives: Collection[str] = (OBJECTIVE,),
+        prepared: Step = bool,
+        trial_timeout: float | None = None,
+        **options: Any,
+    ) -> Worker:
         pending = list(steps)
         deadline = time.monotonic() + DEADLINE
 
@@ -129,8 +137,9 @@ def serve(
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited in vain; steps left: {[s.__name__ for s in pending]}")
 
-        given = {"until_idle": True, "objectives": [OBJECTIVE], **options}
-        one = Worker(storage, tmp_path / "home", slots=slots, on_tick=take_a_step, **given)
+        serving = Serving(slots=slots, objectives=objectives, trial_timeout=trial_timeout)
+        given = {"until_idle": True, "on_tick": take_a_step, **options}
+        one = Worker(storage, tmp_path / "home", serving, **given)
         prepared(one)
         one.run()
         assert not pending, [step.__name__ for step in pending]

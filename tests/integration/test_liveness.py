@@ -56,10 +56,12 @@ import os
 from pathlib import Path
 from storage.connection import connect
 from topo_search import forking
+from topo_search.machine import Serving
 from topo_search.worker import Worker
 forking.PRELOAD = "light_preload"
-options = dict(slots=1, until_idle=True, objectives=["toy_objectives:objective"])
-Worker(connect(os.environ["URL"]), Path(os.environ["MACHINE"]), **options).run()
+serving = Serving(slots=1, objectives=["toy_objectives:objective"])
+machine = Path(os.environ["MACHINE"])
+Worker(connect(os.environ["URL"]), machine, serving, until_idle=True).run()
 """
 Start = Callable[[], subprocess.Popen[bytes]]
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from apiflask import APIFlask
@@ -478,6 +479,25 @@ def test_an_error_of_ours_is_logged_and_shown_without_what_it_was(
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert "secret inside" in caplog.text
+    assert made[1] not in caplog.text
+
+
+def test_what_a_library_refuses_is_logged_with_its_place_and_what_we_refuse_is_not(
+    client: FlaskClient,
+    made: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wrong = client.patch(f"/v1/studies/{made[1]}", json={"name": "a\u202eb"})
+    assert (wrong.status_code, caplog.text) == (422, "")
+
+    def by_a_library(*given: Any) -> Any:
+        return np.zeros((2, 2)).reshape(3)
+
+    monkeypatch.setattr(watching, "view_of", by_a_library)
+    answer = client.get(f"/v1/studies/{made[1]}")
+    assert answer.status_code == 422
+    assert "in by_a_library" in caplog.text and "cannot reshape" in caplog.text
     assert made[1] not in caplog.text
 
 

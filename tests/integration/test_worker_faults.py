@@ -41,6 +41,7 @@ from storage.errors import StorageError
 from storage.rows import Drawn, Lease
 from topo_search import pool, retries, scheduler, worker
 from topo_search.live import View
+from topo_search.machine import Serving
 from topo_search.serving import ServedStudy
 from topo_search.slot import Surroundings
 from topo_search.worker import Worker
@@ -158,7 +159,7 @@ def test_a_slot_that_does_not_stop_a_trial_that_was_cancelled_is_ended(
 def test_a_finishing_that_hangs_is_ended_after_ten_times_what_a_trial_may_take(
     storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, ended = Worker(storage, tmp_path, slots=1, trial_timeout=2.0), []
+    one, ended = Worker(storage, tmp_path, Serving(slots=1, trial_timeout=2.0)), []
     slot = SimpleNamespace(
         idle=False,
         assignment=SimpleNamespace(trial="it"),
@@ -475,12 +476,13 @@ with open(os.environ["TRACES"] + "/script", "a") as file:
     file.write("was run\\n")
 from storage.connection import connect
 from topo_search import forking
+from topo_search.machine import Serving
 from topo_search.worker import Worker
 forking.PRELOAD = "light_preload"
 storage = connect(os.environ["URL"])
-options = dict(slots=2, until_idle=True, lease=float(os.environ["LEASE"]))
-options |= dict(objectives=["toy_objectives:objective"])
-Worker(storage, Path(os.environ["TRACES"]) / "home", **options).run()
+serving = Serving(slots=2, objectives=["toy_objectives:objective"])
+options = dict(until_idle=True, lease=float(os.environ["LEASE"]))
+Worker(storage, Path(os.environ["TRACES"]) / "home", serving, **options).run()
 """  # As users write: no `if __name__ == "__main__"`.
 
 

@@ -31,6 +31,7 @@ from topo_search import (
     worker,
 )
 from topo_search.heartbeat import OutdatedError
+from topo_search.machine import Serving
 from topo_search.monitoring import monitored
 from topo_search.scheduler import Held
 from topo_search.serving import ServedStudy
@@ -295,8 +296,9 @@ def test_a_study_whose_objective_is_missing_on_a_machine_loses_no_trial_to_it(
     assert studies.get(storage, study.id).state == "running"
     (trial,) = optuna_trials(storage, study)
     assert not trial.state.is_finished()
+    serving = Serving(objectives=["not_here:objective"])
     with pytest.raises(LookupError, match="stays open for machines that can serve it"):
-        own_worker.serve(storage, folder / "home", study.id, objectives=["not_here:objective"])
+        own_worker.serve(storage, folder / "home", study.id, serving)
 
 
 def test_a_study_that_all_who_are_there_refuse_is_known_not_to_be_served(

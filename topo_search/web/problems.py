@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from typing import Any
 
 from apiflask import APIFlask, HTTPError
@@ -47,6 +48,7 @@ WORDS = {
     "find all calls at /docs.",
     405: "Expected one of {methods} here. Received: {method}. Find all calls at /docs.",
 }
+OURS = ("objectives", "storage", "topo_search")
 BROKEN = "An error of topo-search; it has been logged."
 AWAY = "The database does not answer. Try again in a moment."
 
@@ -78,7 +80,7 @@ def register(app: APIFlask, service: Service) -> None:
     app.register_error_handler(
         ValidationError, lambda error: problem(422, _first(error.messages), errors=error.messages)
     )
-    app.register_error_handler(ValueError, lambda error: problem(422, str(error)))
+    app.register_error_handler(ValueError, _unfit)
     app.register_error_handler(LookupError, _missing)
     app.register_error_handler(HTTPException, _refused)
     app.register_error_handler(RecursionError, _too_deep)
@@ -117,6 +119,17 @@ def _refused(error: HTTPException) -> Response:
     if methods:
         response.headers["Allow"] = methods
     return response
+
+
+def _unfit(error: ValueError) -> Response:
+    """Answer with the words of a refusal; where a library raised it, what was asked is to blame.
+
+    Or we are: then the log says where.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if frames and frames[-1].f_globals.get("__name__", "").partition(".")[0] not in OURS:
+        logger.warning("%s was refused by a library.", request.endpoint, exc_info=error)
+    return problem(422, str(error))
 
 
 def _missing(error: LookupError) -> Response:

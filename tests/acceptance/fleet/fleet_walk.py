@@ -39,7 +39,7 @@ from fleet_lives import LIVES, InlinePool, Life, let_leases_run_out
 
 from storage.connection import Storage, connect
 from storage.rows import StudyRow
-from topo_search import retries, worker
+from topo_search import machine, retries, worker
 
 PRODUCT = tuple(str(TREE / package) for package in ("storage", "topo_search"))
 Lines = tuple[tuple[str, int], ...]  # Each a file and a number.
@@ -135,10 +135,9 @@ def live(storage: Storage, study: StudyRow, home: Path) -> None:
     one = worker.Worker(
         storage,
         home,
-        slots=1,
+        machine.Serving(slots=1, objectives=["fleet_objectives:timed"]),
         only=[study.id],
         until_idle=True,
-        objectives=["fleet_objectives:timed"],
         lease=20 * LEASE,  # No second renewal: how many steps there are does not depend on time.
     )
     one.run()

@@ -19,10 +19,12 @@ import sqlalchemy as sa
 from storage import clock, connection
 from storage.connection import Storage, connect
 from storage.errors import StorageError
-from topo_search import forking, retries, worker
+from topo_search import forking, machine, retries, worker
 
 USUAL_PAUSE = retries.LONGEST_PAUSE
 HALF_A_LEASE = clock.LEASE / 2
+
+OBJECTIVES = [f"fleet_objectives:{name}" for name in ("timed", "untimed", "gated", "hungry")]
 
 
 def shorten(lease: float) -> None:
@@ -82,10 +84,9 @@ def main(told: dict[str, Any]) -> None:
     worker.Worker(
         opened(told["url"]),
         Path(told["cache"]),
-        slots=told["slots"],
+        machine.Serving(slots=told["slots"], objectives=OBJECTIVES),
         only=told["only"],
         until_idle=told["until_idle"],
-        objectives=[f"fleet_objectives:{name}" for name in ("timed", "untimed", "gated", "hungry")],
         lease=lease,
         on_tick=tell,
     ).run()
