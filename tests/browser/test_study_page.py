@@ -33,7 +33,8 @@ LAID_OUT = """(all) => all.map((one) => [".main-svg", ".legend"].map((part) => {
     const box = one.querySelector(part)?.getBoundingClientRect();
     return box && [Math.round(box.y - one.getBoundingClientRect().y), Math.round(box.height)];
 }))"""
-QUICK = {"trials": 8, "epochs": 12, "pruner": "none", "limits": {"depth": "1:2", "width": "16"}}
+FEW_SHAPES = {"depth": "1:2", "width": "16", "activation": "relu", "embedding": "none"}
+QUICK = {"trials": 8, "epochs": 12, "pruner": "none", "limits": FEW_SHAPES}
 
 
 @pytest.fixture(scope="module")
@@ -65,17 +66,17 @@ def finished(site: Site, browser: Any) -> str:
 
 
 def test_results_arrive_without_reload_for_all_who_watch(visitors: Visitors, page: Page) -> None:
-    address = create(page, name="watched", trials=32)
+    address = create(page, name="watched", trials=24)
     page.goto(address)
     other = visitors.open(address, dark=True)
     page.evaluate("window.mark = 'the same page'")
     for one in (page, other):
         expect(one.locator("#counts")).to_have_text(
-            re.compile("^([1-9]|[12][0-9]|3[01]) of 32 trials"), timeout=TRAINED
+            re.compile("^([1-9]|1[0-9]|2[0-3]) of 24 trials"), timeout=TRAINED
         )
     shot(page, "study-running")
     for one in (page, other):
-        expect(one.locator("#counts")).to_have_text("32 of 32 trials", timeout=TRAINED)
+        expect(one.locator("#counts")).to_have_text("24 of 24 trials", timeout=TRAINED)
         expect(one.locator(".badge")).to_have_text("finished", timeout=TRAINED)
         expect(one.locator("#trials tbody tr")).to_have_count(20)
         expect(one.locator("h3", has_text="Beside simple models")).to_be_visible()
