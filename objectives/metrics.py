@@ -14,9 +14,11 @@ Array = npt.NDArray[Any]
 
 CLASSES: tuple[Task, ...] = ("binary", "multiclass")
 VALUES: tuple[Task, ...] = ("regression",)
-RESAMPLED_VALUES = 200_000_000  # intervals cost about as many steps at most
+RESAMPLED_VALUES = 200_000_000  # Resamples cost about as many steps, where `FEWEST` cost less.
 FEWEST_RESAMPLES = 200
 LEVEL = 0.95  # Of intervals.
+_TINY = 1e-12  # Of an area.
+_DEVIATIONS = 1.959964  # That a normal distribution has to either side of its middle 95 %.
 _SURE = float(np.finfo(np.float32).eps)  # Nobody is surer: a single row cannot cost more than 16.
 
 
@@ -33,8 +35,9 @@ class Metric:
     direction: Literal["maximize", "minimize"]
     tasks: tuple[Task, ...]
     function: Callable[[Array, Array], float]
-    shares: Callable[[Array, Array], tuple[Array, Array]] | None = None
-    """Of a mean of shares: how many rows are right, of how many, each (shares,)."""
+    interval: Callable[[Array, Array], tuple[float, float]] | None = None
+    """Gives the 95 % interval of the score of such rows, where one is known."""
+    by_class: bool = False  # knows each class by itself: no resample of rows may lack one
     sorts: bool = False  # costs a sort of every class's probabilities
     balanced: bool = False  # a row of a rare class counts for more than one of a frequent class
 
@@ -50,7 +53,7 @@ def accuracy(y: Array, probabilities: Array) -> float:
 
 def balanced_accuracy(y: Array, probabilities: Array) -> float:
     """Return the mean over the classes in `y` of the share of their rows that is right."""
-    right, rows = _by_class(y, probabilities)
+    right, rows = _right_by_class(y, probabilities)
     return float(np.mean(right / rows))
 
 
@@ -73,10 +76,8 @@ def roc_auc(y: Array, probabilities: Array) -> float:
     For more than two classes it is the mean over them, each against the rest. A class that no row
     or every row of `y` has does not count; 0.5 where none counts.
     """
-    classes = probabilities.shape[1]
-    areas = [_area(y == c, probabilities[:, c]) for c in ([1] if classes == 2 else range(classes))]
-    known = [area for area in areas if area is not None]
-    return float(np.mean(known)) if known else 0.5
+    areas = [area for _, area in _areas(y, probabilities)]
+    return float(np.mean(areas)) if areas else 0.5
 
 
 def rmse(y: Array, values: Array) -> float:
@@ -116,7 +117,9 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=accuracy,
-            shares=lambda y, p: (np.array([np.sum(np.argmax(p, axis=1) == y)]), np.array([len(y)])),
+            interval=lambda y, p: _share_interval(
+                np.array([np.sum(np.argmax(p, axis=1) == y)]), np.array([len(y)])
+            ),
         ),
         Metric(
             name="balanced_accuracy",
@@ -124,7 +127,8 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=balanced_accuracy,
-            shares=lambda y, p: _by_class(y, p),
+            interval=lambda y, p: _share_interval(*_right_by_class(y, p)),
+            by_class=True,
             balanced=True,
         ),
         Metric(
@@ -140,6 +144,8 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=roc_auc,
+            interval=lambda y, p: _area_interval(y, p),
+            by_class=True,
             sorts=True,
         ),
         Metric(
@@ -183,6 +189,9 @@ def bootstrap(
 ) -> npt.NDArray[np.float64]:
     """Score predictions of rows drawn again with replacement, the same rows for each of them.
 
+    Of a metric that knows each class by itself as many rows of every class are drawn as there are:
+    with few of one class many a draw would lack it, and score something else.
+
     Where rows and classes are so many that it would take long, fewer resamples are drawn, 200 at
     least: their number depends on the sizes only.
 
@@ -194,9 +203,19 @@ def bootstrap(
     resamples = min(resamples, max(FEWEST_RESAMPLES, RESAMPLED_VALUES // cost))
     scores = np.empty((len(predictions), resamples))
     for index in range(resamples):
-        rows = random.integers(0, len(y), len(y), dtype=np.int32)
+        rows = _drawn_again(y, random, by_class=metric.by_class)
         scores[:, index] = [metric(y[rows], prediction[rows]) for prediction in predictions]
     return scores
+
+
+def _drawn_again(y: Array, random: np.random.Generator, *, by_class: bool) -> Array:
+    """Draw as many rows as there are, with replacement; of each class as many as it has."""
+    if not by_class:
+        return random.integers(0, len(y), len(y), dtype=np.int32)
+    rows = np.bincount(y)
+    first = np.repeat(np.cumsum(rows) - rows, rows)  # Of its class, for every row in their order.
+    place = first + random.integers(0, np.repeat(rows, rows))
+    return np.argsort(y, kind="stable")[place]
 
 
 def interval(values: Array) -> tuple[float, float]:
@@ -211,9 +230,10 @@ def score_interval(
     """Return the 95 % interval of a score.
 
     Of shares of rows it is exact (Clopper and Pearson 1934); of a mean of shares, each of which is
-    independent of the others, it joins theirs (Zou and Donner 2008, doi:10.1002/sim.3095). Other
-    scores have the interval of their resamples; as none of rows that are all right has a wrong
-    one, these then know no more than the classes' shares do.
+    independent of the others, it joins theirs (Zou and Donner 2008, doi:10.1002/sim.3095). That of
+    an area under the ROC curve is Newcombe's (2006, doi:10.1002/sim.2324, method 5). Other scores
+    have the interval of their resamples; as none of rows that are all right has a wrong one, these
+    then know no more than the classes' shares do.
 
     Args:
         metric: Which score.
@@ -221,11 +241,11 @@ def score_interval(
         prediction: Of the same rows.
         scores: (resamples,), as `bootstrap` returns them.
     """
-    if metric.shares is not None:
-        return _share_interval(*metric.shares(y, prediction))
+    if metric.interval is not None:
+        return metric.interval(y, prediction)
     low, high = interval(scores)
-    if metric.tasks == CLASSES and metric.direction == "maximize" and low == high == 1:
-        low = _share_interval(*_by_class(y, prediction))[0]
+    if metric.name == "macro_f1" and low == high == 1:
+        low = _share_interval(*_right_by_class(y, prediction))[0]
     return low, high
 
 
@@ -241,7 +261,37 @@ def _share_interval(right: Array, rows: Array) -> tuple[float, float]:
     return float(np.mean(shares) - below), float(np.mean(shares) + above)
 
 
-def _by_class(y: Array, probabilities: Array) -> tuple[Array, Array]:
+def _area_interval(y: Array, probabilities: Array) -> tuple[float, float]:
+    """Return the interval of `roc_auc`.
+
+    Of one area it is where the error lies within two deviations of the area that it would have; of
+    several, which the same rows make rise and fall together, the mean of the ends.
+    """
+    ends = [
+        _ends(area, int(np.count_nonzero(own)), int(np.count_nonzero(~own)))
+        for own, area in _areas(y, probabilities)
+    ]
+    low, high = np.mean(ends, axis=0) if ends else (0.0, 1.0)
+    return float(low), float(high)
+
+
+def _ends(area: float, rows: int, others: int) -> tuple[float, float]:
+    """Return the interval of the area of a class with so many rows, beside so many others."""
+    from scipy.optimize import brentq
+
+    more = (rows + others) / 2 - 1
+
+    def beyond(true: float) -> float:
+        spread = 1 + more * (1 - true) / (2 - true) + more * true / (1 + true)
+        variance = true * (1 - true) * spread / (rows * others)
+        return float((area - true) ** 2 - _DEVIATIONS**2 * variance)
+
+    inside = np.clip(area, _TINY, 1 - _TINY)  # At the ends of the scale nothing varies.
+    low = brentq(beyond, 0, inside) if area > 0 else 0.0
+    return low, brentq(beyond, inside, 1) if area < 1 else 1.0
+
+
+def _right_by_class(y: Array, probabilities: Array) -> tuple[Array, Array]:
     """Return how many rows of each class in `y` are right, and how many there are."""
     right, rows, _ = _counts(y, probabilities)
     return right[rows > 0], rows[rows > 0]
@@ -254,6 +304,14 @@ def _counts(y: Array, probabilities: Array) -> tuple[Array, Array, Array]:
         np.bincount(codes, minlength=classes) for codes in (y[chosen == y], y, chosen)
     )
     return right, rows, predicted
+
+
+def _areas(y: Array, probabilities: Array) -> list[tuple[Array, float]]:
+    """Return which rows are of each class that counts for `roc_auc`, and the area it has."""
+    classes = probabilities.shape[1]
+    own = {c: y == c for c in ([1] if classes == 2 else range(classes))}
+    areas = {c: _area(rows, probabilities[:, c]) for c, rows in own.items()}
+    return [(own[c], area) for c, area in areas.items() if area is not None]
 
 
 def _area(positive: npt.NDArray[np.bool_], scores: Array) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from objectives.objective import Assignment
 from objectives.sizes import Sizes, count_weights
@@ -83,12 +83,23 @@ class ServedStudy:
         self._trials = self._reader.look()
         self._until = time.monotonic() + REPORTS_KEPT
         for trial in self._trials[self._settled :]:
-            self._halving.note(trial.number, trial.intermediate_values)
+            self._halving.note(trial.number, self._reports(trial))
         for trial in self._trials[self._settled :]:
             if not trial.state.is_finished():
                 break
             self._halving.settle(trial.number)
             self._settled += 1
+
+    def _reports(self, trial: FrozenTrial) -> Mapping[int, float]:
+        """Return what a trial is judged by, and others beside it: its scores by step.
+
+        Of one that came to its end they are the best so far. Where that was early, as it got no
+        better, it is its value that others have to beat at the rungs after that.
+        """
+        reports = trial.intermediate_values
+        if trial.state != TrialState.COMPLETE or not reports:
+            return reports
+        return {**reports, max(self.plan["epochs"], *reports): trial.value or 0.0}
 
     def prepare(self) -> None:
         """Read the trials that draws go by, where they go by any."""

@@ -106,6 +106,23 @@ def test_a_trial_far_behind_the_others_is_pruned_at_a_rung(served: ServedStudy) 
     assert len(optuna_trials(served.storage, served.row)) == 6
 
 
+def test_those_that_came_to_their_end_early_are_to_be_beaten_later(served: ServedStudy) -> None:
+    distributions = served.space.distributions()
+    for _ in range(4):
+        lease = leased(served)
+        trials.begin(served.storage, lease, distributions)
+        trials.report(served.storage, lease, 1, 0.8)
+        trials.end(served.storage, lease, state="complete", value=0.9)  # No better after epoch 2.
+    worse, better = leased(served), leased(served)
+    verdicts = []
+    for lease, value in ((worse, 0.87), (better, 0.91)):
+        number = trials.begin(served.storage, lease, distributions)
+        for step, reported in ((1, 0.85), (3, value)):
+            trials.report(served.storage, lease, step, reported)
+            verdicts.append(served.prunes(number, step, reported))
+    assert verdicts == [False, True, False, False]
+
+
 def test_a_study_without_a_dataset_hands_none_over(storage: Storage, tmp_path: Path) -> None:
     space = tmp_path / "space.toml"
     space.write_text("[parameters]\nx = {low = 0.0, high = 1000.0}\n")

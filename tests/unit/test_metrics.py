@@ -1,7 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn import metrics as reference
 
 from objectives.metrics import (
@@ -197,13 +199,61 @@ def test_an_interval_that_would_take_long_draws_fewer_resamples() -> None:
 @pytest.mark.parametrize(
     ("name", "lowest"),
     # 30 of 30, Clopper and Pearson; thrice 10 of 10, joined.
-    [("accuracy", 0.884), ("balanced_accuracy", 0.822), ("macro_f1", 0.822), ("roc_auc", 0.822)],
+    [("accuracy", 0.884), ("balanced_accuracy", 0.822), ("macro_f1", 0.822)],
 )
 def test_a_perfect_score_still_has_an_honest_interval(name: str, lowest: float) -> None:
     y = np.arange(30) % 3
     low, high = bootstrap_interval(METRICS[name], y, np.eye(3)[y], seed=0)
     assert high == 1
     assert low == pytest.approx(lowest, abs=0.001)
+
+
+def ranked(random: np.random.Generator, counts: tuple[int, int], apart: float) -> tuple[Any, Any]:
+    """Return a target and probabilities, of which those of the second class lie apart."""
+    y = np.repeat([0, 1], counts)
+    scores = random.normal(size=len(y)) + apart * y
+    p = 1 / (1 + np.exp(-scores))
+    return y, np.stack([1 - p, p], axis=1)
+
+
+@pytest.mark.parametrize("counts", [(60, 60), (100, 4), (12, 3)])
+@pytest.mark.parametrize("apart", [0.0, 1.5, 3.0])
+def test_the_interval_of_an_area_holds_the_truth_about_as_often_as_it_says(
+    counts: tuple[int, int], apart: float
+) -> None:
+    random, held = np.random.default_rng(0), 0
+    truth = norm.cdf(apart / np.sqrt(2))
+    for _ in range(300):
+        y, p = ranked(random, counts, apart)
+        low, high = bootstrap_interval(METRICS["roc_auc"], y, p, seed=0, resamples=1)
+        held += low <= truth <= high
+    assert held / 300 >= 0.92
+
+
+def test_the_interval_of_a_perfect_ranking_does_not_go_by_which_class_is_chosen() -> None:
+    y = np.repeat([0, 1], 50)
+    p = np.linspace(0.01, 0.4, 100)  # No row of the second class would be told.
+    both = np.stack([1 - p, p], axis=1)
+    low, high = bootstrap_interval(METRICS["roc_auc"], y, both, seed=0)
+    assert 0.9 < low < 1 and high == 1
+    assert bootstrap_interval(METRICS["roc_auc"], y, both[:, ::-1], seed=0)[0] == 0
+    y3 = np.arange(30) % 3
+    low, high = bootstrap_interval(METRICS["roc_auc"], y3, np.eye(3)[y3], seed=0)
+    assert 0.7 < low < 0.95 and high == 1
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "balanced_accuracy"])
+def test_no_resample_lacks_a_class_of_few_rows(name: str) -> None:
+    """One that did would score 0.5, or the other class alone: no difference of two models."""
+    random = np.random.default_rng(0)
+    y, good = ranked(random, (1000, 2), 6.0)
+    _, bad = ranked(random, (1000, 2), 0.0)
+    good = np.eye(2)[(good[:, 1] > 0.9).astype(int)] if name == "balanced_accuracy" else good
+    better, worse = bootstrap(METRICS[name], y, [good, bad], seed=0)
+    assert better.min() > 0.9
+    y = np.array([1, 0, 0, 2, 1, 0])  # Classes in no order, one of a single row.
+    told = np.eye(3)[y]
+    assert set(bootstrap(METRICS[name], y, [told], seed=0, resamples=50)[0]) == {1.0}
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy"])
