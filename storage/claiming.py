@@ -33,7 +33,7 @@ from storage.rows import (
 from storage.tables import MAX_ATTEMPTS
 from storage.trials import OUTCOMES, adopt_end, close, end_lease, has_begun, with_trials
 
-_UNDRAWN = Drawn(parameters={}, seed=0)
+_UNDRAWN = Drawn(parameters={}, seed=-1)  # No seed is negative, while a space may vary nothing.
 
 
 class Draws(Protocol):
@@ -166,8 +166,7 @@ def _take_unit(
 
 
 def _is_undrawn(lease: Lease) -> bool:
-    fresh = lease.kind == "trial" and lease.trial_number is None
-    return fresh and lease.parameters == _UNDRAWN.parameters
+    return lease.seed == _UNDRAWN.seed
 
 
 def _draw(storage: Storage, lease: Lease, draws: Draws) -> Lease | None:

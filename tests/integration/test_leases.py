@@ -138,6 +138,19 @@ def test_a_unit_whose_owner_is_lost_before_it_drew_is_drawn_by_the_next(storage:
     assert trials.begin(storage, taken, DISTRIBUTIONS) == 0
 
 
+def test_a_unit_of_a_space_that_varies_nothing_is_drawn_once(storage: Storage) -> None:
+    study = make_study(storage, trials=2)
+    drawn: list[int] = []
+
+    def nothing(unit: int) -> Drawn:
+        drawn.append(unit)
+        return Drawn(parameters={}, seed=unit)
+
+    assert claim(storage, study.id, "a", nothing) is not None
+    assert claim(storage, study.id, "b", nothing) is not None
+    assert drawn == [0, 1]
+
+
 def test_a_unit_whose_second_draw_fails_is_handed_back_at_once(storage: Storage) -> None:
     study = make_study(storage, trials=2)
 
