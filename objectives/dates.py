@@ -42,7 +42,7 @@ _DAYS = "|".join(day[:letters] for day in WEEKDAYS for letters in (2, 3, None))
 _WEEKDAY = rf"(?:(?!\d)(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*|(?:{_DAYS})(?:-feira)?)\.?,?\s+)?"
 _CLOCK = (
     r"(?P<hour>\d{1,2})(?:(?P<colon>:)|\.)(?P<minute>\d\d)"
-    r"(?:(?(colon):|\.)(?P<second>\d\d(?:[.,]\d+)?))?\s?(?P<half>[ap]\.?m\.?)?"
+    r"(?:(?(colon):|\.)(?P<second>\d\d(?:[.,]\d+)?))?\s?(?P<half>[ap]\.?\s?m\.?)?"
 )
 _ZONE = (
     r"(?P<zone>(?:UTC|GMT)(?: ?[-+]\d{1,2}(?::?\d\d)?)?|[-+]\d\d(?::?\d\d)?|Z"
@@ -56,13 +56,18 @@ PATTERNS = {
         rf"(?P<year>\d{{4}})(?P<s>[-/. ]|\. ){_MONTH}(?:(?P=s){_DAY}\.?{_TIME})?", re.IGNORECASE
     ),
     "dmy": re.compile(
-        rf"{_WEEKDAY}{_DAY}{_BETWEEN}{_MONTH}(?:(?P=s)|,? (?:de )?){_YEAR}{_TIME}", re.I
+        rf"{_WEEKDAY}{_DAY}{_BETWEEN}{_MONTH}(?:(?P=s)|,? (?:de )?){_YEAR}"
+        rf"(?:(?<=\d{{4}})\.)?{_TIME}",
+        re.I,
     ),
-    "mdy": re.compile(rf"{_WEEKDAY}{_MONTH}(?P<s>[-/. ]){_DAY}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I),
+    "mdy": re.compile(
+        rf"{_WEEKDAY}{_MONTH}(?P<s>[-/. ])(?:(?<= ) )?{_DAY}(?:(?P=s)|, ){_YEAR}{_TIME}", re.I
+    ),
     "yy": re.compile(rf"(?P<year>\d\d)(?P<s>[-/.])(?P<month>\d\d)(?P=s)(?P<day>\d\d){_TIME}"),
     "digits": re.compile(
         r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)"
-        r"(?:T?(?P<hour>\d\d)(?:(?P<minute>\d\d)(?P<second>\d\d)?)?Z?)?"
+        r"(?:(?:T?| (?=\d\d:|\d{6}$))(?P<hour>\d\d)"
+        r"(?:(?P<colon>:)?(?P<minute>\d\d)(?:(?(colon):)(?P<second>\d\d))?)?Z?)?"
     ),
     "months": re.compile(r"(?P<year>(?:19|20)\d\d)(?P<month>\d\d)"),
     "log": re.compile(  # of SAS and of web servers
@@ -82,6 +87,7 @@ PATTERNS = {
     ),
 }
 EASTERN = re.compile(r"(\d{4})[年년] ?(\d{1,2})[月월](?: ?(\d{1,2})[日일])?")
+EASTERN_DAY = re.compile(r"(?<=\d) ?[(（][日月火水木金土일월화수목금토][)）]")
 AFTERNOON = ("오후", "午後", "下午")
 HALVES = re.compile(rf"(오전|午前|上午|{'|'.join(AFTERNOON)}) ?(\d[\d:]+)")
 
@@ -123,6 +129,7 @@ def _plain(text: str) -> str:
     if text.isascii():
         return text
     text = EASTERN.sub(lambda found: "-".join(filter(None, found.groups())), text)
+    text = EASTERN_DAY.sub("", text)
     text = HALVES.sub(lambda found: f"{found[2]} {'ap'[found[1] in AFTERNOON]}m", text)
     return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 

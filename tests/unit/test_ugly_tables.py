@@ -1068,3 +1068,37 @@ def test_quotes_around_lines_stay_where_quotes_are_but_signs() -> None:
     table = read_table(data, overrides=Overrides(quote=""))
     assert table.labels.iloc[0, 0] == f'"{BODY[0].split(",")[0]}'
     assert apply_reading(data, table.reading).labels.equals(table.labels)
+
+
+@pytest.mark.parametrize("half", ["a. m.", "a.\xa0m.", "a.m.", "a. m", "AM"])
+def test_halves_of_a_day_may_be_written_with_points_and_blanks(half: str) -> None:
+    other = half.replace("a", "p").replace("A", "P")
+    body = [f"{d}/01/2024 {h}:30 {m},{d}" for d in (13, 20) for h in (1, 9) for m in (half, other)]
+    table = read_table(csv_of("when,n", body=body * 4))
+    assert kinds_of(table)[0] == "datetime"
+    assert table.frame["when.hour"].to_list()[:4] == [1, 13, 9, 21]
+
+
+@pytest.mark.parametrize(
+    ("cells", "first"),
+    [
+        (("17.2.2024.", "3.12.2024."), [17, 2, 0]),
+        (("17. 2. 2024. 10:00", "3. 12. 2024. 11:00"), [17, 2, 10]),
+        (("2024/1/5(金)", "2024/12/6(土)"), [5, 1, 0]),
+        (("2024年1月5日（金） 9:30", "2024年12月6日（土） 10:30"), [5, 1, 9]),
+        (("2024.1.5(월)", "2024.12.6 (화)"), [5, 1, 0]),
+        (("Mar  7 2024  9:31PM", "Dec 17 2024 10:31AM"), [7, 3, 21]),
+        (("20240105 10:00", "20241206 11:00"), [5, 1, 10]),
+        (("20240105 10:00:30", "20241206 11:00:00"), [5, 1, 10]),
+        (("20240105 103000", "20241206 110000"), [5, 1, 10]),
+    ],
+)
+def test_dates_have_points_blanks_and_days_of_the_week_around(
+    cells: tuple[str, ...], first: list[int]
+) -> None:
+    table = read_table(csv_of("when,y", body=[f"{cell},{i}" for i, cell in enumerate(cells * 9)]))
+    assert kinds_of(table)[0] == "datetime"
+    parts = ("day", "month", "hour")
+    frame = table.frame
+    found = [frame[name][0] if (name := f"when.{part}") in frame else 0 for part in parts]
+    assert found == first
