@@ -237,9 +237,15 @@ def _text_kind(cells: Cells) -> Kind:
     if cells.held < FEW:
         return "categorical"
     sample = cells.sample
-    words = np.mean([len(value.split()) for value in sample])
+    words = np.mean([_count_words(value) for value in sample])
     length = np.mean([len(value) for value in sample])
     prose = words >= PROSE_WORDS or length >= PROSE_LENGTH
     if distinct > max(FEW / 2, PROSE_DISTINCT * cells.held) and prose and not are_dialled(sample):
         return "text"
     return "identifier" if distinct >= KEY_SHARE * cells.held else "categorical"
+
+
+def _count_words(text: str) -> int:
+    """Return how many words a text has; the parts of 0 days 01:23:45 or 40° 26' N are none."""
+    parts = text.split()
+    return sum(len(part) > 1 and any(map(str.isalpha, part)) for part in parts)

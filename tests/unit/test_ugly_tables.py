@@ -1080,6 +1080,23 @@ def test_halves_of_a_day_may_be_written_with_points_and_blanks(half: str) -> Non
 
 
 @pytest.mark.parametrize(
+    "cell",
+    [
+        "2024-01-05 10:00:{:02} +0000 UTC",
+        "0 days 01:23:{:02}",
+        "1 h {} min",
+        "06 12 34 56 {:02}",
+        "POINT (13.4 52.{})",
+        "40° 26' {}\" N",
+    ],
+)
+def test_pieces_that_are_no_words_make_no_texts(cell: str) -> None:
+    body = ['"{}",{}'.format(cell.format(i % 60).replace('"', '""'), i % 7) for i in range(80)]
+    table = read_table(csv_of("it,n", body=body))
+    assert kinds_of(table)[0] in ("categorical", "identifier", "datetime")
+
+
+@pytest.mark.parametrize(
     ("cells", "first"),
     [
         (("17.2.2024.", "3.12.2024."), [17, 2, 0]),
