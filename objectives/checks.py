@@ -18,6 +18,7 @@ from objectives.explained import explained
 from objectives.mixtures import mixture_warnings
 from objectives.numerals import is_code, to_numbers
 from objectives.reading import ColumnRule
+from objectives.scales import has_percent
 from objectives.units import may_have_late_minus, without_unit
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
             "far from its other values. If it stands for a missing value, say so with "
             f"{' '.join(f'--missing={shlex.quote(text)}' for text in texts[:3])}"
         )
-    percent = ["%" in text for text, n in zip(cells.values, numbers, strict=True) if n]
+    percent = [has_percent([text]) for text, n in zip(cells.values, numbers, strict=True) if n]
     if any(percent) and not all(percent):
         warnings.append(
             f"Column {rule.name!r} holds numbers with % and without; the sign is ignored. "

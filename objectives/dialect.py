@@ -30,11 +30,12 @@ CODES = (
     "UGX UYU UZS VES VND VUV WST XAF XCD XOF XPF YER ZAR ZMW ZWL RM TL R"
 ).replace(" ", "|")
 MONEY = (  # before or behind a number
-    r"(?:[$€£¥₹₽₩₺฿₫₱₴₦]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY"
-    rf"|(?:US ?|HK|NT|[ACRS])\$|Rs\.?|Rp\.?|S/\.?|zł|kr\.?|Kč|[元円원]|\b(?:{CODES})\b)"
+    r"(?:[$＄£￡¥￥￦฿\u20a0-\u20cf]|EUR|USD|GBP|CHF|JPY|CNY|INR|CAD|AUD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|RUB|TRY"
+    rf"|(?:US ?|HK|NT|AU|NZ|CA|MX|[ACRS])\$|Rs\.?|Rp\.?|S/\.?|zł|kr\.?|Kč|[元円원]|\b(?:{CODES})\b)"
 )
 VALUE = re.compile(  # a number, date or time, whatever its conventions
-    rf"[-+(]?{MONEY}?\s?[-+(]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?[-–—]?\)?\s?(?:{MONEY}|%)?\)?"
+    rf"[-－+(]?(?:{MONEY}|[%％])?\s?[-+(]?(\d[\d.,' \xa0]*|\.\d+)([eE][-+]?\d+)?[-–—]?\)?"
+    rf"\s?(?:{MONEY}|[%％])?\)?"
     rf"|{MONEY}\s*[-–—]"
     r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\S[^;|\t]*)?"
     r"|\d{1,2}[:.]\d\d([:.]\d\d\S*)?( ?[AaPp][Mm])?"

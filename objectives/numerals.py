@@ -26,7 +26,7 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     point = re.escape(decimal)
     other = "," if decimal == "." else "."
     return re.compile(
-        rf"(?P<open>\()?(?P<sign>[-+−–]?)\s?{MONEY}?\s?(?P<inner>\()?(?P<late>[-−–]?)"
+        rf"(?P<open>\()?(?P<sign>[-+−–]?)\s?(?:{MONEY}|%)?\s?(?P<inner>\()?(?P<late>[-−–]?)"
         rf"(?:(?P<whole>[1-9]\d{{0,2}}(?P<group>[{other}{SPACES}])(?:\d{{2,3}}(?P=group))*\d{{3}}"
         rf"|\d+)(?:{point}(?P<part>[-–—]{{1,2}}|\d*))?|{point}(?P<only>\d+))"
         rf"(?P<power>[eE][-+]?\d+)?(?P<behind>{BEHIND}[-−–])?(?(inner)\))\s?(?:{MONEY}|%)?(?(open)\))"
@@ -34,9 +34,9 @@ def _pattern(decimal: str) -> re.Pattern[str]:
 
 
 PATTERNS = {".": _pattern("."), ",": _pattern(",")}
-# Arabic, Persian and full-width digits, with their decimal signs and marks of groups.
+# Arabic, Persian and full-width digits, with their decimal signs, marks of groups and so on.
 WRITTEN = str.maketrans(
-    "٠١٢٣٤٥٦٧٨٩٫٬۰۱۲۳۴۵۶۷۸۹０１２３４５６７８９．，", "0123456789.,01234567890123456789.,"
+    "٠١٢٣٤٥٦٧٨٩٫٬۰۱۲۳۴۵۶۷۸۹０１２３４５６７８９．，％－", "0123456789.,01234567890123456789.,%-"
 )
 DASHES = ("-", "–", "—")
 ZERO = re.compile(rf"{MONEY}\s*[-–—]|[-–—]\s*{MONEY}")  # as accountants write it

@@ -13,19 +13,22 @@ from objectives.dialect import MONEY
 from objectives.reading import ColumnRule
 from objectives.units import DRESSED, SCALES, lacks_words, without_unit
 
-NUMERALS = "0123456789.,+-−–—()%'’ \xa0\u2009\u202f"
+NUMERALS = "0123456789.,+-－−–—()%％'’ \xa0\u2009\u202f"
+PERCENT = re.compile("[%％]")
 CURRENCY = re.compile(MONEY)
 ALIKE = {  # two ways to write one currency
     "EUR": "€", "USD": "$", "US$": "$", "US $": "$", "GBP": "£", "JPY": "¥", "CNY": "¥", "元": "¥",
     "円": "¥", "INR": "₹", "Rs": "₹", "RUB": "₽", "TRY": "₺", "TL": "₺", "KRW": "₩", "원": "₩",
     "PLN": "zł", "CZK": "Kč", "SEK": "kr", "NOK": "kr", "DKK": "kr", "BRL": "R$", "ZAR": "R",
     "MYR": "RM", "IDR": "Rp", "PHP": "₱", "THB": "฿", "ILS": "₪", "UAH": "₴", "NGN": "₦",
+    "KZT": "₸", "＄": "$", "￡": "£", "￥": "¥", "￦": "₩", "AUD": "A$", "AU$": "A$", "CAD": "C$",
+    "CA$": "C$", "NZD": "NZ$", "MXN": "MX$",
 }  # fmt: skip
 
 
 def has_percent(values: Iterable[str]) -> bool:
     """Return whether some text has a percent sign."""
-    return any("%" in value for value in values)
+    return any(PERCENT.search(value) for value in values)
 
 
 def currency_warnings(name: str, values: Strings) -> list[str]:

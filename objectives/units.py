@@ -12,7 +12,7 @@ import numpy as np
 from objectives.dialect import MONEY
 from objectives.numerals import PATTERNS, Floats, Strings, to_numbers
 
-UNIT = re.compile(r"(?<=\d)\s?((?:[^\W\d_]|[°′″'\"])[^\d\s]*(?: [^\W\d_]+)?)$")
+UNIT = re.compile(r"(?<=\d)\s?((?:[^\W\d_]|[°′″'\"‰℃℉㎡㎥㎏㎞㎝㎜])[^\d\s]*(?: [^\W\d_]+)?)$")
 CLOCK = ("am", "pm", "a.m.", "p.m.", "uhr")  # What stands before them is no plain number.
 SHARED = 0.9  # of the texts, from which a unit is the column's
 MINUS = "-"  # as a unit: a minus behind whole numbers, as SAP writes it

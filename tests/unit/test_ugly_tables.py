@@ -1097,6 +1097,35 @@ def test_pieces_that_are_no_words_make_no_texts(cell: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cells", "numbers"),
+    [
+        (("₪ 1,234.50", "₪ 99.00"), [1234.5, 99]),
+        (("₸12.50", "₸8.25"), [12.5, 8.25]),
+        (("￥1,200.5", "￥300"), [1200.5, 300]),
+        (("AU$12.50", "AU$7.25"), [12.5, 7.25]),
+        (("NZ$ 12.50", "MX$ 7.25"), [12.5, 7.25]),
+        (("１２．５％", "－７．２５％"), [12.5, -7.25]),
+        (("%12.5", "%7.25"), [12.5, 7.25]),
+        (("-%12.5", "%7.25"), [-12.5, 7.25]),
+        (("20.5℃", "21.25℃"), [20.5, 21.25]),
+        (("20.5 ㎡", "21.25 ㎡"), [20.5, 21.25]),
+        (("3.5‰", "4.25‰"), [3.5, 4.25]),
+    ],
+)
+def test_signs_of_other_places_stand_around_numbers(
+    cells: tuple[str, ...], numbers: list[float]
+) -> None:
+    table = read_table(csv_of("it,y", body=[f'"{cell}",{i}' for i, cell in enumerate(cells * 9)]))
+    assert table.frame["it"].to_list()[:2] == numbers
+    assert warned(table, "several currencies") is (cells[0][:2] == "NZ")
+
+
+def test_fractions_are_no_numbers_with_units() -> None:
+    table = read_table(csv_of("it,y", body=[f"{i % 9}/12,{i}" for i in range(40)]))
+    assert kinds_of(table)[0] != "numeric"
+
+
+@pytest.mark.parametrize(
     ("cells", "first"),
     [
         (("17.2.2024.", "3.12.2024."), [17, 2, 0]),
