@@ -12,7 +12,7 @@ from objectives.cells import KEY_SHARE, Cells, Floats, Strings
 from objectives.date_columns import as_dates, date_warnings, named_order, number_warnings
 from objectives.dates import are_seasons, find_order, to_parts
 from objectives.identifiers import FEW, are_versions, is_row_number, postal_warnings
-from objectives.numerals import are_dialled, find_thousands, is_code
+from objectives.numerals import are_addresses, are_dialled, find_thousands, is_code
 from objectives.reading import ColumnRule, Kind, ReadingError
 from objectives.scales import currency_warnings, has_percent, unit_warnings
 from objectives.units import without_unit
@@ -43,7 +43,7 @@ def find_conventions(
     columns: Sequence[Cells], separator: str, decimal: str | None, day_first: bool | None
 ) -> Conventions:
     """Find the decimal sign that most columns show, and whether days come before months."""
-    full = [cells for cells in columns if len(cells.values)]
+    full = [cells for cells in columns if len(cells.values) and not are_addresses(cells.sample)]
     votes = [cells.evidence for cells in full]
     points, commas = votes.count("."), votes.count(",")
     given = decimal is not None

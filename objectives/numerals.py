@@ -19,6 +19,7 @@ BEHIND = (
     r"(?:(?<=[.,]\d\d)|(?<=[.,]\d\d\d))"  # where a sign is a minus, not a mark as of 2- or 12,-
 )
 DIALLED = re.compile(r"\+\d+(?:[ \xa0]\d+)+")
+ADDRESS = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?!$)|$)){4}")  # of IPv4
 FANCY = re.compile("[^0-9.,+\\-eE\n]")  # what Python's own float does not take, or takes as more
 
 
@@ -121,15 +122,21 @@ def are_dialled(values: Iterable[str]) -> bool:
     return bool(dialled) and len(dialled) >= SHARED * len(texts) and not signed
 
 
+def are_addresses(values: Strings) -> bool:
+    """Return whether texts are addresses of computers, as 192.168.10.100, no groups of digits."""
+    found = sum(ADDRESS.fullmatch(value) is not None for value in values)
+    return 0 < found >= SHARED * len(values)
+
+
 def is_code(values: Strings) -> bool:
     """Return whether texts of digits are codes rather than numbers.
 
     So are texts of equal length of which some begin with zero (a postal code), texts of other
     lengths of which several do (a dialling code), and those of more digits than a number keeps (a
-    card's number), and telephone numbers. Two digits, as 07, are numbers. Texts that are no numbers
-    say nothing.
+    card's number), and telephone numbers and addresses of computers. Two digits, as 07, are
+    numbers. Texts that are no numbers say nothing.
     """
-    if are_dialled(values):
+    if are_dialled(values) or are_addresses(values):
         return True
     digits = [value for value in values if value.isdigit()]
     others = np.array([value for value in values if not value.isdigit()], dtype=object)

@@ -1125,6 +1125,14 @@ def test_fractions_are_no_numbers_with_units() -> None:
     assert kinds_of(table)[0] != "numeric"
 
 
+def test_addresses_of_computers_say_nothing_of_the_decimal_sign() -> None:
+    numbers = ['"2,137"', "211", '"1,904"', "87"]
+    body = [f"192.168.{10 + i % 3}.{100 + i},{numbers[i % 4]},{'xy'[i % 2]}" for i in range(40)]
+    table = read_table(csv_of("host,n,y", body=body))
+    assert table.frame["n"].to_list()[:4] == [2137, 211, 1904, 87]
+    assert kinds_of(table)[0] == "identifier"
+
+
 @pytest.mark.parametrize(
     ("cells", "first"),
     [
