@@ -21,6 +21,17 @@ TWO = re.compile(
     rf"[-+−]?{NUMBER}\s?(?:±|\+/-)\s?{NUMBER}.*"
     rf"|{MONEY}\s?{NUMBER}[KkM]?\s?[-–—]\s?{MONEY}?\s?{NUMBER}[KkM]?\b.*"
 )
+# As 2h 50m, PT1H5M, 0 days 00:05:00, 1:20.137 and, where they are no times of day, 30:15:00.
+SPAN = (
+    r"\d+(?:[.,]\d+)?\s?(?:d|days?|h|hrs?|hours?|std|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])\.?"
+)
+DURATION = re.compile(
+    rf"{SPAN}(?:,? ?{SPAN})*|P(?:\d+D)?T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:\.\d+)?S)?"
+    r"|-?\d+ days?,? \+?\d\d?:\d\d:\d\d(?:\.\d+)?|(?:\d+:)?\d+:[0-5]\d\.\d+|\d+:[0-5]\d:[0-5]\d",
+    re.IGNORECASE,
+)
+# Alone, 5m or 12D may be anything, and 10:00:00 be a time of day.
+UNCLEAR = re.compile(rf"{SPAN}|(?:[01]?\d|2[0-3]):\d\d:\d\d(?:\.\d+)?", re.IGNORECASE)
 CHOICES = re.compile("[,;|]")
 CHOSEN_ROWS, CHOSEN_SHARE = 5, 0.2  # of the texts that are several choices, at least
 
@@ -32,6 +43,11 @@ def mixture_warnings(cells: Cells, rule: ColumnRule) -> list[str]:
         return [
             f"{column}: its numbers have several units ({', '.join(units)}). If they are to be "
             "numbers, write all in one unit."
+        ]
+    if lasting := _duration(values):
+        return [
+            f"{column}: its cells look like durations, as {lasting!r}. If they are to be numbers, "
+            "write them as numbers of minutes or seconds."
         ]
     pairs = [value for value in values if TWO.fullmatch(value)]
     if len(pairs) >= MOST * len(values):
@@ -62,6 +78,13 @@ def _units(values: Strings) -> list[str]:
         units.setdefault(unit[: -1 if plural else None][:STEM], unit)
     several = 1 < len(units) <= UNITS and NO_UNITS.isdisjoint(map(str.lower, units))
     return [*units.values()] if several and not all(map(_is_name, units.values())) else []
+
+
+def _duration(values: Strings) -> str:
+    """Return a text of a length of time, if most are such and some are unmistakable; else ""."""
+    found = [value for value in values if DURATION.fullmatch(value)]
+    clear = [value for value in found if not UNCLEAR.fullmatch(value)]
+    return clear[0] if len(values) > 1 and clear and len(found) >= MOST * len(values) else ""
 
 
 def _is_name(unit: str) -> bool:

@@ -1156,3 +1156,36 @@ def test_dates_have_points_blanks_and_days_of_the_week_around(
     frame = table.frame
     found = [frame[name][0] if (name := f"when.{part}") in frame else 0 for part in parts]
     assert found == first
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("2h 50m", "19h", "2h 5min"),
+        ("1 h 30 min", "45 min", "2 h"),
+        ("2h50m", "19h", "1d2h"),
+        ("PT1H5M", "PT45M", "PT2H"),
+        ("1:20.137", "1:19.5", "1:21.001"),
+        ("0 days 00:05:00", "1 days 10:15:00", "0 days 02:00:00.5"),
+        ("30:15:00", "7:05:00", "112:00:30"),
+    ],
+)
+def test_durations_are_told(cells: tuple[str, ...]) -> None:
+    table = read_table(csv_of("it,y", body=[f"{cell},{i}" for i, cell in enumerate(cells * 9)]))
+    assert kinds_of(table)[0] == "categorical"
+    assert warned(table, "Column 'it' is categorical", "look like durations", "of minutes")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ("5m", "12d", "7s"),
+        ("3:10", "24:07", "1:1"),
+        ("A", "B", "2h 50m"),
+        ("PT", "P1", "PT3"),
+        (*(f"10:{k}:00" for k in range(10, 40)), "Start"),  # times of day, and one odd text
+    ],
+)
+def test_what_may_be_anything_is_no_duration(cells: tuple[str, ...]) -> None:
+    table = read_table(csv_of("it,y", body=[f"{cell},{i}" for i, cell in enumerate(cells * 9)]))
+    assert not warned(table, "durations")
