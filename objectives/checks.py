@@ -15,6 +15,7 @@ from objectives.cells import SAMPLE, Cells
 from objectives.columns import Flags
 from objectives.dates import are_seasons, find_order
 from objectives.explained import explained
+from objectives.identifiers import padded_warnings
 from objectives.mixtures import mixture_warnings
 from objectives.numerals import is_code, to_numbers
 from objectives.reading import ColumnRule
@@ -109,7 +110,8 @@ def column_warnings(
 def doubts(cells: Cells, rule: ColumnRule, lines: Integers) -> list[str]:
     """Return what is doubtful about how one column is to be read, and how to say so."""
     if rule.kind in ("categorical", "identifier", "text") and not rule.decimal:
-        told = mixture_warnings(cells, rule) or _nearly(cells, rule, lines)
+        told = mixture_warnings(cells, rule) or padded_warnings(cells, rule)
+        told = told or _nearly(cells, rule, lines)
         return [*told, *_sums(cells, rule, lines)]
     if rule.kind != "numeric":
         return []

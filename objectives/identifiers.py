@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from objectives.cells import KEY_SHARE, Cells, Floats
+from objectives.numerals import is_code
 from objectives.reading import ColumnRule
 
 FEW = 10  # rows below which nothing is called an identifier
@@ -36,6 +37,8 @@ MEASURES = TIMES | frozenset(  # of what is often measured step by step, from 0 
     "tiefe dauer abstand temperatur wellenlange frequenz winkel druck spannung".split()
 )
 POSTAL = frozenset("zip zips zipcode postal postcode plz postleitzahl cep".split())
+CODED = POSTAL | KEYS | {"code", "codes"}
+PADDED = re.compile(r"0\d{2,14}")  # as codes are, of no more digits than a number keeps
 CODE_DIGITS, LOST = 5, 2  # of postal codes, at least; that may be missing before them
 VERSIONED = {"version", "versions", "build", "firmware"}  # Words of names.
 VERSION = re.compile(r"\d{1,2}\.\d{1,2}\.\d{1,2}")
@@ -74,6 +77,24 @@ def postal_warnings(cells: Cells, numbers: Floats) -> list[str]:
         f"Column {cells.name!r}: numbers of {short} to {long} digits, as codes that have lost "
         "their leading noughts. If they name places, say so with "
         f"--column {shlex.quote(cells.name + '=categorical')}"
+    ]
+
+
+def padded_warnings(cells: Cells, rule: ColumnRule) -> list[str]:
+    """Return a warning where digits are taken for codes, as some begin with noughts.
+
+    Names that say as much need none.
+    """
+    words = name_words(cells.name)
+    if rule.decimal or not CODED.isdisjoint(words) or names_keys(cells.name):
+        return []
+    first = next((value for value in cells.sample if PADDED.fullmatch(value)), "")
+    if not first or not all(map(str.isdigit, cells.sample)) or not is_code(cells.sample):
+        return []
+    return [
+        f"Column {cells.name!r} is {rule.kind}: numbers such as {first!r} begin with noughts, as "
+        "codes do. If they are quantities, say so with "
+        f"--column {shlex.quote(cells.name + '=numeric')}"
     ]
 
 

@@ -1189,3 +1189,28 @@ def test_durations_are_told(cells: tuple[str, ...]) -> None:
 def test_what_may_be_anything_is_no_duration(cells: tuple[str, ...]) -> None:
     table = read_table(csv_of("it,y", body=[f"{cell},{i}" for i, cell in enumerate(cells * 9)]))
     assert not warned(table, "durations")
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "told"),
+    [
+        ("departs", ("0630", "1245", "0915"), True),
+        ("bearing", ("000", "090", "360"), True),
+        ("plz", ("01067", "10115", "04109"), False),
+        ("zip code", ("01067", "10115", "04109"), False),
+        ("customer_id", ("0067", "1011", "0410"), False),
+        ("month", ("01", "12", "07"), False),
+        ("card", ("0" * 16, "1" * 16, "2" * 16), False),
+        ("room", ("012", "11a", "021"), False),
+    ],
+)
+def test_padded_numbers_taken_for_codes_are_told(
+    name: str, cells: tuple[str, ...], told: bool
+) -> None:
+    data = csv_of(f"{name},y", body=[f"{cell},{i}.5" for i, cell in enumerate(cells * 9)])
+    table = read_table(data)
+    assert warned(table, "begin with noughts", f"--column {name}=numeric") is told
+    if told:
+        given = read_table(data, overrides=Overrides(kinds={name: "numeric"}))
+        assert given.frame[name].to_list()[:3] == [float(cell) for cell in cells]
+        assert not warned(given, "noughts")
