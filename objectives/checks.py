@@ -35,7 +35,8 @@ LARGE_CLASS = 0.9  # share of the rows, from which accuracy says little
 USUAL_SENTINELS = {-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 999.0, 9999.0, 99999.0}
 NEARLY = 0.5  # share of numbers or dates, from which other texts of a column are odd
 SUM = re.compile(
-    r"(\w+ )?(grand|sub)?[ -]?totals?( \w+)?:?|(zwischen|gesamt)?summe|gesamt|sum|suma|somme"
+    r"(\w+ )?(grand|sub|sous)?[ -]?totals?( \w+)?:?|totale|(eind|sub)totaal"
+    r"|(zwischen|gesamt|end)?summe|gesamt(ergebnis)?|sum|suma|somme"
     r"|итого|合计|合計",
     re.IGNORECASE,
 )

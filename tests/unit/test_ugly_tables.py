@@ -1214,3 +1214,12 @@ def test_padded_numbers_taken_for_codes_are_told(
         given = read_table(data, overrides=Overrides(kinds={name: "numeric"}))
         assert given.frame[name].to_list()[:3] == [float(cell) for cell in cells]
         assert not warned(given, "noughts")
+
+
+@pytest.mark.parametrize(
+    "word", ["Gesamtergebnis", "Sous-total", "Totale", "Eindtotaal", "Endsumme", "Zwischensumme"]
+)
+def test_rows_of_sums_are_told_by_their_name(word: str) -> None:
+    body = [f"{'abc'[i % 3]},{i}" for i in range(60)]
+    assert warned(read_table(csv_of("it,y", body=[*body, f"{word},1770"])), word, "remove them")
+    assert not warned(read_table(csv_of("it,y", body=[*body, "Ergebnis,3"])), "remove them")
