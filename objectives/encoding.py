@@ -32,6 +32,7 @@ SIGNATURES = (  # https://en.wikipedia.org/wiki/List_of_file_signatures
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
     (b"%PDF", "a PDF document"),
+    (b"{\\rtf", "an RTF document"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"\x80\x04\x95", "a Python pickle"),
     (b"\x7fELF", "a program"),
@@ -46,6 +47,12 @@ MARKUP = re.compile(
 )
 JSON = re.compile(r'\s*(\{\s*["}]|\[\s*([\[{"]|-?[\d.]+([eE][-+]?\d+)?\s*(,|\]\s*$)))')
 ARFF = re.compile(r"(\s|%.*\n)*@relation\s", re.IGNORECASE)
+SQL = re.compile(  # behind comments and settings
+    r"(\s|--.*\n|/\*([^*]|\*(?!/))*\*/;?|(SET|USE|DROP|BEGIN|LOCK|PRAGMA)\b[^;]*;)*"
+    r"(INSERT INTO|CREATE TABLE)\s",
+    re.IGNORECASE,
+)
+POINTER = "version https://git-lfs"
 BINARY = 0.05  # share of control characters, from which a file is no text at all
 FOREIGN = re.compile(r"[^\W\d_]*[^\x00-\x7f]\w*")
 HIGH = re.compile(rb"[\x80-\xff]")
@@ -171,7 +178,7 @@ def refuse_zeros(data: bytes, encoding: str) -> None:
 
 
 def refuse_other_text(head: str) -> None:
-    """Raise ReadingError if the text is no table: control characters, HTML, XML, JSON or ARFF."""
+    """Raise ReadingError if the text is no table, but markup, JSON, SQL and so on."""
     if (odd := CONTROL.findall(head)) and len(odd) > BINARY * len(head):
         raise ReadingError(f"Expected a table as text. Received a binary file. {REMEDY}")
     if first := CONTROL.search(head):
@@ -186,6 +193,16 @@ def refuse_other_text(head: str) -> None:
     if ARFF.match(head):
         raise ReadingError(
             f"Expected a table as CSV. Received ARFF, which names columns by @attribute. {REMEDY}"
+        )
+    if SQL.match(head):
+        raise ReadingError(
+            "Expected a table as CSV. Received SQL. Load it into a database, save the table from "
+            "there as CSV and give that file."
+        )
+    if head.startswith(POINTER):
+        raise ReadingError(
+            "Expected a table as CSV. Received a pointer of Git LFS, which stands for the file. "
+            "Fetch the file with `git lfs pull` and give it."
         )
 
 

@@ -1223,3 +1223,20 @@ def test_rows_of_sums_are_told_by_their_name(word: str) -> None:
     body = [f"{'abc'[i % 3]},{i}" for i in range(60)]
     assert warned(read_table(csv_of("it,y", body=[*body, f"{word},1770"])), word, "remove them")
     assert not warned(read_table(csv_of("it,y", body=[*body, "Ergebnis,3"])), "remove them")
+
+
+def test_sql_rtf_and_pointers_of_git_lfs_are_refused_with_what_to_do() -> None:
+    sql = (
+        "-- MySQL dump\n/*!40101 SET NAMES utf8 */;\n/* a\n * b **/\nSET a=1;\n{} `t` (`a` int);\n"
+    )
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    for text, what in (
+        (sql.format("CREATE TABLE"), "Received SQL. Load it into a database"),
+        ("INSERT INTO t VALUES (1,2);\nINSERT INTO t VALUES (2,3);\n", "Received SQL"),
+        ("{\\rtf1\\ansi a,b\n1,2\n}", "an RTF document. Save the table as CSV"),
+        (pointer, "pointer of Git LFS.*git lfs pull"),
+    ):
+        with pytest.raises(ReadingError, match=what):
+            read_table(text.encode())
+    body = [f"{i},INSERT INTO t" for i in range(30)]
+    assert len(read_table(csv_of("a,query", body=body)).labels) == 30
