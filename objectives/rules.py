@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -14,9 +15,11 @@ from objectives.columns import FEW_NUMBERS, Conventions, force, infer
 from objectives.dates import find_order
 from objectives.grid import Integers
 from objectives.identifiers import keep_last
-from objectives.numerals import PATTERNS, is_code
+from objectives.numerals import DASHES, PATTERNS, is_code
 from objectives.reading import MISSING_NUMBERS, ColumnRule, Kind
 from objectives.units import may_have_late_minus, shows_late_minus
+
+CENTS = re.compile(r"[.,]\d\d\b")
 
 
 def without_marks(
@@ -104,6 +107,22 @@ def find_rules(
         *kept,
         *missing_words(columns, rules),
         *_missing_levels(columns, rules),
+        *_dashes(columns, rules),
+    ]
+
+
+def _dashes(columns: Sequence[Cells], rules: Sequence[ColumnRule]) -> list[str]:
+    """Return a warning for each dash that is missing among amounts, where it often means 0.
+
+    Amounts have groups of thousands, or two decimals each.
+    """
+    return [
+        f"Column {cells.name!r}: {text!r} among its amounts counts as missing ({rows} cells). If "
+        "it stands for 0, write 0 in the file."
+        for cells, rule in zip(columns, rules, strict=True)
+        if rule.kind == "numeric"
+        for text, rows in cells.absent.items()
+        if text in DASHES and (rule.thousands or all(map(CENTS.search, cells.sample)))
     ]
 
 

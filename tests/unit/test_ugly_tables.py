@@ -1240,3 +1240,22 @@ def test_sql_rtf_and_pointers_of_git_lfs_are_refused_with_what_to_do() -> None:
             read_table(text.encode())
     body = [f"{i},INSERT INTO t" for i in range(30)]
     assert len(read_table(csv_of("a,query", body=body)).labels) == 30
+
+
+@pytest.mark.parametrize(
+    ("amounts", "dash", "told"),
+    [
+        (("1,234", "56,789", "12"), " -   ", True),
+        (("12.50", "7.25", "8.00"), "–", True),
+        (("12.5", "7.25", "8.125"), "-", False),
+        (("12", "7", "8"), "-", False),
+        (("1,234", "56,789", "12"), "NA", False),
+    ],
+)
+def test_dashes_among_amounts_may_stand_for_nought(
+    amounts: tuple[str, ...], dash: str, told: bool
+) -> None:
+    cells = (*amounts, dash) * 9
+    table = read_table(csv_of("it,y", body=[f'"{cell}",{i}.5' for i, cell in enumerate(cells)]))
+    assert kinds_of(table)[0] == "numeric" and np.isnan(table.frame["it"][3])
+    assert warned(table, "Column 'it'", f"{dash.strip()!r} among its amounts", "write 0") is told
