@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from objectives import metrics, network
 from objectives.baselines import baselines
 from objectives.encoder import encode, free_name, typed_columns
+from objectives.intervals import percentiles
 from objectives.network import Weights
 from objectives.objective import Final, Finish
 from objectives.preprocessing import Preprocessor, TargetScaler
@@ -193,7 +194,7 @@ def _scored(
             for name, other in simple.predictions.items()
         },
         # By how much the network is better, on the same rows drawn again.
-        "leads": {name: list(metrics.interval(lead)) for name, lead in leads.items()},
+        "leads": {name: list(percentiles(lead)) for name, lead in leads.items()},
         "baseline_rows": simple.rows,
         **_compared(data, predicted, seed),
     }

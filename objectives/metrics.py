@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from objectives.intervals import area_interval, percentiles, share_interval
+
 Task = Literal["binary", "multiclass", "regression"]
 Array = npt.NDArray[Any]
 
@@ -16,9 +18,6 @@ CLASSES: tuple[Task, ...] = ("binary", "multiclass")
 VALUES: tuple[Task, ...] = ("regression",)
 RESAMPLED_VALUES = 200_000_000  # Resamples cost about as many steps, where `FEWEST` cost less.
 FEWEST_RESAMPLES = 200
-LEVEL = 0.95  # Of intervals.
-_TINY = 1e-12  # Of an area.
-_DEVIATIONS = 1.959964  # That a normal distribution has to either side of its middle 95 %.
 _SURE = float(np.finfo(np.float32).eps)  # Nobody is surer: a single row cannot cost more than 16.
 
 
@@ -117,7 +116,7 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=accuracy,
-            interval=lambda y, p: _share_interval(
+            interval=lambda y, p: share_interval(
                 np.array([np.sum(np.argmax(p, axis=1) == y)]), np.array([len(y)])
             ),
         ),
@@ -127,7 +126,7 @@ METRICS = {
             direction="maximize",
             tasks=CLASSES,
             function=balanced_accuracy,
-            interval=lambda y, p: _share_interval(*_right_by_class(y, p)),
+            interval=lambda y, p: share_interval(*_right_by_class(y, p)),
             by_class=True,
             balanced=True,
         ),
@@ -218,22 +217,13 @@ def _drawn_again(y: Array, random: np.random.Generator, *, by_class: bool) -> Ar
     return np.argsort(y, kind="stable")[place]
 
 
-def interval(values: Array) -> tuple[float, float]:
-    """Return the percentile interval that has 95 % of some values."""
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
 def score_interval(
     metric: Metric, y: Array, prediction: Array, scores: Array
 ) -> tuple[float, float]:
     """Return the 95 % interval of a score.
 
-    Of shares of rows it is exact (Clopper and Pearson 1934); of a mean of shares, each of which is
-    independent of the others, it joins theirs (Zou and Donner 2008, doi:10.1002/sim.3095). That of
-    an area under the ROC curve is Newcombe's (2006, doi:10.1002/sim.2324, method 5). Other scores
-    have the interval of their resamples; as none of rows that are all right has a wrong one, these
-    then know no more than the classes' shares do.
+    Where `intervals` knows none for it, it is that of its resamples; as none of rows that are all
+    right has a wrong one, these then know no more than the classes' shares do.
 
     Args:
         metric: Which score.
@@ -243,52 +233,23 @@ def score_interval(
     """
     if metric.interval is not None:
         return metric.interval(y, prediction)
-    low, high = interval(scores)
+    low, high = percentiles(scores)
     if metric.name == "macro_f1" and low == high == 1:
-        low = _share_interval(*_right_by_class(y, prediction))[0]
+        low = share_interval(*_right_by_class(y, prediction))[0]
     return low, high
-
-
-def _share_interval(right: Array, rows: Array) -> tuple[float, float]:
-    """Return the interval of the mean of shares: so many right (shares,) of so many rows."""
-    from scipy.special import betaincinv
-
-    tail, wrong = (1 - LEVEL) / 2, rows - right
-    low = np.where(right > 0, betaincinv(np.maximum(right, 1), wrong + 1, tail), 0)
-    high = np.where(wrong > 0, betaincinv(right + 1, np.maximum(wrong, 1), 1 - tail), 1)
-    shares = right / rows
-    below, above = (np.linalg.norm(shares - end) / len(shares) for end in (low, high))
-    return float(np.mean(shares) - below), float(np.mean(shares) + above)
 
 
 def _area_interval(y: Array, probabilities: Array) -> tuple[float, float]:
     """Return the interval of `roc_auc`.
 
-    Of one area it is where the error lies within two deviations of the area that it would have; of
-    several, which the same rows make rise and fall together, the mean of the ends.
+    Areas of several classes rise and fall with the same rows: it is the mean of their intervals.
     """
     ends = [
-        _ends(area, int(np.count_nonzero(own)), int(np.count_nonzero(~own)))
+        area_interval(area, int(np.count_nonzero(own)), int(np.count_nonzero(~own)))
         for own, area in _areas(y, probabilities)
     ]
     low, high = np.mean(ends, axis=0) if ends else (0.0, 1.0)
     return float(low), float(high)
-
-
-def _ends(area: float, rows: int, others: int) -> tuple[float, float]:
-    """Return the interval of the area of a class with so many rows, beside so many others."""
-    from scipy.optimize import brentq
-
-    more = (rows + others) / 2 - 1
-
-    def beyond(true: float) -> float:
-        spread = 1 + more * (1 - true) / (2 - true) + more * true / (1 + true)
-        variance = true * (1 - true) * spread / (rows * others)
-        return float((area - true) ** 2 - _DEVIATIONS**2 * variance)
-
-    inside = np.clip(area, _TINY, 1 - _TINY)  # At the ends of the scale nothing varies.
-    low = brentq(beyond, 0, inside) if area > 0 else 0.0
-    return low, brentq(beyond, inside, 1) if area < 1 else 1.0
 
 
 def _right_by_class(y: Array, probabilities: Array) -> tuple[Array, Array]:

@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 from sklearn import metrics as reference
 
+from objectives.intervals import percentiles
 from objectives.metrics import (
     METRICS,
     Metric,
     bootstrap,
     confusion,
     default_metric,
-    interval,
     metric_for,
     score_interval,
 )
@@ -172,7 +172,7 @@ def test_predictions_are_compared_on_the_same_rows() -> None:
     better = right | (np.arange(5000) < 40)  # Right where the other is, and in some rows more.
     p, other = (np.eye(2)[np.where(one, y, 1 - y)] for one in (better, right))
     scores = bootstrap(METRICS["accuracy"], y, [p, other], seed=0)
-    low, high = interval(scores[0] - scores[1])
+    low, high = percentiles(scores[0] - scores[1])
     assert 0 < low < np.mean(better) - np.mean(right) < high < 0.02
     alone = score_interval(METRICS["accuracy"], y, other, scores[1])
     assert alone[0] < np.mean(right) < alone[1]  # Looked at one by one they could be the same.
