@@ -161,9 +161,10 @@ def _places(
     values: keras.KerasTensor, levels: Sequence[str], places: np.ndarray, unknown: int
 ) -> keras.KerasTensor:
     """Look up each row's place: (rows, 1), int64."""
-    # The lookup answers 0 for a level it does not know, 1 for the first level.
-    table = np.concatenate([[unknown], places])
-    return ops.take(table, layers.StringLookup(vocabulary=list(levels))(values))
+    # The lookup answers 0 for a level it does not know, 1 for the first level. Its own name for the
+    # unknown must be no level: it would take the first for its own, and count from there.
+    lookup = layers.StringLookup(vocabulary=list(levels), oov_token=free_name("[UNK]", set(levels)))
+    return ops.take(np.concatenate([[unknown], places]), lookup(values))
 
 
 def _term_weights(

@@ -32,6 +32,7 @@ ODD_TEXTS = [
     "   hello   hello   world   ",
     "!!! ... ???",
 ]
+UNKNOWN = ["[UNK]", "[UNK]_"]  # Keras' own name for unknown levels; sorts before small letters.
 LEVELS = ["", " lead", 'quote"d', "it's", "new\nline", "[UNK]", "é", "a,b", "A", "a"]
 
 
@@ -42,7 +43,7 @@ def example(rows: int = 400) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
     holes[random.random(rows) < 0.2] = np.nan
     heavy = random.standard_cauchy(rows) * 1e6
     heavy[:3] = [np.inf, -np.inf, 1e300]
-    many = [f"level {i}" for i in random.integers(0, 60, rows)]
+    many = [*UNKNOWN * 3, *(f"level {i}" for i in random.integers(0, 60, rows - 6))]
     columns: dict[str, tuple[str, Any]] = {
         "holes": ("numeric", holes),
         "rate km/h": ("numeric", heavy),
@@ -51,6 +52,7 @@ def example(rows: int = 400) -> tuple[pd.DataFrame, tuple[Feature, ...]]:
         "where": ("boolean", random.choice([0.0, 1.0], rows)),
         "preprocessing": ("categorical", random.choice(LEVELS, rows)),
         "日本\tlevels": ("categorical", many),
+        "first": ("categorical", (UNKNOWN + ["a"]) * (rows // 3) + ["a"] * (rows % 3)),
         "rare": ("categorical", ["common"] * (rows - 3) + ["rare"] * 3),
         "the text": ("text", random.choice(ODD_TEXTS, rows)),
         "rate km∕h": ("text", random.choice(["yes no", "no", "maybe yes"], rows)),
@@ -73,6 +75,7 @@ def unknown(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[-50:].copy()
     rows["preprocessing"] = "never seen"
     rows["日本\tlevels"] = ["", "never"] * 25
+    rows["first"] = ["[UNK]__", "never"] * 25
     rows["the text"] = "wholly different words"
     rows["holes"] = np.nan
     return rows
