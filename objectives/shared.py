@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +40,7 @@ def shared(folder: Path | None, what: str, make: Callable[[], Arrays]) -> Arrays
     if folder is None:
         return make()
     place = folder / hashlib.sha256(what.encode()).hexdigest()[:32]
-    with _alone(place.with_suffix(".lock")) as alone:
+    with _alone(_lock(place)) as alone:
         if not alone:
             return make()
         with suppress(FileNotFoundError):  # Nobody made them yet, or they were dropped.
@@ -96,10 +95,12 @@ def _mapped(place: Path) -> dict[str, NDArray[Any]]:
 
 
 def _write(place: Path, arrays: Arrays) -> None:
-    """Write arrays where all of them appear at once."""
+    """Write arrays where all of them appear at once; the place's lock is held."""
     _make_room(place.parent, sum(array.nbytes for array in arrays.values()))
-    unfinished = Path(tempfile.mkdtemp(dir=place.parent, prefix="."))
+    unfinished = _hidden(place)
+    shutil.rmtree(unfinished, ignore_errors=True)  # Of a slot that was killed.
     try:
+        unfinished.mkdir(mode=0o700)
         for name, array in arrays.items():
             path = unfinished / f"{name}{'.npy' if array.size else '.empty'}"
             with path.open("wb") as file:
@@ -111,23 +112,49 @@ def _write(place: Path, arrays: Arrays) -> None:
 
 
 def _make_room(folder: Path, size: int) -> None:
-    """Drop what was used longest ago; whoever has it mapped keeps it until it lets go."""
+    """Drop what was used longest ago; whoever has it mapped keeps it until it lets go.
+
+    What slots that were killed left hidden goes, too: nobody holds its lock.
+    """
     known = []
-    for place in folder.iterdir():
+    for path in [*folder.iterdir()]:
         with suppress(OSError):  # Another process is faster.
-            if place.is_dir() and place.name[0] != ".":
-                held = sum(path.stat().st_size for path in place.iterdir())
-                known.append((place.stat().st_mtime_ns, held, place))
+            if path.is_dir() and path.name[0] == ".":
+                with _alone(_lock(folder / path.name[1:]), wait=False) as alone:
+                    if alone:
+                        shutil.rmtree(path)
+            elif path.is_dir():
+                held = sum(file.stat().st_size for file in path.iterdir())
+                known.append((path.stat().st_mtime_ns, held, path))
     total = size + sum(held for _, held, _ in known)
     for _, held, place in sorted(known):
         if total <= MOST:
             return
-        shutil.rmtree(place, ignore_errors=True)
-        total -= held
+        with _alone(_lock(place), wait=False) as alone, suppress(OSError):
+            if alone:  # Else it is in use.
+                _drop(place)
+                total -= held
+
+
+def _drop(place: Path) -> None:
+    """Remove a folder, its lock held, so that a slot that is killed here leaves no part of it."""
+    hidden = _hidden(place)
+    shutil.rmtree(hidden, ignore_errors=True)  # Of a slot that was killed.
+    place.rename(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hidden(place: Path) -> Path:
+    """Return where a folder lies while it is not whole."""
+    return place.with_name(f".{place.name}")
+
+
+def _lock(place: Path) -> Path:
+    return place.with_suffix(".lock")
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[bool]:
+def _alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Lock a file while the block runs; yield whether that was possible."""
     try:
         file = path.open("w")
@@ -137,8 +164,8 @@ def _alone(path: Path) -> Iterator[bool]:
         return
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError:  # Some network disks have no locks.
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:  # Another has it, or, on some network disks, there are no locks.
             yield False
             return
         yield True

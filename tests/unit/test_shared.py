@@ -2,7 +2,10 @@
 
 import multiprocessing
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,15 +72,89 @@ def test_a_full_disk_costs_the_sharing_only(
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_whoever_dies_while_making_them_is_replaced(tmp_path: Path) -> None:
-    def die() -> dict[str, NDArray[np.float32]]:
-        os._exit(3)
+def die(*given: object, **options: object) -> dict[str, NDArray[np.float32]]:
+    os._exit(3)
 
-    maker = multiprocessing.get_context("fork").Process(target=shared, args=(tmp_path, "what", die))
+
+def killed(folder: Path, what: str, make: Callable[[], dict[str, NDArray[np.float32]]]) -> None:
+    """Share arrays in a process that is killed meanwhile."""
+    maker = multiprocessing.get_context("fork").Process(target=shared, args=(folder, what, make))
     maker.start()
     maker.join()
     assert maker.exitcode == 3
+
+
+def folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()]
+
+
+def test_whoever_dies_while_making_them_is_replaced(tmp_path: Path) -> None:
+    killed(tmp_path, "what", die)
     np.testing.assert_array_equal(shared(tmp_path, "what", ones)["numbers"], np.ones(4))
+
+
+@pytest.mark.parametrize("next_one", ["what", "another"])
+def test_what_a_slot_that_was_killed_had_written_is_removed(
+    next_one: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "save", die)
+        killed(tmp_path, "what", ones)
+    assert len(folders(tmp_path)) == 1
+    assert {*shared(tmp_path, next_one, ones)} == {"numbers", "none"}
+    (place,) = folders(tmp_path)
+    assert place.name[0] != "."
+
+
+def test_what_a_slot_is_writing_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = np.save
+
+    def meanwhile(*given: Any, **options: Any) -> None:
+        monkeypatch.setattr(np, "save", save)
+        shared(tmp_path, "another", ones)
+        save(*given, **options)
+
+    monkeypatch.setattr(np, "save", meanwhile)
+    shared(tmp_path, "what", ones)
+    for what in ("what", "another"):
+        assert {*shared(tmp_path, what, never)} == {"numbers", "none"}
+
+
+def test_of_what_is_dropped_nobody_finds_a_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slot is killed when it has removed one of the files."""
+    monkeypatch.setattr(shared_module, "MOST", 100)
+    remove = shutil.rmtree
+
+    def half(path: Path, **options: Any) -> None:
+        if path.exists():
+            next(path.iterdir()).unlink()
+            os._exit(3)
+        remove(path, **options)
+
+    shared(tmp_path, "what", ones)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", half)
+        killed(tmp_path, "another", ones)
+    assert {*shared(tmp_path, "what", ones)} == {"numbers", "none"}
+    assert [path.name[0] for path in folders(tmp_path)].count(".") == 0
+
+
+def test_what_is_in_use_is_not_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_module, "MOST", 100)
+    load = np.load
+
+    def meanwhile(*given: Any, **options: Any) -> Any:
+        monkeypatch.setattr(np, "load", load)
+        shared(tmp_path, "another", ones)
+        return load(*given, **options)
+
+    shared(tmp_path, "what", ones)
+    monkeypatch.setattr(np, "load", meanwhile)
+    assert {*shared(tmp_path, "what", never)} == {"numbers", "none"}
 
 
 def test_what_was_used_longest_ago_is_dropped(
