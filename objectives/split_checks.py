@@ -21,6 +21,7 @@ WHO = frozenset(  # of whom a table may hold several rows each
 )
 GROUPS, DATES = 10, 20  # different ones, at least
 LEAST, MOST = 1.5, 50  # rows of a group on average; more share a "category_id" than an individual
+FEWER = 1 / 3  # of the test rows asked for, at least, that could not be set aside
 ORDERED = 0.99  # of the steps from row to row go one way in time, if the rows are ordered by it
 
 
@@ -30,6 +31,17 @@ def split_warnings(table: Table, target: Target, drop: Collection[str] = ()) -> 
     return [
         *(_groups(table, column) for column in columns if _names_groups(table, column)),
         *(_time(column) for column in columns if _orders_rows(table, column)),
+    ]
+
+
+def share_warnings(target: Target, set_aside: int, asked: int) -> list[str]:
+    """Return a warning where far fewer rows were set aside for the test than asked for."""
+    if asked - set_aside < asked * FEWER:
+        return []
+    return [
+        f"Only {set_aside:,} of the {asked:,} test rows asked for are set aside, as classes of "
+        f"{target.column!r} with one row stay in training. To test on more, give a --test-file or "
+        "merge rare classes."
     ]
 
 

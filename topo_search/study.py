@@ -15,7 +15,7 @@ from objectives.named_spaces import named_space
 from objectives.preprocessing import Layout
 from objectives.row_checks import count_shared, drop_warnings
 from objectives.space import Space
-from objectives.split_checks import split_warnings
+from objectives.split_checks import share_warnings, split_warnings
 from objectives.sweep import Sweep, swept
 from objectives.table import (
     Examples,
@@ -171,6 +171,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
             told += drop_warnings(table, target, drop)
         y, frame = _beside_a_share(options, target, examples)
         tested = len(examples.y) - len(y)
+        told += share_warnings(target, tested, round(len(examples.y) * options.test_share))
     rows = len(y)
     if rows < FEWEST_LEFT:
         raise ValueError(

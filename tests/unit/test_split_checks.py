@@ -80,6 +80,31 @@ def test_a_study_tells_it_unless_the_user_has_seen_to_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("single", "share", "told"),
+    [
+        (59, 0.2, "Only 13 of the 24 test rows"),
+        (45, 0.2, "Only 16 of the 24 test rows"),
+        (40, 0.2, None),  # 17 of them
+        (59, 0.1, "Only 7 of the 12 test rows"),
+        (2, 0.2, None),
+    ],
+)
+def test_far_fewer_test_rows_than_asked_for_are_told_with_what_to_do(
+    single: int, share: float, told: str | None
+) -> None:
+    y = [f"k{k:03d}" if k < single else "many" for k in range(ROWS)]
+    table = csv_bytes(FRAME.assign(y=y))
+    options = Options(data=table, target="y", test_share=share)
+    warned = [text for text in tabular_plan(options)["warnings"] if "set aside" in text]
+    assert len(warned) == (told is not None)
+    for text in warned:
+        assert told and text.startswith(told)
+        assert "'y'" in text and "--test-file" in text and "merge rare classes" in text
+    given = tabular_plan(replace(options, test_data=table))["warnings"]
+    assert not any("set aside" in text for text in given)
+
+
+@pytest.mark.parametrize(
     ("name", "target", "ordered"),
     [
         ("telco_churn.csv", "Churn", 0),
