@@ -25,7 +25,7 @@ def next_rung(step: int) -> int:
 
 
 def first_judged(epochs: int) -> int:
-    """Return the first rung at which a trial may be pruned: the last at or below epochs / 9.
+    """Return the first rung at which a trial may be pruned: the last at or below epochs / 9, or 1.
 
     Before a ninth of the schedule the score says little, as the learning rate still is high.
     """

@@ -29,7 +29,9 @@ class Split:
 def test_split(y: npt.NDArray[np.generic], task: Task, share: float, seed: int) -> Split:
     """Set aside a share of the rows, stratified by class or by quantiles of the target.
 
-    A class with one row stays in training, so that no class can be met in the test only.
+    A class with one row stays in training, so that no class can be met in the test only: where many
+    have one, fewer rows are set aside than asked for. Also how a hold-out for validation is taken,
+    and a sample of so many rows.
 
     Raises:
         ValueError: If the share leaves no rows on one side, or every class has one row.
