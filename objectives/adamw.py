@@ -42,7 +42,7 @@ def update(
     """Return the weights and both moments of their gradients after a step.
 
     Args:
-        weights: (weights,) or (networks, weights), as are the next three.
+        weights: (weights,), as are the next three.
         gradient: Of the loss.
         mean: Moving mean of gradients.
         variance: Moving mean of their squares.

@@ -1,9 +1,9 @@
 """A whole epoch, steps and validation, as one TensorFlow function over resident data.
 
 Batches are gathered by index, AdamW works on all weights as one flat vector. Weights come in and go
-out as tensors, so that folds take turns on one function, the best epoch's weights are kept at no
-cost, and several trials of one shape could be mapped over it. What changes between recipes without
-changing shapes is an argument.
+out as tensors, so that folds take turns on one function and the best epoch's weights are kept at no
+cost. What changes between recipes without changing shapes is an argument. One network is trained at
+a time; what several would give is in docs/scaling.md.
 """
 
 from __future__ import annotations
