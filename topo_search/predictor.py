@@ -203,10 +203,12 @@ class Predictor:
         values = {"prediction": [classes[c] for c in output.argmax(axis=1)] if classes else output}
         for code, name in enumerate(classes):
             values[f"probability {name}"] = output[:, code].round(6)
-        predicted = []
+        taken, predicted = {str(name) for name in frame}, {}
         for name, column in values.items():
-            predicted.append(free_name(name, {str(taken) for taken in frame}))
-            frame[predicted[-1]] = column
+            free = free_name(name, taken)
+            taken.add(free)
+            predicted[free] = column
+        frame = pd.concat([frame, pd.DataFrame(predicted, index=frame.index)], axis=1)
         return Prediction(frame=frame, predicted=tuple(predicted), line=line, warnings=warnings)
 
 

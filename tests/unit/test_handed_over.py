@@ -15,8 +15,9 @@ from objectives import finishing
 from objectives.baselines import Baselines
 from objectives.objective import Finish
 from objectives.space import Space
+from objectives.table import read_table
 from storage.rows import StudyRow
-from topo_search.predictor import NETWORK, _readme
+from topo_search.predictor import NETWORK, Predictor, Rules, _readme
 from topo_search.study import Options, tabular_plan
 
 # TensorFlow's variables do not know NumPy's `copy` yet, and Keras saves them so.
@@ -106,3 +107,21 @@ def test_the_five_lines_predict_from_the_values_listed(
     assert done.returncode == 0, done.stderr
     chances = [float(number) for number in re.findall(r"\d\.\d+(?:e-\d+)?", done.stdout)]
     assert len(chances) == 2 and np.sum(chances) == pytest.approx(1, abs=1e-4)
+
+
+def test_hundreds_of_classes_have_a_column_each_beside_the_tables_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Warnings are errors here: pandas has one where columns are added one by one."""
+    classes = ("k", "k_", *(f"k{code}" for code in range(300)))
+    chances = np.random.default_rng(0).dirichlet(np.ones(len(classes)), ROWS)
+    monkeypatch.setattr(finishing, "predictions", lambda *_: chances)
+    table = read_table(TABLE.replace("city", "probability k").encode())
+    rules = Rules(reading=table.reading, optional=(), classes=classes)
+    found = Predictor(rules, Mock(input={})).of(table)
+    named = found.predicted
+    assert named[:4] == ("prediction", "probability k_", "probability k__", "probability k0")
+    assert [*found.frame] == [*table.labels, *named]
+    assert found.frame["prediction"].tolist() == [classes[c] for c in chances.argmax(axis=1)]
+    np.testing.assert_array_equal(found.frame[[*named[1:]]].to_numpy(), chances.round(6))
+    assert found.frame["probability k"].tolist() == table.labels["probability k"].tolist()
