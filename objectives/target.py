@@ -27,6 +27,7 @@ Strings = np.ndarray[Any, np.dtype[np.object_]]
 FEWEST_ROWS = 20  # with a target, to search anything
 MOST_CLASSES = 20  # different whole numbers that are still taken as classes
 ROWS_PER_CLASS = 2  # on average, at least
+LARGEST = 1e100  # number of a regression, and the inverse of how little they may be apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +195,30 @@ def split_target(table: Table, target: Target, drop: Collection[str] = ()) -> Ex
         y=y[known],
         rows_dropped=int((~known).sum()),
     )
+
+
+def check_size(target: Target, *parts: np.ndarray[Any, Any]) -> None:
+    """Refuse numbers to predict whose squared errors would be infinite, or all 0.
+
+    Raises:
+        ReadingError: says by what to divide, or to multiply, the target.
+    """
+    if target.task != "regression":
+        return
+    y = np.concatenate(parts)
+    largest = float(np.abs(y).max())
+    expected = f"Expected values of the target {target.column!r} whose squares can be computed."
+    if largest > LARGEST:
+        raise ReadingError(
+            f"{expected} Received some as large as {largest:.3g}. Divide all by "
+            f"1e{np.log10(largest):.0f}."
+        )
+    apart = float(np.ptp(y))
+    if 0 < apart < 1 / LARGEST:
+        raise ReadingError(
+            f"{expected} Received some that are at most {apart:.3g} apart. Multiply all by "
+            f"1e{-np.log10(apart):.0f}."
+        )
 
 
 def _kept(reading: Reading, left_out: Collection[str]) -> str:

@@ -29,6 +29,7 @@ from objectives.table import (
     read_table,
     split_target,
 )
+from objectives.target import check_size
 from storage import datasets, studies
 from storage.connection import Storage
 from storage.rows import StudyRow
@@ -155,6 +156,7 @@ def tabular_plan(options: Options) -> dict[str, Any]:
             f"{target.column!r}. Give another --target, or do not --drop it."
         )
     examples = split_target(table, target, drop)
+    check_size(target, examples.y)
     metric = (
         metrics.metric_for(options.metric, target.task)
         if options.metric
@@ -270,6 +272,7 @@ def _told_of_test_rows(
     try:
         test = apply_reading(options.test_data, table.reading, optional=drop, most=options.most)
         found = split_target(test, target, drop)
+        check_size(target, found.y, examples.y)
     except ValueError as error:
         raise ValueError(f"Expected a --test-file that is as the table is. {error}") from error
     if not len(found.y):

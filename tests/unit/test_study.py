@@ -60,6 +60,41 @@ def test_what_no_study_can_use_is_refused_with_a_remedy(
         create(NOWHERE, replace(OPTIONS, **wrong))
 
 
+def numbers(size: str, every: str = "") -> bytes:
+    rows = (f"{k % 7},{k * 1.37:.2f},{every or f'{k + 1}.5{size}'}" for k in range(60))
+    return "\n".join(["a,b,y", *rows]).encode()
+
+
+@pytest.mark.parametrize(
+    ("size", "received"),
+    [
+        ("e200", "as large as 6.05e.201. Divide all by 1e202"),
+        ("e300", "Divide all by 1e302"),
+        ("e99", "Divide all by 1e101"),
+        ("e-170", "at most 5.9e-169 apart. Multiply all by 1e168"),
+        ("e-302", "Multiply all by 1e300"),
+    ],
+)
+def test_numbers_whose_squared_errors_are_none_are_refused(size: str, received: str) -> None:
+    options = replace(OPTIONS, data=numbers(size))
+    with pytest.raises(ValueError, match=f"target 'y' whose squares can be .*{received}"):
+        tabular_plan(options)
+
+
+def test_numbers_of_other_sizes_are_not_refused() -> None:
+    for size in ("e98", "", "e-98"):
+        for same in (numbers(size), numbers("", f"1.5{size}"), numbers("", "0")):
+            options = replace(OPTIONS, data=numbers(size), test_data=same)
+            assert tabular_plan(options)["task"] == "regression"
+
+
+def test_such_numbers_in_a_test_file_are_refused() -> None:
+    options = replace(OPTIONS, data=numbers(""), test_data=numbers("e200"))
+    with pytest.raises(ValueError, match="a --test-file that is as the table is.* Divide all by"):
+        tabular_plan(options)
+    assert tabular_plan(replace(options, test_data=numbers("e-200")))["task"] == "regression"
+
+
 def test_rows_of_a_test_file_that_the_table_has_too_are_counted() -> None:
     head, *rows = CSV.decode().splitlines()
     again, new = rows[3:7], ["1,200.5,x", "2,201.5,y", rows[8][:-1] + "xy"[rows[8].endswith("x")]]
