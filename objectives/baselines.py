@@ -109,10 +109,12 @@ def _predicted(model: Any, x: Any, y: Array, x_test: Any, guess: Array) -> Array
     classes = guess.ndim == 2
     if classes and len(np.unique(y)) == 1:
         return guess
+    # These models take numbers or their errors in float32. A power of two rounds nothing.
+    power = 0 if classes else int(np.frexp(np.abs(y).max())[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a linear model that has not converged is one all the same
         try:
-            model.fit(x, y)
+            model.fit(x, y if classes else np.ldexp(y, -power))
             found = model.predict_proba(x_test) if classes else model.predict(x_test)
         except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             # Not worth a search: it is about the network. Numbers near the largest there are do so.
@@ -122,7 +124,7 @@ def _predicted(model: Any, x: Any, y: Array, x_test: Any, guess: Array) -> Array
         logger.warning("%s predicts numbers that are not finite.", type(model).__name__)
         return None
     if not classes:
-        return np.asarray(found, dtype=np.float64)
+        return np.ldexp(np.asarray(found, dtype=np.float64), power)
     probabilities = np.zeros(guess.shape)
     probabilities[:, model.classes_] = found
     return probabilities

@@ -1,5 +1,7 @@
 import warnings
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -180,10 +182,22 @@ def test_columns_that_the_training_rows_leave_empty_do_not_stop_boosting() -> No
     assert score(frame, y, "binary", 2, METRICS["accuracy"])["boosting"] > 0.95
 
 
-def test_a_model_that_cannot_be_fitted_has_no_score() -> None:
+@pytest.mark.parametrize("size", [1e-90, 1e-30, 1e30, 1e90, 1e300])
+def test_numbers_of_any_size_are_learned_alike(size: float) -> None:
     frame = example(400)
-    y = np.linspace(0, 1, 400) * 1e300
-    scores = score(frame, y, "regression", 0, METRICS["mae"], ("x",))
+    y = np.nan_to_num(frame["x"].to_numpy(), nan=0.0, posinf=0.0)
+    usual, found = (score(frame, part, "regression", 0, METRICS["mae"]) for part in (y, size * y))
+    assert {name: value / size for name, value in found.items()} == pytest.approx(usual, rel=0.02)
+
+
+@pytest.mark.parametrize("fails", [{"side_effect": ValueError}, {"return_value": None}])
+def test_a_model_that_cannot_be_fitted_has_no_score(
+    fails: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Mock(fit=Mock(**fails), predict=Mock(return_value=np.full(100, np.inf)))
+    monkeypatch.setattr(module, "_linear", lambda _: model)
+    frame = example(400)
+    scores = score(frame, np.linspace(0, 1, 400), "regression", 0, METRICS["mae"], ("x",))
     assert np.isnan(scores["linear"])
     assert np.isfinite(scores["median"]) and np.isfinite(scores["boosting"])
 
