@@ -9,7 +9,7 @@ from typing import Literal
 
 from objectives.rungs import REDUCTION, first_judged, rungs
 
-STARTUP = 4  # Trials that are never pruned, so that later ones have completed ones to beat.
+STARTUP = 4  # Own trials that are never pruned, so that later ones have completed ones to beat.
 
 
 class Halving:
@@ -23,16 +23,22 @@ class Halving:
         kind: `asha`, or `none` to prune nothing.
         direction: Of the study's metric.
         epochs: At most, for every trial of the study.
+        known: Trials that it began with; their numbers come before those of its own.
     """
 
     def __init__(
-        self, kind: Literal["asha", "none"], direction: Literal["minimize", "maximize"], epochs: int
+        self,
+        kind: Literal["asha", "none"],
+        direction: Literal["minimize", "maximize"],
+        epochs: int,
+        known: int = 0,
     ) -> None:
         if kind not in ("asha", "none"):
             raise ValueError(f"Expected the pruner asha or none. Received: {kind!r}.")
         self.prunes_any = kind == "asha"
         self._maximize = direction == "maximize"
         self._first = first_judged(epochs)
+        self._spared = known + STARTUP  # Numbers below are of trials that are never pruned.
         self._values: dict[int, list[float]] = defaultdict(list)  # By rung, lowest first.
         self._reports: dict[int, dict[int, float]] = {}  # Of trials that run: by number and step.
 
@@ -64,7 +70,7 @@ class Halving:
             return False
         own = self._reports.get(number, {})
         self.note(number, {**own, step: value})
-        if number < STARTUP or any(other > step for other in own):
+        if number < self._spared or any(other > step for other in own):
             return False  # In an attempt before this one it had passed here.
         before = max((other for other in own if other < step), default=0)
         came = self._came(self._reports[number])

@@ -55,28 +55,50 @@ def space_of(
     return space, limits
 
 
-def scored_trials(storage: Storage, parent: StudyRow) -> list[FrozenTrial]:
-    """Return the trials of which a study may know: complete ones, best first, and pruned ones."""
+def scored_trials(storage: Storage, parent: StudyRow, epochs: int) -> list[FrozenTrial]:
+    """Return the trials of which a study may know: complete ones, best first, and pruned ones.
+
+    Those that were pruned on the way to other epochs are none of them: TPE would rank them by a
+    step that means something else.
+
+    Args:
+        storage: Where the parent is.
+        parent: Whose trials they are.
+        epochs: At most, for every trial of the study that may know of them.
+    """
     found = trials.optuna_study(storage, parent).get_trials(deepcopy=False)
     pruned = [trial for trial in found if trial.state is TrialState.PRUNED]
-    return [*ranked(found, parent.plan["direction"]), *pruned]
+    return [
+        *ranked(found, parent.plan["direction"]),
+        *(trial for trial in pruned if _epochs_of(trial, parent) == epochs),
+    ]
 
 
-def known_trials(storage: Storage, parent: StudyRow, space: Space) -> list[FrozenTrial]:
+def known_trials(
+    storage: Storage, parent: StudyRow, space: Space, epochs: int
+) -> list[FrozenTrial]:
     """Return the parent's trials as trials of another space: the best that are points of it.
 
-    The epochs may be others: a trial's score is of its best one.
+    The epochs may be others: a trial's score is of its best one. What it scored on the way there
+    is then left out, as the learning rate falls over all epochs: at the 27th of 30 a trial is
+    nearly done, at the 27th of 300 it is not.
+
+    Args:
+        storage: Where the parent is.
+        parent: Whose trials they are.
+        space: Of the study that is to know them.
+        epochs: At most, for every trial of that study.
 
     Raises:
-        ValueError: The parent has trials, but none of them is.
+        ValueError: The parent has trials, but none of them is a point of the space.
     """
-    scored = scored_trials(storage, parent)
+    scored = scored_trials(storage, parent, epochs)
     own = Space.from_json(parent.plan["space"])
     known: list[FrozenTrial] = []
     for trial in scored:
         point = _point(trial.params, own, space)
         if point is not None and len(known) < KNOWN:
-            known.append(_taken_over(trial, parent, point, space))
+            known.append(_taken_over(trial, parent, point, space, epochs))
     if not known and scored:  # Of failed ones there is nothing to take over.
         raise ValueError(
             f"None of the {len(scored)} trials of study {parent.id} lies in this "
@@ -109,16 +131,25 @@ def _point(parameters: Mapping[str, Any], own: Space, space: Space) -> dict[str,
         return None
 
 
+def _epochs_of(trial: FrozenTrial, parent: StudyRow) -> int:
+    """Return the epochs over which a trial's learning rate was to fall; the parent may know it."""
+    return int(trial.user_attrs.get("known_epochs", parent.plan["epochs"]))
+
+
 def _taken_over(
-    trial: FrozenTrial, parent: StudyRow, point: Mapping[str, Any], space: Space
+    trial: FrozenTrial, parent: StudyRow, point: Mapping[str, Any], space: Space, epochs: int
 ) -> FrozenTrial:
     attributes = {name: v for name, v in trial.user_attrs.items() if name not in OWN}
-    first = {"known_from": f"{parent.id}/{trial.number}"}  # Or where the parent has it from.
+    planned = _epochs_of(trial, parent)
+    first = {
+        "known_from": f"{parent.id}/{trial.number}",  # Or where the parent has it from.
+        "known_epochs": planned,
+    }
     return create_trial(
         state=trial.state,
         value=trial.value,
         params=dict(point),
         distributions=space.distributions(),
         user_attrs={**first, **attributes},
-        intermediate_values=trial.intermediate_values,
+        intermediate_values=trial.intermediate_values if planned == epochs else {},
     )

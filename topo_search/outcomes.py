@@ -11,7 +11,8 @@ from objectives.objective import Outcome
 
 LONGEST_NAME = 512  # Characters of an attribute's name: Optuna's column.
 OUTDONE = "not among the best"  # Why a trial is pruned that others beat at a rung.
-OURS = ("lease", "unit", "seed", "worker", "attempts", "known_from")  # What we note of every trial.
+# What we note of every trial.
+OURS = ("lease", "unit", "seed", "worker", "attempts", "known_from", "known_epochs")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL has neither NUL nor half a character.
 
 

@@ -47,7 +47,8 @@ class ServedStudy:
         self.storage, self.row, self.cache, self.meanwhile = storage, row, cache, meanwhile
         plan = row.plan
         self._reader = TrialReader(storage, row.optuna_study_id, meanwhile=meanwhile)
-        self._halving = Halving(plan["pruner"], plan["direction"], plan["epochs"])
+        known = plan.get("known", 0)
+        self._halving = Halving(plan["pruner"], plan["direction"], plan["epochs"], known)
         self._trials: list[FrozenTrial] = []  # By number, as they were at the last look.
         self._settled = 0  # How many of the first have ended, and were noted as ended.
         self._until = 0.0  # When to look again for verdicts, on this machine's monotonic clock.

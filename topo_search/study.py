@@ -113,9 +113,10 @@ def _create_child(storage: Storage, options: Options, parent: StudyRow) -> tuple
             )
     epochs = options.epochs or int(parent.plan["epochs"])
     space, limits = inheritance.space_of(parent, options.space, options.limits, epochs)
-    known = inheritance.known_trials(storage, parent, space)
+    known = inheritance.known_trials(storage, parent, space, epochs)
     own = {"version": VERSION, "epochs": epochs, "sampler": options.sampler, "limits": dict(limits)}
-    own |= {"known": len(known), "known_of": len(inheritance.scored_trials(storage, parent))}
+    known_of = len(inheritance.scored_trials(storage, parent, epochs))
+    own |= {"known": len(known), "known_of": known_of}
     pruner = "none" if space.enumerates else options.pruner
     plan = {**inheritance.plan_of(parent, known, space), **own, "pruner": pruner}
     same = {"dataset": parent.dataset, "test_dataset": parent.test_dataset}

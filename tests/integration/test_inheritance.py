@@ -20,6 +20,7 @@ from storage.rows import StudyRow, Taker
 from topo_search import delivery, inheritance
 from topo_search.cli_search import _knows
 from topo_search.finish import best_of
+from topo_search.halving import STARTUP
 from topo_search.report import write_report
 from topo_search.serving import ServedStudy
 from topo_search.study import Options, create
@@ -50,6 +51,7 @@ def parent(storage: Storage, tmp_path: Path) -> StudyRow:
         depth = lease.parameters["depth"]
         attributes = {"topology": f"{depth} ×", "best_epoch": 1, "losses": [0.1], "seed": 5}
         trials.report(storage, lease, 1, float(depth))
+        trials.report(storage, lease, 81, float(depth))
         state = "pruned" if lease.unit == 5 else "complete"
         trials.end(
             storage,
@@ -216,12 +218,44 @@ def test_the_parent_of_a_child_can_be_deleted(storage: Storage, parent: StudyRow
     assert len(optuna_trials(storage, found)) == 14
 
 
-def test_a_child_of_other_epochs_knows_the_trials_all_the_same(
+def test_a_child_of_other_epochs_knows_what_was_reached_and_not_what_was_on_the_way(
     storage: Storage, parent: StudyRow
 ) -> None:
+    same = child_of(storage, parent)
+    assert same.plan["epochs"] == parent.plan["epochs"] == 100
+    assert all(
+        t.intermediate_values == {1: t.value, 81: t.value} for t in optuna_trials(storage, same)
+    )
     child = child_of(storage, parent, epochs=7)
-    assert (child.plan["epochs"], child.plan["known"]) == (7, 14)
-    assert child_of(storage, parent).plan["epochs"] == parent.plan["epochs"] == 100
+    known = optuna_trials(storage, child)
+    assert (child.plan["epochs"], child.plan["known"]) == (7, 13)
+    assert {t.state.name for t in known} == {"COMPLETE"}, "TPE ranks pruned ones by their step"
+    assert all(t.intermediate_values == {} for t in known)
+    assert _knows(child) == f"knows 13 trials of study {parent.id}"
+    # A trial keeps its epochs, whoever knows it: to a study with the same it is as comparable.
+    back = optuna_trials(storage, child_of(storage, child, epochs=100))
+    assert {t.user_attrs["known_epochs"] for t in [*known, *back]} == {100}
+
+
+def test_a_trial_of_a_child_is_not_pruned_against_trials_of_other_epochs(
+    storage: Storage, parent: StudyRow, tmp_path: Path
+) -> None:
+    pruned = {}
+    for epochs in (100, 900):
+        child = child_of(storage, parent, epochs=epochs)
+        served = ServedStudy(storage=storage, row=child, cache=tmp_path)
+        late = child.plan["known"] + STARTUP
+        pruned[epochs] = served.prunes(late, 81, -1.0)
+    assert pruned == {100: True, 900: False}
+
+
+def test_the_first_trials_of_a_childs_own_are_never_pruned(
+    storage: Storage, parent: StudyRow, tmp_path: Path
+) -> None:
+    child = child_of(storage, parent)
+    served = ServedStudy(storage=storage, row=child, cache=tmp_path)
+    verdicts = [served.prunes(14 + own, 9, -1.0) for own in range(STARTUP + 1)]
+    assert verdicts == [False] * STARTUP + [True]
 
 
 def test_trials_of_equal_layers_are_known_to_a_child_that_chooses_layer_by_layer(
