@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -30,22 +30,33 @@ class Space:
     portfolio: tuple[Mapping[str, Value], ...] = ()  # Points to try first.
     # Tries every point of each block in order, then is through; none: a sampler draws points.
     blocks: tuple[Mapping[str, Parameter], ...] = ()
+    known: tuple[Mapping[str, Value], ...] = ()  # Points of the blocks that are left out.
 
     @property
     def enumerated(self) -> tuple[dict[str, Value], ...] | None:
-        """Every point in order, for a space that enumerates itself; else None."""
+        """Every point to try in order, for a space that enumerates itself; else None."""
         if not self.enumerates:
             return None
-        return tuple(
+        known = {frozenset(point.items()) for point in self.known}
+        points = (
             dict(zip(block, values, strict=True))
             for block in self.blocks
             for values in product(*map(_values, block.values()))
         )
+        return tuple(point for point in points if frozenset(point.items()) not in known)
 
     @property
     def enumerates(self) -> bool:
         """Whether it tries its points in order."""
         return bool(self.blocks)
+
+    def without(self, points: Sequence[Mapping[str, Value]]) -> Self:
+        """Return the space that neither enumerates some of its points nor tries them first."""
+        return replace(
+            self,
+            portfolio=tuple(point for point in self.portfolio if point not in points),
+            known=tuple(points) if self.enumerates else (),
+        )
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return what is searched as Optuna distributions."""
@@ -111,6 +122,7 @@ class Space:
             "fixed": dict(self.fixed),
             "portfolio": [dict(point) for point in self.portfolio],
             "blocks": [_to_json(block) for block in self.blocks],
+            "known": [dict(point) for point in self.known],
         }
 
     @classmethod
@@ -122,6 +134,7 @@ class Space:
             fixed=dict(data["fixed"]),
             portfolio=tuple(dict(point) for point in data["portfolio"]),
             blocks=tuple(_from_json(block) for block in data["blocks"]),
+            known=tuple(dict(point) for point in data.get("known", ())),  # Not in older plans.
         )
 
     @classmethod

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.defaults import TableFacts
 from objectives.named_spaces import named_space
-from objectives.space import Space
+from objectives.space import Space, deepest
+from objectives.topology import DEEPEST
 from storage import trials
 from storage.connection import Storage
 from storage.rows import StudyRow
@@ -107,10 +108,31 @@ def known_trials(
     return known
 
 
-def plan_of(parent: StudyRow, known: list[FrozenTrial], space: Space) -> dict[str, Any]:
-    """Return what a study takes over from the plan of its parent, and what it draws anew."""
-    knows_enough = len(known) >= RANDOM
-    described = {**space.to_json(), **({"portfolio": []} if knows_enough else {})}
+def plan_of(
+    parent: StudyRow, known: list[FrozenTrial], space: Space, epochs: int
+) -> dict[str, Any]:
+    """Return what a study takes over from the plan of its parent, and what it draws anew.
+
+    Args:
+        parent: The other study.
+        known: Its trials, as trials of the new study.
+        space: Of the new study, with all its points. Those that are known are not tried again,
+            unless they were trained for other epochs.
+        epochs: At most, for every trial of the new study.
+
+    Raises:
+        ValueError: The space enumerates itself, and every point of it is known.
+    """
+    points = [trial.params for trial in known if _epochs_of(trial, parent) == epochs]
+    space = space.without(points)
+    if space.enumerates and not space.enumerated:
+        last = deepest({**space.fixed, **space.parameters}["depth"])
+        raise ValueError(
+            f"Study {parent.id} has tried every network of this space, with as many epochs. "
+            f"Nothing is left to try. Give another --depth, as 1:{min(2 * last, DEEPEST)}, or "
+            "other --epochs."
+        )
+    described = {**space.to_json(), **({"portfolio": []} if len(known) >= RANDOM else {})}
     seed = parent.plan.get("sampling_seed", parent.plan["seed"])
     return {
         **parent.plan,

@@ -118,7 +118,7 @@ def _create_child(storage: Storage, options: Options, parent: StudyRow) -> tuple
     known_of = len(inheritance.scored_trials(storage, parent, epochs))
     own |= {"known": len(known), "known_of": known_of}
     pruner = "none" if space.enumerates else options.pruner
-    plan = {**inheritance.plan_of(parent, known, space), **own, "pruner": pruner}
+    plan = {**inheritance.plan_of(parent, known, space, epochs), **own, "pruner": pruner}
     same = {"dataset": parent.dataset, "test_dataset": parent.test_dataset}
     return _store(storage, options, plan, **same, parent=parent.id, known=known)
 

@@ -40,7 +40,12 @@ OPTIONS = Options(
 def parent(storage: Storage, tmp_path: Path) -> StudyRow:
     """A finished study, whose trials scored by their depth and one of which was pruned."""
     row, _ = create(storage, OPTIONS)
-    served = ServedStudy(storage=storage, row=row, cache=tmp_path)
+    return tried(storage, row, tmp_path)
+
+
+def tried(storage: Storage, row: StudyRow, cache: Path) -> StudyRow:
+    """Bring a study to its end; its sixth trial is pruned."""
+    served = ServedStudy(storage=storage, row=row, cache=cache)
     distributions = served.space.distributions()
     while (lease := claiming.claim(storage, row.id, Taker(owner="a"), served)) is not None:
         if lease.kind == "finish":
@@ -63,8 +68,14 @@ def parent(storage: Storage, tmp_path: Path) -> StudyRow:
     return studies.get(storage, row.id)
 
 
+def depths_of(row: StudyRow) -> list[int]:
+    """Return the depths that a study tries, in order."""
+    points = Space.from_json(row.plan["space"]).enumerated or ()
+    return [int(point["depth"]) for point in points]
+
+
 def child_of(storage: Storage, parent: StudyRow, **changes: object) -> StudyRow:
-    asked = replace(Options(data=None), trials=5, parent=parent.id, **changes)  # type: ignore[arg-type]
+    asked = Options(data=None, parent=parent.id, **{"trials": 5, **changes})  # type: ignore[arg-type]
     return create(storage, asked)[0]
 
 
@@ -294,6 +305,45 @@ def test_a_child_whose_own_trials_are_all_pruned_is_finished_with_a_known_one(
     assert last is not None and last.kind == "finish"
     best = best_of(storage, child)
     assert best is not None and best["value"] == 4.0
+
+
+def test_a_child_that_tries_every_depth_does_not_try_again_what_its_parent_tried(
+    storage: Storage, tmp_path: Path
+) -> None:
+    asked = replace(OPTIONS, space="depth", limits={"depth": "1:8"}, trials=7)
+    parent = tried(storage, create(storage, asked)[0], tmp_path)  # Pruned: depth 6. Left: 8.
+    child = child_of(storage, parent, limits={"depth": "1:12"}, trials=None)
+    assert depths_of(child) == [8, 9, 10, 11, 12]
+    assert (child.trials, child.units, child.plan["known"]) == (5, 5, 7)
+    tried(storage, child, tmp_path)
+    child = studies.get(storage, child.id)
+    assert (child.state, child.reason) == ("finished", "its whole space tried, in 5 trials")
+    own = [t.params["depth"] for t in optuna_trials(storage, child) if "lease" in t.user_attrs]
+    assert own == [8, 9, 10, 11, 12]
+    assert violations(storage) == []
+    # With other epochs it is another training, also to a grandchild.
+    longer = child_of(storage, child, epochs=200, trials=2)
+    assert depths_of(longer) == [*range(1, 13)]
+    assert depths_of(child_of(storage, tried(storage, longer, tmp_path))) == [*range(3, 13)]
+
+
+def test_a_child_whose_space_has_been_tried_is_refused(storage: Storage, tmp_path: Path) -> None:
+    asked = replace(OPTIONS, space="depth", limits={"depth": "1:4"}, trials=None)
+    parent = tried(storage, create(storage, asked)[0], tmp_path)
+    for limits in ({}, {"depth": "1:3"}, {"depth": "1"}):
+        with pytest.raises(ValueError, match=r"Nothing is left to try. Give another --depth"):
+            child_of(storage, parent, limits=limits)
+    assert [row.id for row in studies.list_studies(storage)] == [parent.id]
+
+
+def test_what_a_child_tries_first_is_not_what_its_few_known_trials_are(
+    storage: Storage, tmp_path: Path
+) -> None:
+    parent = tried(storage, create(storage, replace(OPTIONS, trials=3))[0], tmp_path)
+    first = parent.plan["space"]["portfolio"]
+    assert len(first) > 3
+    assert child_of(storage, parent).plan["space"]["portfolio"] == first[3:]
+    assert child_of(storage, parent, epochs=7).plan["space"]["portfolio"] == first
 
 
 @pytest.mark.parametrize("given", [{"metric": "log_loss"}, {"seed": 4}, {"data": b"a,b"}])
