@@ -28,26 +28,25 @@ class Look:
 def looks(storage: Storage, study_id: str) -> list[Look]:
     """Return every look at the test rows of a study, oldest first.
 
-    Those of the studies it began with are among them: they set the same rows aside.
+    Those of all its kin are among them, which set the same rows aside: of the study with which
+    their line began, and of all that began with its trials, or with theirs.
     """
     columns = [tables.look.c[column.name] for column in fields(Look)]
-    line = (
-        sa.select(tables.study.c.id, tables.study.c.parent)
-        .where(tables.study.c.id == study_id)
-        .cte("line", recursive=True)
-    )
-    line = line.union_all(
-        sa.select(tables.study.c.id, tables.study.c.parent).join(
-            line, tables.study.c.id == line.c.parent
-        )
-    )
+    study = tables.study.c
+    up = sa.select(study.id, study.parent).where(study.id == study_id).cte("up", recursive=True)
+    up = up.union_all(sa.select(study.id, study.parent).join(up, study.id == up.c.parent))
+    kin = sa.select(up.c.id).where(up.c.parent.is_(None)).cte("kin", recursive=True)
+    kin = kin.union_all(sa.select(study.id).join(kin, study.parent == kin.c.id))
     with storage.transaction() as connection:
         rows = connection.execute(
             sa.select(*columns)
-            .where(tables.look.c.study.in_(sa.select(line.c.id)))
-            .order_by(tables.look.c.id)
+            .where(tables.look.c.study.in_(sa.select(kin.c.id)))
+            .order_by(tables.look.c.at, tables.look.c.id)
         )
-        return [Look(**row._mapping) for row in rows]
+        found = [Look(**row._mapping) for row in rows]
+    # Each child of a study that was deleted has its looks.
+    once = {(look.at, look.purpose.partition(tables.OF_STUDY)[0]): look for look in found[::-1]}
+    return [*once.values()][::-1]
 
 
 def finish(

@@ -138,6 +138,26 @@ def test_looks_of_a_line_of_studies_are_counted_together(
     assert len(finishing.looks(storage, parent.id)) == 1
 
 
+def test_looks_of_all_that_set_the_same_rows_aside_are_counted_once_each(
+    storage: Storage, parent: StudyRow, tmp_path: Path
+) -> None:
+    child, sibling = child_of(storage, parent, trials=1), child_of(storage, parent, trials=1)
+    grandchildren = [child_of(storage, child, trials=1) for _ in range(2)]
+    other = child_of(storage, tried(storage, create(storage, OPTIONS)[0], tmp_path))
+    tried(storage, child, tmp_path)
+    tried(storage, grandchildren[0], tmp_path)
+    line = [parent, child, sibling, *grandchildren]
+    found = [finishing.looks(storage, row.id) for row in line]
+    assert len(found[0]) == 3 and all(looks == found[0] for looks in found)
+    moments = [look.at for look in found[0]]
+    assert moments == sorted(moments)  # type: ignore[type-var]
+    assert len(finishing.looks(storage, other.id)) == 1
+    studies.delete(storage, child.id)  # Both of its children have its look now.
+    found = [finishing.looks(storage, row.id) for row in (parent, sibling, *grandchildren)]
+    assert all([look.at for look in looks] == moments for looks in found)
+    assert [look.purpose for look in found[0]].count(f"score the winner of study {child.id}") == 1
+
+
 def test_looks_outlive_the_studies_that_took_them(storage: Storage, parent: StudyRow) -> None:
     child = child_of(storage, parent)
     grandchild = child_of(storage, child)
