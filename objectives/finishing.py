@@ -61,6 +61,7 @@ def finish(assignment: Finish) -> Final:
             "weights": count_weights(topology, data.layout.sizes, data.outputs),
         },
         "refit_seed": refitted.seed,  # The trial's, unless it diverged or collapsed with that.
+        "refit": {"failed": list(refitted.failed), "collapsed": refitted.collapsed},
         **_scored(data, predicted, assignment.looks, int(assignment.plan["seed"])),
     }
     return Final(outcome=outcome, files={"network.keras": network_file})

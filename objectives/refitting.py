@@ -36,6 +36,8 @@ class Refitted:
     weights: Weights
     seed: int
     value: float  # Of the metric, on rows that it was trained on.
+    failed: tuple[str, ...] = ()  # What beginnings came to, in order: "diverged" or "collapsed".
+    collapsed: bool = False  # Whether this one has, as no beginning came to more.
 
 
 def refit(data: Prepared, topology: Topology, recipe: Recipe, winner: Any) -> Refitted:
@@ -54,25 +56,29 @@ def refit(data: Prepared, topology: Topology, recipe: Recipe, winner: Any) -> Re
     others = np.random.SeedSequence(winner["seed"]).generate_state(REFITS - 1) >> 1
     collapsed: list[Refitted] = []
     diverged: Diverged | None = None
+    failed: list[str] = []
     for seed in [int(winner["seed"]), *others.tolist()]:
         try:
             refitted = _refitted(data, topology, recipe, seed)
         except Diverged as error:
             logger.warning("The refit with seed %d: %s", seed, error)
             diverged = error
+            failed.append("diverged")
             continue
         if not _has_collapsed(data, refitted.value, winner["value"]):
-            return refitted
+            return replace(refitted, failed=tuple(failed))
         logger.warning(
             "The refit with seed %d scores %s %.4g on the rows it was trained on, and its trial "
             "%.4g on others.", seed, data.metric.name, refitted.value, winner["value"],
         )  # fmt: skip
         collapsed.append(refitted)
+        failed.append("collapsed")
     if not collapsed:
         assert diverged is not None
         raise diverged
     best = max if data.metric.direction == "maximize" else min
-    return best(collapsed, key=lambda refitted: refitted.value)
+    kept = best(collapsed, key=lambda refitted: refitted.value)
+    return replace(kept, failed=tuple(failed), collapsed=True)
 
 
 def _refitted(data: Prepared, topology: Topology, recipe: Recipe, seed: int) -> Refitted:

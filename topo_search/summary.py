@@ -182,8 +182,8 @@ def method(results: Results) -> list[str]:
         f"{format_count(best.get('epochs'), 'epoch')} and scored on the test rows, which have "
         f"been looked at {format_times(looks)}."
     )
-    if outcome.get("refit_seed", best.get("seed")) != best.get("seed"):
-        sentences.append("With the seed of its trial that training diverged; it had another.")
+    if refitted := _refitted(results):
+        sentences.append(refitted)
     fitted = outcome.get("baseline_rows") or rest
     if fitted < rest:
         sentences.append(
@@ -200,6 +200,27 @@ def method(results: Results) -> list[str]:
             "had luck, too: quote the test score."
         )
     return sentences
+
+
+def _refitted(results: Results) -> str:
+    """Return what became of the winner's last training, where it was begun more than once."""
+    outcome, best = results.outcome or {}, results.best or {}
+    if outcome.get("refit_seed", best.get("seed")) == best.get("seed") and "refit" not in outcome:
+        return ""
+    # An older outcome does not say which of both it was.
+    failed = outcome.get("refit", {"failed": ["diverged or collapsed"]})["failed"]
+    what = " or ".join(sorted(set(failed), reverse=True))
+    if "collapsed" in failed:
+        what += " (it lost most of what its trial was better by than guessing)"
+    if results.part("refit").get("collapsed"):
+        return (
+            f"With each of {len(failed)} seeds that training {what}. The best of them is kept: it "
+            "may be far worse than its trial was. Search again, with a lower learning rate or "
+            "other limits."
+        )
+    if len(failed) > 1:
+        return f"With {len(failed)} seeds, its trial's first, that training {what}; it had another."
+    return f"With the seed of its trial that training {what}; it had another." if failed else ""
 
 
 def failure(results: Results) -> Failure | None:

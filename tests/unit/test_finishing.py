@@ -119,12 +119,13 @@ def test_the_outcome_says_all_that_is_shown_of_a_study(
     outcome = finished[target].final.outcome
     assert json.loads(json.dumps(outcome)) == outcome
     assert outcome.keys() == {
-        "best", "refit_seed", "test", "baselines", "leads", "baseline_rows", "confusion",
+        "best", "refit_seed", "refit", "test", "baselines", "leads", "baseline_rows", "confusion",
         "scatter",
     }  # fmt: skip
     assert outcome["best"].keys() == {
         "trial", "value", "parameters", "topology", "weights", "epochs", "seed",
     }  # fmt: skip
+    assert outcome["refit"] == {"failed": [], "collapsed": False}
     assert outcome["best"]["trial"] == 7 and outcome["best"]["epochs"] == 2
     assert outcome["best"]["topology"].startswith("2 × 8 ")
     test = outcome["test"]
@@ -273,7 +274,9 @@ def test_a_refit_that_diverges_begins_anew_with_other_weights(
 
     monkeypatch.setattr(Trainer, "fit", diverging)
     times = refitting.REFITS
-    assert refit(of.data, topology, recipe, WINNER).seed == seeds[-1]
+    refitted = refit(of.data, topology, recipe, WINNER)
+    assert refitted.seed == seeds[-1]
+    assert (refitted.failed, refitted.collapsed) == (("diverged",) * (times - 1), False)
     assert seeds[0] == 4 and len(set(seeds)) == times
     first, times = list(seeds), 99
     seeds.clear()
@@ -306,10 +309,12 @@ def test_a_refit_that_collapses_begins_anew_and_the_best_of_them_stands(
     dead: range = range(1, 3)
     healthy = refit(of.data, topology, recipe, winner)
     assert len(seeds) == 3 and healthy.seed == seeds[2]
+    assert (healthy.failed, healthy.collapsed) == (("collapsed",) * 2, False)
     seeds.clear()
     dead = range(1, 99)
     best = refit(of.data, topology, recipe, winner)
     assert len(set(seeds)) == refitting.REFITS and best.seed in seeds
+    assert (best.failed, best.collapsed) == (("collapsed",) * refitting.REFITS, True)
     values = [refitting._refitted(of.data, topology, recipe, seed).value for seed in seeds.copy()]
     assert best.value == (max if target == "class" else min)(values)
 

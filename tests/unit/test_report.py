@@ -187,10 +187,36 @@ def test_how_the_score_was_obtained_names_splits_and_looks() -> None:
     assert not page.has("The simple models were fitted on") and not page.has("it had another")
     sampled = page_of(scored(baseline_rows=50))
     assert sampled.has("The simple models were fitted on 50 rows of them, a sample")
-    refitted = page_of(scored(refit_seed=99))
-    assert refitted.has("that training diverged; it had another.")
     held_out = page_of(scored(own=plan(validation="holdout")))
     assert held_out.has("on 24 validation rows, after training on 96 others")
+
+
+@pytest.mark.parametrize(
+    ("failed", "collapsed", "words"),
+    [
+        (["diverged"], False, "With the seed of its trial that training diverged; it had another."),
+        (["collapsed"], False, "With the seed of its trial that training collapsed (it lost most"),
+        (["collapsed"], False, "was better by than guessing); it had another."),
+        (["diverged"] * 2, False, "With 2 seeds, its trial's first, that training diverged; it"),
+        (["collapsed", "diverged"], False, "that training diverged or collapsed (it lost"),
+        (["collapsed"] * 5, True, "With each of 5 seeds that training collapsed (it lost"),
+        (["collapsed"] * 5, True, "The best of them is kept: it may be far worse than its trial"),
+        (None, False, "that training diverged or collapsed; it had another."),
+    ],
+)
+def test_what_became_of_the_last_training_is_said(
+    failed: list[str] | None, collapsed: bool, words: str
+) -> None:
+    said = {} if failed is None else {"refit": {"failed": failed, "collapsed": collapsed}}
+    # Of those that collapsed from everywhere, the best may have the seed of the trial.
+    found = scored(**said) if collapsed else scored(refit_seed=99, **said)
+    assert page_of(found).has(words)
+
+
+def test_of_a_last_training_that_was_begun_once_nothing_is_said() -> None:
+    for said in ({}, {"refit": {"failed": [], "collapsed": False}}):
+        page = page_of(scored(**said))
+        assert not page.has("it had another") and not page.has("that training")
 
 
 def test_the_leaderboard_holds_the_best_twenty() -> None:
