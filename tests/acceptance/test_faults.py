@@ -18,7 +18,7 @@ from storage.connection import Storage
 TRIALS = 14
 REAL = (
     *("search", IRIS, "--target", "species", "--trials", TRIALS, "--slots", 2),
-    *("--epochs", 200, "--validation", "holdout"),
+    *("--epochs", 80, "--validation", "holdout"),
     # Of one shape, which is compiled once: what is killed is to be trained again, not built.
     *("--depth", 1, "--width", 16, "--activation", "relu", "--normalisation", "none"),
     *("--embedding", "none", "--pruner", "none"),

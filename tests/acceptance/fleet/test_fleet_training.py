@@ -30,7 +30,7 @@ def test_training_comes_to_the_same_network_whatever_befalls_the_workers(
         metric="log_loss",  # Of which no two trainings come to the same by chance.
         trials=TRIALS,
         epochs=9,
-        limits={"depth": "1:2", "width": "16", "activation": "relu", "embedding": "none"},
+        limits={"depth": "1:2", "width": "16:48"},
     )
     undisturbed, disturbed = (study.create(storage, options)[0].id for _ in range(2))
     how = {"only": [disturbed], "tensorflow": True}
