@@ -15,11 +15,12 @@ from optuna.storages import _rdb as rdb
 from storage.errors import StorageError
 
 VERSION_TABLE = "topo_alembic_version"
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def needed() -> str:
     """Return the version of our tables that this topo-search needs, and has where it is open."""
-    return str(_steps(Path(__file__).parent / "migrations").get_current_head())
+    return str(_steps(MIGRATIONS).get_current_head())
 
 
 def needed_of_optuna() -> str:
@@ -42,8 +43,7 @@ def is_usable(connection: sa.Connection, upgrade: bool) -> bool:
     there, head = version(connection), needed()
     if there is None or there == head:
         return there is not None
-    steps = _steps(Path(__file__).parent / "migrations")
-    if there not in {step.revision for step in steps.walk_revisions()}:
+    if there not in {step.revision for step in _steps(MIGRATIONS).walk_revisions()}:
         raise StorageError(
             f"The database has the tables of a newer topo-search (schema {there}, this one needs "
             f"{head}). Upgrade this machine, in a newer checkout: "
@@ -69,8 +69,7 @@ def _steps(folder: Path) -> ScriptDirectory:
 
 def _alembic(connection: sa.Connection) -> Config:
     config = Config()
-    folder = str(Path(__file__).parent / "migrations")
-    config.set_main_option("script_location", folder.replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
     return config

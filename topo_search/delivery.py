@@ -56,7 +56,7 @@ def to_json(
             "state": row.state,
             "reason": row.reason,
             **{name: row.plan.get(name) for name in ("task", "metric", "direction")},
-            "rows": row.plan.get("rows"),
+            "rows": row.plan.get("rows") or outcome.get("rows"),
             "trials": {name: getattr(progress, name) for name in counted},
             "seconds": row.spent_seconds,
             "best": outcome.get("best") or best_of(storage, row),

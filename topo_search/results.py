@@ -94,7 +94,8 @@ class Results:
     @property
     def rows(self) -> dict[str, Any]:
         """Number of rows: train, validation, test, dropped, as far as known."""
-        return dict(self.plan.get("rows") or {})
+        # A study that an older version finished has them in its outcome.
+        return dict(self.plan.get("rows") or self.part("rows"))
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON values: no NaN, no infinity, nothing secret."""

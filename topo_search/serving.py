@@ -100,7 +100,7 @@ class ServedStudy:
         reports = trial.intermediate_values
         if trial.state != TrialState.COMPLETE or not reports:
             return reports
-        return {**reports, max(self.plan["epochs"], *reports): trial.value or 0.0}
+        return {**reports, max(self.plan["epochs"], *reports): trial.values[0]}
 
     def prepare(self) -> None:
         """Read the trials that draws go by, where they go by any."""

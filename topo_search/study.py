@@ -229,6 +229,8 @@ def tabular_plan(options: Options) -> dict[str, Any]:
 
 def learnt_and_tested(plan: Mapping[str, Any]) -> dict[str, int]:
     """Return how many rows of a plan's table there are to learn from, and for the final test."""
+    if "split" in plan:  # Of an older version.
+        return dict(plan["split"])
     rows = plan["rows"]
     return {"rest": rows["train"] + rows["validation"], "test": rows["test"]}
 

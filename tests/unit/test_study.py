@@ -8,7 +8,7 @@ import pytest
 
 from objectives.tabular import prepared
 from storage.connection import Storage
-from topo_search.study import Options, create, tabular_plan
+from topo_search.study import Options, create, learnt_and_tested, tabular_plan
 
 CSV = ("a,b,y\n" + "".join(f"{i % 7},{i * 1.37:.2f},{'xy'[i % 2]}\n" for i in range(60))).encode()
 OPTIONS = Options(data=CSV, file="table.csv", target="y")
@@ -40,6 +40,17 @@ def test_a_plan_counts_the_rows_as_they_are_then_split(tmp_path: Path) -> None:
             "dropped": data.dropped,
         }
         assert data.dropped == (4 if options.test_data else 2)
+
+
+def test_the_rows_of_an_older_plan_are_known_still() -> None:
+    plan = tabular_plan(OPTIONS)
+    rest, test = (learnt_and_tested(plan)[name] for name in ("rest", "test"))
+    assert (rest, test) == (48, 12)
+    older = {name: value for name, value in plan.items() if name != "rows"}
+    assert learnt_and_tested(older | {"split": {"rest": 48, "test": 12}}) == {
+        "rest": 48,
+        "test": 12,
+    }
 
 
 @pytest.mark.parametrize(

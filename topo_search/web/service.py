@@ -141,7 +141,7 @@ class Service:
     def choices_again(self, row: StudyRow, given: dict[str, Any]) -> dict[str, Any]:
         """Return what there is to choose for a study that begins with this one's trials."""
         plan = row.plan
-        if "rows" not in plan:
+        if not {"rows", "split"} & plan.keys():
             raise ValueError(
                 "This study has no table of which others can be made, or is of an older version. "
                 "Upload its table again."
